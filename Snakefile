@@ -1,0 +1,26 @@
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/prepare.smk"
+include: "rules/caption.smk"
+include: "rules/embed.smk"
+include: "rules/cluster.smk"
+include: "rules/train.smk"
+include: "rules/evaluate.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.report.output,
+        rules.manifest.output,
+        # Every product by name: a deleted one is noticed and made again.
+        checkpoints(),
+        evaluations(),

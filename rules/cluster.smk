@@ -1,0 +1,61 @@
+# Class labels for the students: clusters of a teacher's embeddings, or controls.
+
+
+rule cluster:
+    input:
+        embeddings=f"{RESULTS}/embeddings/{{teacher}}/{{features}}.parquet",
+        images=rules.prepare.output.images,
+        split=rules.split.output[0],
+    output:
+        labels=f"{RESULTS}/{{split}}/clusters/{{teacher}}-{{features}}-k{{k}}.parquet",
+        centroids=f"{RESULTS}/{{split}}/clusters/{{teacher}}-{{features}}-k{{k}}.centroids.parquet",
+        quality=f"{RESULTS}/{{split}}/clusters/{{teacher}}-{{features}}-k{{k}}.quality.json",
+    log:
+        f"{LOGS}/cluster/{{split}}/{{teacher}}-{{features}}-k{{k}}.log",
+    benchmark:
+        f"{BENCHMARKS}/cluster/{{split}}/{{teacher}}-{{features}}-k{{k}}.tsv"
+    wildcard_constraints:
+        # The longest name first: 'vit-h' must not claim the labels of 'vit-h-14'.
+        teacher="|".join(sorted(ENCODERS, key=len, reverse=True)),
+        k=r"\d+",
+    threads: config["cluster"]["threads"]
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    params:
+        seed=config["cluster"]["seed"],
+        max_iterations=config["cluster"]["max_iterations"],
+        code=code("cluster"),
+    message:
+        "Clustering {wildcards.teacher}'s {wildcards.features} embeddings into {wildcards.k} ({wildcards.split})."
+    conda:
+        ENVIRONMENT
+    script:
+        script_of("cluster")
+
+
+rule control:
+    input:
+        images=rules.prepare.output.images,
+        split=rules.split.output[0],
+    output:
+        labels=f"{RESULTS}/{{split}}/clusters/{{control}}.parquet",
+        quality=f"{RESULTS}/{{split}}/clusters/{{control}}.quality.json",
+    log:
+        f"{LOGS}/control/{{split}}/{{control}}.log",
+    benchmark:
+        f"{BENCHMARKS}/control/{{split}}/{{control}}.tsv"
+    wildcard_constraints:
+        control=r"species|genus|random-k\d+",
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        seed=config["cluster"]["seed"],
+        code=code("control"),
+    message:
+        "Control labels: {wildcards.control} ({wildcards.split})."
+    conda:
+        ENVIRONMENT
+    script:
+        script_of("control")

@@ -1,0 +1,128 @@
+# Embeddings of pictures and captions, by one rule for teachers, baselines and trained students.
+EMBED = config["embed"]
+
+
+localrules:
+    fetch_weights,
+    fuse,
+
+
+def definition_of(wildcards):
+    if wildcards.encoder not in ENCODERS:
+        raise WorkflowError(f"'{wildcards.encoder}' is not defined in `encoders:`.")
+    return ENCODERS[wildcards.encoder]
+
+
+def weight_file_of(wildcards):
+    weights = definition_of(wildcards).get("weights", "")
+    return weights if weights and not weights.startswith("python-package:") else []
+
+
+rule fetch_weights:
+    input:
+        weight_file_of,
+    output:
+        f"{WEIGHTS}/{{encoder}}/encoder.json",
+    log:
+        f"{LOGS}/fetch_weights/{{encoder}}.log",
+    params:
+        # The title is for the report alone: another one makes no weights stale.
+        definition=lambda wildcards: {k: v for k, v in definition_of(wildcards).items() if k != "title"},
+        code=code("fetch_weights"),
+    message:
+        "Bringing the weights of '{wildcards.encoder}' into weights/{wildcards.encoder}."
+    conda:
+        ENVIRONMENT
+    script:
+        script_of("fetch_weights")
+
+
+def encoder_file(wildcards):
+    """What says which weights an encoder has: encoder.json, or the weights that a student's training wrote."""
+    if Model.parse(wildcards.encoder):
+        return f"{RESULTS}/{wildcards.place}checkpoints/{wildcards.encoder}/model.safetensors"
+    return f"{WEIGHTS}/{wildcards.encoder}/encoder.json"
+
+
+def needs_gpu(wildcards):
+    return int(ENCODERS.get(wildcards.encoder, {}).get("family") != "handcrafted")
+
+
+rule embed:
+    input:
+        images=rules.prepare.output.images,
+        encoder=encoder_file,
+    output:
+        f"{RESULTS}/{{place}}embeddings/{{encoder}}/image.parquet",
+    log:
+        f"{LOGS}/embed/{{place}}{{encoder}}.log",
+    benchmark:
+        f"{BENCHMARKS}/embed/{{place}}{{encoder}}.tsv"
+    wildcard_constraints:
+        place=rf"(({SPLIT})/)?",
+        encoder=rf"{NAME}(\.{NAME}\.seed\d+)?",
+    threads: EMBED["threads"]
+    resources:
+        mem_mb=16000,
+        runtime=720,
+        gpu=needs_gpu,
+    params:
+        root=ROOT,
+        batch_size=EMBED["batch_size"],
+        decode=EMBED["decode"],
+        code=code("embed"),
+    message:
+        "Embedding the pictures with {wildcards.place}{wildcards.encoder}."
+    conda:
+        ENVIRONMENT
+    script:
+        script_of("embed")
+
+
+rule embed_text:
+    input:
+        captions=rules.caption.output[0],
+        encoder=rules.fetch_weights.output[0],
+    output:
+        f"{RESULTS}/embeddings/{{encoder}}/text-{{captioner}}.parquet",
+    log:
+        f"{LOGS}/embed_text/{{encoder}}-{{captioner}}.log",
+    benchmark:
+        f"{BENCHMARKS}/embed_text/{{encoder}}-{{captioner}}.tsv"
+    threads: EMBED["threads"]
+    resources:
+        mem_mb=16000,
+        runtime=240,
+        gpu=1,
+    params:
+        batch_size=EMBED["text_batch_size"],
+        code=code("embed_text"),
+    message:
+        "Embedding the captions of '{wildcards.captioner}' with {wildcards.encoder}."
+    conda:
+        ENVIRONMENT
+    script:
+        script_of("embed_text")
+
+
+rule fuse:
+    input:
+        image=f"{RESULTS}/embeddings/{{encoder}}/image.parquet",
+        text=rules.embed_text.output[0],
+    output:
+        f"{RESULTS}/embeddings/{{encoder}}/fused-{{captioner}}.parquet",
+    log:
+        f"{LOGS}/fuse/{{encoder}}-{{captioner}}.log",
+    benchmark:
+        f"{BENCHMARKS}/fuse/{{encoder}}-{{captioner}}.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    params:
+        code=code("fuse"),
+    message:
+        "Fusing image and text embeddings of {wildcards.encoder} ('{wildcards.captioner}')."
+    conda:
+        ENVIRONMENT
+    script:
+        script_of("fuse")

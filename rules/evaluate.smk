@@ -1,0 +1,29 @@
+# One job a model and split: the seed report's table and every query's prediction.
+
+
+rule evaluate:
+    input:
+        embeddings=lambda wildcards: embeddings_path(wildcards.model, wildcards.split),
+        images=rules.prepare.output.images,
+        split=rules.split.output[0],
+    output:
+        accuracy=f"{RESULTS}/{{split}}/evaluation/{{model}}/accuracy.parquet",
+        predictions=f"{RESULTS}/{{split}}/evaluation/{{model}}/predictions.parquet",
+    log:
+        f"{LOGS}/evaluate/{{split}}/{{model}}.log",
+    benchmark:
+        f"{BENCHMARKS}/evaluate/{{split}}/{{model}}.tsv"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        query_share=config["eval"]["query_share"],
+        seed=config["eval"]["seed"],
+        code=code("evaluate"),
+    message:
+        "Evaluating {wildcards.model} ({wildcards.split})."
+    conda:
+        ENVIRONMENT
+    script:
+        script_of("evaluate")

@@ -1,0 +1,139 @@
+# From a folder of pictures to tables: what is there, what can be used, who sees it when, and a reduced copy for training.
+
+# Pictures that a rule brings (by download or by drawing) leave this marker beside them; your own folder is never written to.
+SOURCE_MARKER = {"fetch": [f"{ROOT}/.fetched.json"], "draw": [f"{ROOT}/.drawn.json"], "folder": []}[DATASET["source"]]
+
+
+localrules:
+    fetch_vlm4bio,
+    listing,
+
+
+rule fetch_vlm4bio:
+    output:
+        f"{ROOT}/.fetched.json",
+    log:
+        f"{LOGS}/fetch_vlm4bio.log",
+    resources:
+        runtime=720,
+    params:
+        root=ROOT,
+        fetch=DATASET["fetch"],
+    message:
+        "Fetching the pictures of VLM4Bio (about 20 GB); those that already lie there are kept."
+    conda:
+        ENVIRONMENT
+    script:
+        script_of("fetch_vlm4bio")
+
+
+rule draw_specimens:
+    output:
+        f"{ROOT}/.drawn.json",
+    log:
+        f"{LOGS}/draw_specimens.log",
+    benchmark:
+        f"{BENCHMARKS}/draw_specimens.tsv"
+    threads: 2
+    params:
+        root=ROOT,
+        draw=DATASET["draw"],
+        code=code("draw_specimens"),
+    message:
+        "Drawing the demo's specimens."
+    conda:
+        ENVIRONMENT
+    script:
+        script_of("draw_specimens")
+
+
+rule listing:
+    input:
+        SOURCE_MARKER,
+    output:
+        f"{RESULTS}/listing.parquet",
+    log:
+        f"{LOGS}/listing.log",
+    params:
+        root=ROOT,
+    message:
+        "Listing the files below {params.root}."
+    conda:
+        ENVIRONMENT
+    script:
+        script_of("listing")
+
+
+rule prepare:
+    input:
+        listing=rules.listing.output[0],
+    output:
+        images=f"{RESULTS}/images.parquet",
+        quarantine=f"{RESULTS}/quarantine.parquet",
+    log:
+        f"{LOGS}/prepare.log",
+    benchmark:
+        f"{BENCHMARKS}/prepare.tsv"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        root=ROOT,
+        max_rejected=DATASET["max_rejected"],
+        code=code("prepare"),
+    message:
+        "Checking every picture below {params.root}."
+    conda:
+        ENVIRONMENT
+    script:
+        script_of("prepare")
+
+
+rule split:
+    input:
+        images=rules.prepare.output.images,
+    output:
+        report(f"{RESULTS}/{{split}}/split.parquet", category="Data"),
+    log:
+        f"{LOGS}/split/{{split}}.log",
+    benchmark:
+        f"{BENCHMARKS}/split/{{split}}.tsv"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        settings=config["split"],
+        code=code("split"),
+    message:
+        "Splitting the images: {wildcards.split}."
+    conda:
+        ENVIRONMENT
+    script:
+        script_of("split")
+
+
+rule store:
+    input:
+        images=rules.prepare.output.images,
+    output:
+        f"{RESULTS}/store/{{side}}.arrow",
+    log:
+        f"{LOGS}/store/{{side}}.log",
+    benchmark:
+        f"{BENCHMARKS}/store/{{side}}.tsv"
+    wildcard_constraints:
+        side=r"\d+",
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        root=ROOT,
+        code=code("store"),
+    message:
+        "Reducing the pictures to a shorter side of {wildcards.side} px for training."
+    conda:
+        ENVIRONMENT
+    script:
+        script_of("store")

@@ -1,0 +1,87 @@
+# The comparison of all models, the page that people read, and the checksums of everything.
+
+
+# The parts of the config that the report shows or needs.
+SHOWN = ("dataset", "encoders", "labels", "splits", "split", "students", "baselines", "seeds", "train", "eval", "report")
+
+
+localrules:
+    compare,
+    report,
+    manifest,
+
+
+rule compare:
+    input:
+        evaluations("accuracy"),
+    output:
+        parquet=f"{RESULTS}/comparison.parquet",
+        csv=report(f"{RESULTS}/comparison.csv", category="Comparison"),
+    log:
+        f"{LOGS}/compare.log",
+    benchmark:
+        f"{BENCHMARKS}/compare.tsv"
+    params:
+        code=code("compare"),
+    message:
+        "Comparing all models."
+    conda:
+        ENVIRONMENT
+    script:
+        script_of("compare")
+
+
+rule report:
+    input:
+        comparison=rules.compare.output.parquet,
+        predictions=evaluations("predictions"),
+        qualities=cluster_qualities(),
+        images=rules.prepare.output.images,
+        quarantine=rules.prepare.output.quarantine,
+        splits=expand(rules.split.output[0], split=config["splits"]),
+    output:
+        page=report(f"{RESULTS}/report.html", category="Report"),
+        summary=f"{RESULTS}/summary.json",
+    log:
+        f"{LOGS}/report.log",
+    benchmark:
+        f"{BENCHMARKS}/report.tsv"
+    params:
+        config={key: config[key] for key in SHOWN},
+        results=RESULTS,
+        code=code("report"),
+        template=sha256_of_file(Path(SOURCE, "cladeclip/reporting/report.html"))[:16],
+    message:
+        "Writing {output.page}."
+    conda:
+        ENVIRONMENT
+    script:
+        script_of("report")
+
+
+rule manifest:
+    input:
+        rules.prepare.output,
+        rules.compare.output,
+        evaluations("accuracy"),
+        evaluations("predictions"),
+        cluster_qualities(),
+        [quality.replace(".quality.json", ".parquet") for quality in cluster_qualities()],
+        checkpoints(),
+        expand(rules.split.output[0], split=config["splits"]),
+        sorted({embeddings_path(model, split) for split in config["splits"] for model in all_models()}),
+    output:
+        f"{RESULTS}/manifest.json",
+    log:
+        f"{LOGS}/manifest.log",
+    benchmark:
+        f"{BENCHMARKS}/manifest.tsv"
+    params:
+        results=RESULTS,
+        code=code("manifest"),
+    message:
+        "Writing the checksums of all results."
+    conda:
+        ENVIRONMENT
+    script:
+        script_of("manifest")

@@ -1,0 +1,50 @@
+# Students: an encoder trained to tell the classes of its labels apart. The checkpoint is an encoder folder.
+TRAIN = config["train"]
+# Keys that change how a training runs, but not its result.
+RUNNING = {"workers", "threads", "gpus"}
+CHECKPOINT = f"{RESULTS}/{{split}}/checkpoints/{{student}}.{{labels}}.seed{{seed}}"
+
+
+def of_family(family):
+    """A wildcard constraint that only encoders of this family fit."""
+    return "|".join(name for name, encoder in ENCODERS.items() if encoder["family"] == family) or "(?!)"
+
+
+rule train:
+    input:
+        encoder=f"{WEIGHTS}/{{student}}/encoder.json",
+        store=f"{RESULTS}/store/{TRAIN['store_px']}.arrow",
+        labels=f"{RESULTS}/{{split}}/clusters/{{labels}}.parquet",
+    output:
+        model=f"{CHECKPOINT}/model.safetensors",
+        config=f"{CHECKPOINT}/open_clip_config.json",
+        history=f"{CHECKPOINT}/training.csv",
+    log:
+        f"{LOGS}/train/{{split}}/{{student}}.{{labels}}.seed{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/train/{{split}}/{{student}}.{{labels}}.seed{{seed}}.tsv"
+    wildcard_constraints:
+        student=of_family("open_clip"),
+    threads: TRAIN["threads"]
+    resources:
+        mem_mb=16000,
+        runtime=1440,
+        gpu=TRAIN["gpus"],
+    params:
+        settings={key: value for key, value in TRAIN.items() if key not in RUNNING},
+        code=code("train"),
+    message:
+        "Training {wildcards.student} on {wildcards.labels}, seed {wildcards.seed} ({wildcards.split})."
+    conda:
+        ENVIRONMENT
+    script:
+        script_of("train")
+
+
+use rule train as train_timm with:
+    output:
+        model=f"{CHECKPOINT}/model.safetensors",
+        config=f"{CHECKPOINT}/config.json",
+        history=f"{CHECKPOINT}/training.csv",
+    wildcard_constraints:
+        student=of_family("timm"),

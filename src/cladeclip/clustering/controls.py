@@ -1,0 +1,24 @@
+"""Control labels: what a student learns from the truth (`species`, `genus`) or from labels without meaning (`random`)."""
+
+import numpy as np
+import pandas as pd
+
+from cladeclip.errors import DataError
+from cladeclip.names import ControlLabels
+
+
+def control_labels(fit_images: pd.DataFrame, control: ControlLabels, *, seed: int) -> np.ndarray:
+    """Labels (n,) int64 of the fit images, numbered from 0.
+
+    `random-k{k}` deals the images out at random into k classes of equal size (to one).
+
+    Raises:
+        DataError: there are fewer images than classes.
+    """
+    if control.kind == "random":
+        k = control.k or 0
+        if k > len(fit_images):
+            raise DataError(f"labels {control}: {k} classes, but only {len(fit_images)} images; lower labels.controls.")
+        return np.random.default_rng(seed).permutation(np.arange(len(fit_images)) % k).astype(np.int64)
+    column = {"species": "scientific_name", "genus": "genus"}[control.kind]
+    return np.unique(fit_images[column].to_numpy(dtype=str), return_inverse=True)[1].astype(np.int64)

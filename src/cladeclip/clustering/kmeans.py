@@ -1,0 +1,132 @@
+"""k-means (Lloyd) with faiss: a k-means++ start, then iterations until the partition stands still."""
+
+import logging
+from dataclasses import dataclass
+
+import faiss
+import numpy as np
+
+from cladeclip.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """A partition of n embeddings into k clusters.
+
+    Attributes:
+        labels: (n,) int64, each of 0..k-1 used at least once.
+        distances: (n,) float32, Euclidean distance of each row to its centroid.
+        centroids: (k, d) float32.
+        inertia: sum of squared distances.
+        iterations: Lloyd iterations done.
+        converged: whether the last iteration moved no row to another cluster.
+    """
+
+    labels: np.ndarray
+    distances: np.ndarray
+    centroids: np.ndarray
+    inertia: float
+    iterations: int
+    converged: bool
+
+
+def kmeans(embeddings: np.ndarray, k: int, *, seed: int, max_iterations: int = 100) -> Clustering:
+    """Clusters embeddings (n, d) float32 into k clusters; the same seed gives the same bytes.
+
+    Raises:
+        DataError: k is not between 2 and the number of distinct rows, or a row holds NaN or infinity.
+    """
+    points = np.ascontiguousarray(embeddings, dtype=np.float32)
+    _check(points, k)
+    centroids = _plus_plus(points, k, np.random.default_rng(seed))
+    labels = np.full(len(points), -1, dtype=np.int64)
+    squared = np.empty(len(points), dtype=np.float32)
+    converged, iterations = False, 0
+    while not converged and iterations < max_iterations:
+        squared, assigned = _assign(points, centroids)
+        assigned = _fill_empty(points, centroids, squared, assigned)
+        converged = bool((assigned == labels).all())
+        labels = assigned
+        centroids = _means(points, labels, k)
+        iterations += 1
+    if not converged:
+        logger.info("k-means with k = %d stopped after %d iterations before it converged.", k, iterations)
+    difference = points - centroids[labels]
+    squared = np.einsum("nd,nd->n", difference, difference)
+    return Clustering(
+        labels, np.sqrt(squared), centroids, float(squared.sum(dtype=np.float64)), iterations, converged
+    )
+
+
+def _check(points: np.ndarray, k: int) -> None:
+    if not np.isfinite(points).all():
+        bad = int((~np.isfinite(points).all(axis=1)).sum())
+        raise DataError(f"k-means: {bad} embedding(s) hold NaN or infinity; check the teacher's weights.")
+    if k < 2:
+        raise DataError(f"k-means: k is {k}; at least 2 clusters are needed.")
+    if k > len(points):
+        raise DataError(f"k-means: k is {k}, but only {len(points)} images are there to cluster; lower labels.k.")
+    distinct = len(np.unique(points, axis=0)) if k > len(points) // 2 else len(points)
+    if k > distinct:
+        raise DataError(f"k-means: k is {k}, but only {distinct} embeddings differ from each other; lower labels.k.")
+
+
+def _plus_plus(points: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
+    """Greedy k-means++ (Arthur and Vassilvitskii, SODA 2007; 2 + log k candidates a step, as scikit-learn does)."""
+    n = len(points)
+    candidates = 2 + int(np.log(k))
+    square = np.einsum("nd,nd->n", points, points).astype(np.float64)
+    chosen = [int(rng.integers(n))]
+    closest = _squared_to(points, square, chosen)[:, 0]
+    while len(chosen) < k:
+        total = closest.sum()
+        if total <= 0:  # all that is left repeats a chosen row
+            rest = np.setdiff1d(np.arange(n), chosen)
+            chosen.extend(int(i) for i in rng.choice(rest, k - len(chosen), replace=False))
+            break
+        draws = np.searchsorted(np.cumsum(closest), rng.random(candidates) * total)
+        draws = np.minimum(draws, n - 1)
+        after = np.minimum(closest[:, None], _squared_to(points, square, draws))
+        best = int(np.argmin(after.sum(axis=0)))
+        chosen.append(int(draws[best]))
+        closest = after[:, best]
+        closest[chosen[-1]] = 0.0
+    return points[chosen].copy()
+
+
+def _squared_to(points: np.ndarray, square: np.ndarray, chosen: np.ndarray | list[int]) -> np.ndarray:
+    products = points @ points[chosen].T
+    return np.maximum(square[:, None] + square[chosen][None, :] - 2.0 * products, 0.0)
+
+
+def _assign(points: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    index = faiss.IndexFlatL2(points.shape[1])
+    index.add(centroids)
+    squared, labels = index.search(points, 1)
+    return squared[:, 0], labels[:, 0].astype(np.int64)
+
+
+def _fill_empty(points: np.ndarray, centroids: np.ndarray, squared: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Gives every empty cluster the row that lies farthest from its own centroid, among clusters with rows to spare."""
+    sizes = np.bincount(labels, minlength=len(centroids))
+    empty = np.flatnonzero(sizes == 0)
+    if len(empty) == 0:
+        return labels
+    logger.info("k-means: %d empty cluster(s) re-seeded with the rows farthest from their centroids.", len(empty))
+    labels = labels.copy()
+    farthest = iter(np.argsort(-squared, kind="stable"))
+    for cluster in empty:
+        row = next(row for row in farthest if sizes[labels[row]] > 1)
+        sizes[labels[row]] -= 1
+        labels[row] = cluster
+        sizes[cluster] = 1
+    return labels
+
+
+def _means(points: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
+    order = np.argsort(labels, kind="stable")
+    starts = np.searchsorted(labels[order], np.arange(k))
+    sums = np.add.reduceat(points[order].astype(np.float64), starts, axis=0)
+    return (sums / np.bincount(labels, minlength=k)[:, None]).astype(np.float32)

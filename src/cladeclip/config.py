@@ -1,0 +1,237 @@
+"""Checks a config before anything runs, and says each fault in one sentence: the key, the value, and what is allowed.
+
+Imports nothing heavy, since every `snakemake` command runs it.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from cladeclip.errors import ConfigError
+from cladeclip.names import Features, parse_labels
+
+TYPE_NAMES = {
+    "object": "a mapping",
+    "array": "a list",
+    "string": "a text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+}
+CAPTIONER_NEEDS = {"template": ("template",), "file": ("path",), "internvl": ("model", "prompt", "max_new_tokens")}
+
+
+def validate(config: Mapping[str, Any], schema_path: str | Path) -> None:
+    """Checks `config` against the schema and across its keys.
+
+    Raises:
+        ConfigError: the first fault found, in one sentence.
+    """
+    schema = yaml.safe_load(Path(schema_path).read_text(encoding="utf-8"))
+    faults = sorted(
+        jsonschema.Draft202012Validator(schema).iter_errors(_plain(config)), key=lambda fault: list(map(str, fault.path))
+    )
+    if faults:
+        raise ConfigError(_sentence(faults[0]))
+    _check_encoders(config)
+    _check_captioners(config)
+    _check_references(config)
+    check_margins(config["train"])
+    _check_primary(config)
+
+
+def check_margins(train: Mapping[str, Any]) -> None:
+    """Only ArcFace (m1 = 1, m2 >= 0, m3 = 0) and CosFace (m1 = 1, m2 = 0, m3 > 0) exist."""
+    m1, m2, m3 = (train[f"margin_loss_m{i}"] for i in (1, 2, 3))
+    if m1 != 1:
+        raise ConfigError(f"config: train.margin_loss_m1 is {m1}; only 1 is allowed.")
+    if m2 < 0 or m3 < 0:
+        name, value = ("margin_loss_m2", m2) if m2 < 0 else ("margin_loss_m3", m3)
+        raise ConfigError(f"config: train.{name} is {value}; a margin is 0 or more.")
+    if m2 > 0 and m3 > 0:
+        raise ConfigError(
+            f"config: train.margin_loss_m2 is {m2} and train.margin_loss_m3 is {m3}; "
+            "allowed are ArcFace (margin_loss_m3: 0) and CosFace (margin_loss_m2: 0), not both."
+        )
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """' (did you mean ...?)' for a near miss, else nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" (did you mean '{near[0]}'?)" if near else ""
+
+
+def _plain(value: Any) -> Any:
+    """Snakemake's config holds subclasses of dict and list that jsonschema's type checks accept, but tuples it does not."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _key(path: Iterable[str | int]) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text or "the top level"
+
+
+def _sentence(fault: jsonschema.ValidationError) -> str:
+    key, value, rule = _key(fault.absolute_path), fault.instance, fault.validator_value
+    match fault.validator:
+        case "additionalProperties":
+            known = list(fault.schema["properties"])
+            unknown = next(name for name in value if name not in known)
+            where = f"{_key([*fault.absolute_path, unknown])}"
+            return (
+                f"config: {where} is not a known key{did_you_mean(str(unknown), known)}; allowed are {', '.join(known)}."
+            )
+        case "required":
+            missing = next(name for name in rule if name not in value)
+            return f"config: {_key([*fault.absolute_path, missing])} is missing."
+        case "type":
+            kinds = [rule] if isinstance(rule, str) else rule
+            hint = ""
+            if isinstance(value, str) and {"number", "integer"} & set(kinds):
+                hint = " (a number is written without quotes, and 1e-5 as 1.0e-5)"
+            return f"config: {key} is {value!r}; allowed is {' or '.join(TYPE_NAMES[kind] for kind in kinds)}{hint}."
+        case "enum":
+            near = did_you_mean(value, rule) if isinstance(value, str) else ""
+            return f"config: {key} is {value!r}{near}; allowed are {', '.join(map(str, rule))}."
+        case "minimum":
+            return f"config: {key} is {value!r}; allowed is {rule} or more."
+        case "maximum":
+            return f"config: {key} is {value!r}; allowed is {rule} or less."
+        case "exclusiveMinimum":
+            return f"config: {key} is {value!r}; allowed is more than {rule}."
+        case "exclusiveMaximum":
+            return f"config: {key} is {value!r}; allowed is less than {rule}."
+        case "minItems" | "minProperties":
+            return f"config: {key} has {len(value)} entries; allowed is {rule} or more."
+        case "maxItems":
+            return f"config: {key} has {len(value)} entries; allowed is {rule} or fewer."
+        case "minLength":
+            return f"config: {key} is empty; a text is needed."
+        case "uniqueItems":
+            return f"config: {key} is {value!r}; each entry may stand there only once."
+        case "pattern":
+            return f"config: {key} is {value!r}; {_pattern_in_words(fault)}."
+    return f"config: {key} is {value!r}: {fault.message}."
+
+
+def _pattern_in_words(fault: jsonschema.ValidationError) -> str:
+    pattern = str(fault.validator_value)
+    if "holdout" in pattern:
+        return "allowed are all and holdout-NUMBER"
+    if "fused" in pattern:
+        return "allowed are image, text-CAPTIONER and fused-CAPTIONER"
+    if "random-k" in pattern:
+        return "allowed are species, genus and random-kNUMBER with a number of 2 or more"
+    if "{40}" in pattern:
+        return "allowed is the 40-digit hash of a commit"
+    if "/" in pattern:
+        return "allowed is OWNER/REPOSITORY"
+    return "a name is lower-case letters and digits, in parts joined by single hyphens"
+
+
+def _check_encoders(config: Mapping[str, Any]) -> None:
+    for name, encoder in config["encoders"].items():
+        key = f"encoders.{name}"
+        family, architecture = encoder["family"], encoder.get("architecture")
+        if family == "handcrafted":
+            for unused in set(encoder) - {"family", "title", "image_px"}:
+                raise ConfigError(f"config: {key}.{unused} has no meaning for hand-made features; remove it.")
+            continue
+        if architecture is None:
+            raise ConfigError(f"config: {key}.architecture is missing; name one that {family} has.")
+        if family == "timm" and not isinstance(architecture, str):
+            raise ConfigError(f"config: {key}.architecture is a mapping; timm takes the name of an architecture.")
+        sources = [source for source in ("pretrained", "weights", "seed") if source in encoder]
+        whole = isinstance(architecture, str) and architecture.startswith(("hf-hub:", "local-dir:"))
+        if whole and sources:
+            raise ConfigError(f"config: {key}.{sources[0]} contradicts {architecture!r}, which brings its own weights.")
+        if not whole and len(sources) != 1:
+            given = ", ".join(sources) or "none"
+            raise ConfigError(
+                f"config: {key} needs exactly one of pretrained (a tag), weights (a file) and seed (random weights); "
+                f"given: {given}."
+            )
+        if isinstance(architecture, Mapping) and "pretrained" in encoder:
+            raise ConfigError(f"config: {key}.pretrained needs a named architecture, not a mapping.")
+
+
+def _check_captioners(config: Mapping[str, Any]) -> None:
+    for name, captioner in config["captioners"].items():
+        needed = CAPTIONER_NEEDS[captioner["kind"]]
+        for key in needed:
+            if key not in captioner:
+                raise ConfigError(f"config: captioners.{name}.{key} is missing; kind {captioner['kind']} needs it.")
+        for key in set(captioner) - {"kind", *needed}:
+            raise ConfigError(f"config: captioners.{name}.{key} has no meaning for kind {captioner['kind']}; remove it.")
+
+
+def _check_references(config: Mapping[str, Any]) -> None:
+    encoders, captioners = config["encoders"], config["captioners"]
+    lists = {"labels.teachers": config["labels"]["teachers"]}
+    lists |= {key: config[key] for key in ("students", "baselines")}
+    for key, names in lists.items():
+        for position, name in enumerate(names):
+            if name not in encoders:
+                raise ConfigError(
+                    f"config: {key}[{position}] is {name!r}, which `encoders:` does not define"
+                    f"{did_you_mean(name, encoders)}; defined are {', '.join(encoders)}."
+                )
+    for position, name in enumerate(config["labels"]["features"]):
+        features = Features.parse(name)
+        if features.captioner is not None and features.captioner not in captioners:
+            raise ConfigError(
+                f"config: labels.features[{position}] is {name!r}, but `captioners:` does not define "
+                f"{features.captioner!r}{did_you_mean(features.captioner, captioners)}; "
+                f"defined are {', '.join(captioners)}."
+            )
+        for teacher in config["labels"]["teachers"]:
+            if features.kind != "image" and encoders[teacher]["family"] != "open_clip":
+                raise ConfigError(
+                    f"config: labels.features[{position}] is {name!r}, but the teacher '{teacher}' has no text tower; "
+                    "use image, or a teacher of family open_clip."
+                )
+    for position, name in enumerate(config["students"]):
+        if encoders[name]["family"] == "handcrafted":
+            raise ConfigError(
+                f"config: students[{position}] is {name!r}, whose hand-made features cannot be trained; "
+                "use an encoder of family open_clip or timm."
+            )
+    spelled: dict[str, tuple[str, str, int]] = {}
+    labels = config["labels"]
+    for teacher in labels["teachers"]:
+        for features_name in labels["features"]:
+            for k in labels["k"]:
+                name = f"{teacher}-{features_name}-k{k}"
+                made_of = (teacher, features_name, k)
+                read = parse_labels(name, encoders)
+                if (getattr(read, "teacher", None), getattr(read, "features", None)) != made_of[:2] or name in spelled:
+                    raise ConfigError(
+                        f"config: the name '{name}' can be read in two ways; rename the encoder '{teacher}' in `encoders:`."
+                    )
+                spelled[name] = made_of
+
+
+def _check_primary(config: Mapping[str, Any]) -> None:
+    primary = config["report"]["primary"]
+    if primary["split"] not in config["splits"]:
+        raise ConfigError(
+            f"config: report.primary.split is {primary['split']!r}, which `splits:` does not list; "
+            f"listed are {', '.join(config['splits'])}."
+        )
+    if config["labels"]["teachers"] and config["labels"]["k"] and primary["k"] not in config["labels"]["k"]:
+        raise ConfigError(
+            f"config: report.primary.k is {primary['k']}, which labels.k does not list; "
+            f"listed are {', '.join(map(str, config['labels']['k']))}."
+        )
+    if primary["column"] == "taxa" and primary["taxa"] != "All":
+        raise ConfigError("config: report.primary.column is 'taxa', which is scored for taxa: All alone.")

@@ -1,0 +1,182 @@
+"""Every listed picture ends in `images` or, with its reason, in `quarantine`."""
+
+import hashlib
+import logging
+import re
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+from PIL import Image, UnidentifiedImageError
+from cladeclip.progress import progress
+
+from cladeclip.datasets.pictures import SUFFIXES, open_picture
+from cladeclip.datasets.vlm4bio import read_metadata
+from cladeclip.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+IMAGE_COLUMNS = (
+    "image_id",
+    "content_hash",
+    "category",
+    "scientific_name",
+    "genus",
+    "width",
+    "height",
+    "content_group",
+    "name_as_written",
+    "name_kind",
+)
+
+
+@dataclass(frozen=True)
+class Check:
+    """What decoding one file showed: its size and a hash of its pixels, or the reason why it cannot be used."""
+
+    width: int = 0
+    height: int = 0
+    pixel_hash: str = ""
+    reason: str = ""
+    detail: str = ""
+
+
+def prepare(
+    root: str | Path, listing: pd.DataFrame, *, max_rejected: float, workers: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Reads the metadata below `root` and decodes every listed picture once.
+
+    Args:
+        root: the dataset's folder.
+        listing: the `listing` table of that folder (content hashes).
+        max_rejected: the share of listed pictures that may be rejected.
+        workers: processes that decode.
+
+    Returns:
+        The `images` and `quarantine` tables.
+
+    Raises:
+        DataError: nothing is listed, or more than `max_rejected` of the listed pictures cannot be used.
+    """
+    listed = read_metadata(root)
+    if listed.empty:
+        raise DataError(f"{root}: the metadata lists no picture.")
+    listed, rejected = _resolve_listing(listed)
+    content_hash = dict(zip(listing["path"], listing["content_hash"], strict=True))
+
+    paths = list(listed["image_id"])
+    check = partial(check_picture, root=str(root))
+    with ProcessPoolExecutor(workers) as pool:
+        checks = list(progress(pool.map(check, paths, chunksize=16), total=len(paths), desc="checking", unit="pictures"))
+
+    images, unusable = [], list(rejected)
+    for row, found in zip(listed.itertuples(index=False), checks, strict=True):
+        if found.reason:
+            unusable.append((row.image_id, found.reason, found.detail))
+            continue
+        images.append(
+            {
+                "image_id": row.image_id,
+                "content_hash": content_hash.get(row.image_id, found.pixel_hash),
+                "category": row.category,
+                "scientific_name": row.scientific_name,
+                "genus": row.scientific_name.split(" ")[0],
+                "width": found.width,
+                "height": found.height,
+                "content_group": found.pixel_hash,
+                "name_as_written": row.name_as_written,
+                "name_kind": name_kind(row.scientific_name),
+            }
+        )
+    quarantine = pd.DataFrame(unusable, columns=["image_id", "reason", "detail"]).astype(str)
+    _report(root, listing, images, quarantine, max_rejected)
+    frame = pd.DataFrame(images, columns=list(IMAGE_COLUMNS))
+    # A group carries the name of its first picture: equal pixels (equal bytes have equal pixels) share a group.
+    frame["content_group"] = frame.groupby("content_group")["image_id"].transform("min")
+    return frame, quarantine
+
+
+def normalise_name(name: str) -> str:
+    """White space trimmed and collapsed; the genus capitalised, the rest as it stands."""
+    words = name.split()
+    return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]]) if words else ""
+
+
+def name_kind(name: str) -> str:
+    """`species` for a binomial, `genus` for one word, `hybrid` for 'A b x c', `other` for the rest."""
+    words = name.split()
+    if any(word in ("x", "×", "X") for word in words):
+        return "hybrid"
+    if len(words) == 1 or (len(words) == 2 and re.fullmatch(r"(sp|spp|cf|aff)\.?", words[1])):
+        return "genus"
+    return "species" if len(words) == 2 else "other"
+
+
+def check_picture(image_id: str, root: str) -> Check:
+    """Decodes one picture below `root` whole."""
+    path = Path(root, image_id)
+    try:
+        if path.stat().st_size == 0:
+            return Check(reason="zero_bytes", detail="the file is empty")
+        image = open_picture(path)
+    except FileNotFoundError:
+        return Check(reason="missing_file", detail="listed in the metadata, but there is no such file")
+    except UnidentifiedImageError:
+        return Check(reason="not_an_image", detail="no known picture format")
+    except Image.DecompressionBombError as error:
+        return Check(reason="decompression_bomb", detail=str(error))
+    except (OSError, SyntaxError, ValueError) as error:
+        reason = "truncated" if "truncated" in str(error) else "unreadable"
+        return Check(reason=reason, detail=str(error).replace(root, "."))
+    pixels = hashlib.sha256(f"{image.width}x{image.height}".encode())
+    pixels.update(image.tobytes())
+    return Check(image.width, image.height, pixels.hexdigest())
+
+
+def _resolve_listing(listed: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[str, str, str]]]:
+    """One row a picture, with a normalised name; what the metadata alone disqualifies is rejected."""
+    listed = listed.assign(
+        name_as_written=listed["scientific_name"], scientific_name=listed["scientific_name"].map(normalise_name)
+    )
+    rejected, kept = [], []
+    for image_id, rows in listed.groupby("image_id", sort=True):
+        names = sorted(set(rows["scientific_name"]))
+        if _leaves_root(str(image_id)):
+            rejected.append((str(image_id), "path_leaves_root", "the listed path points outside the dataset's folder"))
+        elif len(names) > 1:
+            rejected.append((str(image_id), "conflicting_species", "listed as " + " and as ".join(names)))
+        elif not names[0]:
+            rejected.append((str(image_id), "no_species", "the metadata gives no scientific name"))
+        else:
+            kept.append(rows.index[0])
+    return listed.loc[kept], rejected
+
+
+def _leaves_root(image_id: str) -> bool:
+    path = PurePosixPath(image_id)
+    return path.is_absolute() or ".." in path.parts
+
+
+def _report(
+    root: str | Path, listing: pd.DataFrame, images: Iterable[dict], quarantine: pd.DataFrame, max_rejected: float
+) -> None:
+    accepted = [row["image_id"] for row in images]
+    n_listed = len(accepted) + len(quarantine)
+    known = {*accepted, *quarantine["image_id"]}
+    present = [path for path in listing["path"] if PurePosixPath(path).suffix.lower() in SUFFIXES]
+    unlisted = sum(path not in known for path in present)
+    reasons = quarantine["reason"].value_counts()
+    summary = ", ".join(f"{reason} {count}" for reason, count in reasons.items()) or "none"
+    logger.info("%d of %d listed pictures can be used; rejected: %s.", len(accepted), n_listed, summary)
+    if unlisted:
+        logger.info("%d picture file(s) lie there without being listed in the metadata.", unlisted)
+    share = len(quarantine) / n_listed
+    if not accepted or share > max_rejected:
+        examples = "; ".join(f"{row.image_id}: {row.detail}" for row in quarantine.head(3).itertuples())
+        raise DataError(
+            f"{root}: {len(quarantine)} of {n_listed} listed pictures ({share:.1%}) cannot be used ({summary}), more than "
+            f"dataset.max_rejected = {max_rejected} allows. For example: {examples}."
+        )

@@ -1,0 +1,53 @@
+"""The layout of VLM4Bio (Maruf et al., NeurIPS 2024): one folder a category, each with images/ and metadata/*.csv."""
+
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from cladeclip.errors import DataError
+
+COLUMNS = ("fileNameAsDelivered", "scientificName")
+# The official tree has several lists of the same pictures (subsets by difficulty); the full one is named so.
+FULL_LISTS = ("metadata_10k.csv", "bird_metadata_10k.csv", "metadata.csv")
+
+
+def read_metadata(root: str | Path) -> pd.DataFrame:
+    """The listed pictures: image_id (path below root), category, scientific_name as written (empty where blank).
+
+    Raises:
+        DataError: no category has both images/ and a metadata file with the two columns.
+    """
+    root = Path(root)
+    categories = sorted(folder for folder in root.glob("*") if (folder / "images").is_dir())
+    if not categories:
+        raise DataError(
+            f"{root}: no folder below it has an images/ folder; layout vlm4bio expects CATEGORY/images/ and "
+            "CATEGORY/metadata/*.csv."
+        )
+    return pd.concat([_category(folder) for folder in categories], ignore_index=True)
+
+
+def _category(folder: Path) -> pd.DataFrame:
+    files = [path for path in sorted((folder / "metadata").glob("*.csv")) if _has_columns(path)]
+    if not files:
+        raise DataError(
+            f"{folder / 'metadata'}: no CSV file with the columns {' and '.join(COLUMNS)}; add one that lists the pictures."
+        )
+    full = [path for path in files if path.name in FULL_LISTS]
+    frames = [pd.read_csv(path, usecols=list(COLUMNS), dtype=str, keep_default_na=False) for path in full[:1] or files]
+    listed = pd.concat(frames, ignore_index=True)
+    prefix = PurePosixPath(folder.name, "images")
+    return pd.DataFrame(
+        {
+            "image_id": [str(prefix / name.strip()) for name in listed["fileNameAsDelivered"]],
+            "category": folder.name,
+            "scientific_name": listed["scientificName"],
+        }
+    )
+
+
+def _has_columns(path: Path) -> bool:
+    try:
+        return set(COLUMNS) <= set(pd.read_csv(path, nrows=0).columns)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError):
+        return False

@@ -1,0 +1,1 @@
+"""The demo's data: drawn specimens of an invented taxonomy."""

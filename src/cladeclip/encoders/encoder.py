@@ -1,0 +1,73 @@
+"""What every stage knows of an encoder, whatever is behind it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from cladeclip.errors import ConfigError
+
+TextEncoder = Callable[[Sequence[str]], Tensor]
+
+
+@dataclass
+class Encoder:
+    """An image tower with its transform and, where the model has one, its text tower.
+
+    Attributes:
+        family: open_clip, timm or handcrafted.
+        dim: length of an embedding.
+        image_px: side of the square that the tower sees.
+        mean, std: of the normalisation, per channel.
+        interpolation: of the resize, as in the model's config.
+        transform: an RGB picture to what the tower takes: a (3, image_px, image_px) float32 tensor.
+        tower: maps a batch of those to embeddings (n, dim); has gradients where the encoder can be a student.
+        model: the whole model that a checkpoint holds, of which `tower` is a part (or all).
+        encode_text: captions to embeddings (n, dim); None where there is no text tower.
+    """
+
+    family: str
+    dim: int
+    image_px: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+    transform: Callable[[Image.Image], Tensor]
+    tower: nn.Module
+    model: nn.Module
+    encode_text: TextEncoder | None = None
+
+    @torch.inference_mode()
+    def encode_images(self, batch: Tensor) -> Tensor:
+        """Embeddings (n, dim) float32, not normalised, on the batch's device."""
+        self.tower.eval()
+        return self.tower(batch).float()
+
+    def text_encoder(self) -> TextEncoder:
+        """The text tower.
+
+        Raises:
+            ConfigError: the encoder has none.
+        """
+        if self.encode_text is None:
+            raise ConfigError(f"this {self.family} encoder has no text tower; use features: image.")
+        return self.encode_text
+
+    def to(self, device: str | torch.device) -> "Encoder":
+        self.model.to(device)
+        self.tower.to(device)
+        return self
+
+
+def choose_device(device: str = "auto") -> torch.device:
+    """`auto` is the GPU where there is one, else the CPU."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device)
+
+
+def as_floats(values: Any) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)

@@ -1,0 +1,262 @@
+"""Encoder folders: every encoder as a folder that its own library loads with `local-dir:`.
+
+Whatever the config names (a pretrained tag, a hub repository, a weight file, a seed for random weights) is brought into
+one form: `model.safetensors` with `open_clip_config.json` (open_clip) or `config.json` (timm), and `encoder.json`, which
+says where it came from and holds the sha256 of every file. A trained student is such a folder as well.
+"""
+
+import json
+import logging
+import shutil
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from cladeclip.atomic import sha256_of_file, write_json
+from cladeclip.errors import CladeclipError, ConfigError
+
+logger = logging.getLogger(__name__)
+
+OPEN_CLIP_CONFIG = "open_clip_config.json"
+TIMM_CONFIG = "config.json"
+HANDCRAFTED_CONFIG = "handcrafted.json"
+WEIGHTS = "model.safetensors"
+
+
+def make_encoder_folder(name: str, definition: Mapping[str, Any], folder: str | Path) -> None:
+    """Brings the encoder `name`, as `definition` (an entry of `encoders:`) says, into `folder`.
+
+    Raises:
+        ConfigError: the definition names an architecture, tag or file that does not exist or does not fit.
+        CladeclipError: the weights have to be downloaded and cannot be.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    match definition["family"]:
+        case "handcrafted":
+            write_json(folder / HANDCRAFTED_CONFIG, {"image_px": definition.get("image_px", 96)})
+        case "timm":
+            _timm_folder(name, definition, folder)
+        case "open_clip":
+            _open_clip_folder(name, definition, folder)
+    shutil.rmtree(folder / ".download", ignore_errors=True)
+    files = sorted(p.name for p in folder.iterdir() if p.is_file() and p.name != "encoder.json" and p.name[0] != ".")
+    record = {
+        "definition": json.loads(json.dumps(definition)),
+        "files": {file: {"sha256": sha256_of_file(folder / file)} for file in files},
+    }
+    write_json(folder / "encoder.json", record)
+
+
+def made_with(folder: str | Path) -> dict[str, str]:
+    """The sha256 of an encoder folder's weights, for the metadata of what they make."""
+    weights = Path(folder, WEIGHTS)
+    return {"weights_sha256": sha256_of_file(weights)} if weights.is_file() else {}
+
+
+def weight_file(weights: str) -> Path:
+    """The path of a weight file; `python-package:MODULE/FILE` is a file inside an installed package.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    path = Path(weights)
+    if weights.startswith("python-package:"):
+        module, _, inside = weights.removeprefix("python-package:").partition("/")
+        found = find_spec(module)
+        if found is None or not found.submodule_search_locations:
+            raise ConfigError(f"weights {weights!r}: the Python package '{module}' is not installed; run `make setup`.")
+        path = Path(next(iter(found.submodule_search_locations)), inside)
+    if not path.is_file():
+        raise ConfigError(f"weights {weights!r}: there is no such file; put it there or correct the path in `encoders:`.")
+    return path
+
+
+def _open_clip_folder(name: str, definition: Mapping[str, Any], folder: Path) -> None:
+    import open_clip
+    from open_clip.pretrained import get_pretrained_cfg
+
+    architecture, tag = definition["architecture"], definition.get("pretrained")
+    if isinstance(architecture, Mapping):
+        model_cfg = json.loads(json.dumps(architecture))
+    elif architecture.startswith("local-dir:"):
+        source = Path(architecture.removeprefix("local-dir:"))
+        if not (source / OPEN_CLIP_CONFIG).is_file():
+            raise ConfigError(f"config: encoders.{name}.architecture: {source} holds no {OPEN_CLIP_CONFIG}.")
+        model_cfg = json.loads((source / OPEN_CLIP_CONFIG).read_text())["model_cfg"]
+    elif architecture.startswith("hf-hub:"):
+        model_cfg = _hub_config(name, architecture.removeprefix("hf-hub:"), folder)["model_cfg"]
+    else:
+        model_cfg = open_clip.get_model_config(architecture)
+        if model_cfg is None:
+            raise ConfigError(
+                f"config: encoders.{name}.architecture is {architecture!r}, which open_clip does not know; "
+                "`python -c 'import open_clip; print(open_clip.list_models())'` lists those it knows."
+            )
+        if tag and not get_pretrained_cfg(architecture, tag):
+            known = ", ".join(open_clip.pretrained.list_pretrained_tags_by_model(architecture)) or "none"
+            raise ConfigError(f"config: encoders.{name}.pretrained is {tag!r}; open_clip has {known} for {architecture}.")
+    if "image_px" in definition:
+        model_cfg["vision_cfg"]["image_size"] = definition["image_px"]
+    model, source_cfg = _open_clip_model(name, definition, model_cfg, folder)
+    _copy_tokenizer(definition, model_cfg, folder)
+    preprocess = {key: source_cfg[key] for key in ("mean", "std", "interpolation", "resize_mode")}
+    preprocess |= {key: definition[key] for key in ("mean", "std") if key in definition}
+    write_json(folder / OPEN_CLIP_CONFIG, {"model_cfg": model_cfg, "preprocess_cfg": preprocess})
+    save_weights(model, folder / WEIGHTS)
+
+
+def _open_clip_model(name: str, definition: Mapping[str, Any], model_cfg: Mapping[str, Any], folder: Path) -> tuple:
+    """The model with its weights, and its preprocessing config."""
+    import open_clip
+    import torch
+
+    architecture, tag = definition["architecture"], definition.get("pretrained")
+    from_elsewhere = isinstance(architecture, str) and (tag is not None or architecture.startswith(("hf-", "local-")))
+    if from_elsewhere:
+        size = {"force_image_size": definition["image_px"]} if "image_px" in definition else {}
+        try:
+            model = open_clip.create_model(
+                architecture, pretrained=tag, cache_dir=str(folder / ".download"), require_pretrained=True, **size
+            )
+        except (OSError, RuntimeError) as error:
+            raise _no_weights(name, definition, folder, error) from error
+        return model, model.visual.preprocess_cfg
+    if "seed" in definition:
+        torch.manual_seed(definition["seed"])
+    model = _from_config(model_cfg, folder)
+    if "weights" in definition:
+        path = weight_file(definition["weights"])
+        try:
+            open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True)
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise ConfigError(
+                f"config: encoders.{name}.weights: {path} does not fit the architecture: {first_line(error)}"
+            ) from error
+    return model, model.visual.preprocess_cfg
+
+
+def _from_config(model_cfg: Mapping[str, Any], folder: Path) -> Any:
+    """A randomly initialised model: open_clip builds from a folder that holds a config and no weights."""
+    import open_clip
+
+    bare = folder / ".download"
+    bare.mkdir(exist_ok=True)
+    (bare / OPEN_CLIP_CONFIG).write_text(json.dumps({"model_cfg": model_cfg, "preprocess_cfg": {}}))
+    return open_clip.create_model(f"local-dir:{bare}", load_weights=False, pretrained_text=False)
+
+
+def _copy_tokenizer(definition: Mapping[str, Any], model_cfg: Mapping[str, Any], folder: Path) -> None:
+    """Tokenizers of Hugging Face models travel with the weights; open_clip's own is part of the library."""
+    if not model_cfg["text_cfg"].get("hf_tokenizer_name"):
+        return
+    import open_clip
+
+    tokenizer = open_clip.get_tokenizer(definition["architecture"], cache_dir=str(folder / ".download"))
+    tokenizer.save_pretrained(str(folder))
+
+
+def _hub_config(name: str, repository: str, folder: Path) -> dict[str, Any]:
+    from huggingface_hub import hf_hub_download
+
+    try:
+        path = hf_hub_download(repository, OPEN_CLIP_CONFIG, cache_dir=str(folder / ".download"))
+    except Exception as error:  # the hub client raises errors of several libraries where there is no network
+        raise CladeclipError(
+            f"encoder '{name}': the weights of {repository} could not be downloaded ({first_line(error)}). Run this where "
+            f"there is internet, or put its {OPEN_CLIP_CONFIG} and weight file into a folder DIR by hand and set "
+            f"encoders.{name}.architecture to local-dir:DIR."
+        ) from error
+    return json.loads(Path(path).read_text())
+
+
+def _no_weights(name: str, definition: Mapping[str, Any], folder: Path, error: Exception) -> CladeclipError:
+    from open_clip.pretrained import get_pretrained_cfg
+
+    architecture, tag = definition["architecture"], definition.get("pretrained")
+    if tag is None:
+        return ConfigError(f"config: encoders.{name}.architecture {architecture!r} cannot be loaded: {first_line(error)}")
+    hub = get_pretrained_cfg(architecture, tag).get("hf_hub", "").rstrip("/") or "the source that open_clip names"
+    return CladeclipError(
+        f"encoder '{name}': the weights {architecture} / {tag} could not be downloaded ({first_line(error)}). Run "
+        f"`snakemake {folder}/encoder.json` where there is internet (a cluster's login node), or fetch the weight file "
+        f"of {hub} by hand and give encoders.{name} `weights: FILE` instead of `pretrained: {tag}`."
+    )
+
+
+def _timm_folder(name: str, definition: Mapping[str, Any], folder: Path) -> None:
+    import timm
+    import torch
+    from timm.models import save_for_hf
+
+    architecture = definition["architecture"]
+    pretrained = definition.get("pretrained")
+    plain = not architecture.startswith(("hf-hub:", "local-dir:"))
+    if plain and not timm.is_model(architecture):
+        near = timm.list_models(f"*{architecture}*")[:3]
+        raise ConfigError(
+            f"config: encoders.{name}.architecture is {architecture!r}, which timm does not know; "
+            f"similar names: {', '.join(near) or 'none'}."
+        )
+    if "seed" in definition:
+        torch.manual_seed(definition["seed"])
+    full = f"{architecture}.{pretrained}" if pretrained else architecture
+    try:
+        model = timm.create_model(
+            full, pretrained=pretrained is not None or not plain, cache_dir=str(folder / ".download")
+        )
+    except Exception as error:  # the hub client raises errors of several libraries where there is no network
+        raise CladeclipError(
+            f"encoder '{name}': the weights of {full} could not be loaded ({first_line(error)}). Run "
+            f"`snakemake {folder}/encoder.json` where there is internet (a cluster's login node), or fetch the weight "
+            f"file by hand and give encoders.{name} `weights: FILE` instead of `pretrained`."
+        ) from error
+    if "weights" in definition:
+        _load_timm_weights(name, model, definition)
+    model.reset_classifier(0)
+    data = timm.data.resolve_model_data_config(model)
+    if "image_px" in definition:
+        data["input_size"] = (3, definition["image_px"], definition["image_px"])
+        # Every pixel of a small picture is wanted: the margin that crop_pct cuts off is for larger ones.
+        data["crop_pct"] = 1.0
+    data |= {key: tuple(definition[key]) for key in ("mean", "std") if key in definition}
+    save_for_hf(model, str(folder), model_config={"num_classes": 0}, safe_serialization=True, data_config=data)
+
+
+def _load_timm_weights(name: str, model: Any, definition: Mapping[str, Any]) -> None:
+    from timm.models import load_state_dict
+
+    path = weight_file(definition["weights"])
+    stored = load_state_dict(str(path), weights_only=True)
+    wanted = model.state_dict()
+    if definition.get("match") == "position":
+        # The same network under other names: its tensors come in the same order with the same shapes.
+        same = len(stored) == len(wanted) and all(
+            a.shape == b.shape for a, b in zip(stored.values(), wanted.values(), strict=True)
+        )
+        if not same:
+            raise ConfigError(f"config: encoders.{name}.weights: {path} does not fit the architecture by position.")
+        stored = dict(zip(wanted, stored.values(), strict=True))
+    try:
+        model.load_state_dict(stored, strict=True)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"config: encoders.{name}.weights: {path} does not fit the architecture: {first_line(error)}"
+        ) from error
+
+
+def save_weights(model: Any, path: str | Path) -> None:
+    """A model's state as safetensors, whole or not at all."""
+    from safetensors.torch import save_file
+
+    from cladeclip.atomic import atomic_path
+
+    with atomic_path(path) as temporary:
+        save_file({key: value.detach().contiguous().cpu() for key, value in model.state_dict().items()}, temporary)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, for a sentence."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(" :.")

@@ -1,0 +1,61 @@
+"""Charts as SVG: drawn by Vega-Lite when the report is made, so that the page needs no script and no network for them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import altair as alt
+import pandas as pd
+import vl_convert
+
+from cladeclip.names import ClusterLabels, ControlLabels, Model, parse_labels
+from cladeclip.reporting.comparison import Primary
+
+# Okabe and Ito's palette: told apart with any colour vision.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+
+
+def accuracy_against_k(comparison: pd.DataFrame, config: Mapping[str, Any], primary: Primary) -> str:
+    """The primary comparison's measure against k, a panel a split; models without k are horizontal lines."""
+    chosen = comparison[(comparison["taxa"] == primary.taxa) & (comparison["column"] == primary.column)]
+    points, lines = _points_and_lines(chosen, config, primary.measure)
+    panels = [_panel(points, lines, split) for split in config["splits"]]
+    chart = alt.hconcat(*panels).resolve_scale(y="shared", color="shared", strokeDash="shared")
+    return vl_convert.vegalite_to_svg(chart.to_dict())
+
+
+def _points_and_lines(
+    chosen: pd.DataFrame, config: Mapping[str, Any], measure: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    points, lines = [], []
+    for row in chosen.to_dict(orient="records"):
+        trained = Model.parse(row["model"])
+        labels = parse_labels(trained.labels, config["encoders"]) if trained else None
+        common = {"split": row["split"], "accuracy": row[measure]}
+        if trained and isinstance(labels, ClusterLabels):
+            series = f"{trained.student} on {labels.teacher} {labels.features}"
+            points.append(common | {"k": labels.k, "series": series, "seed": trained.seed})
+        elif trained and isinstance(labels, ControlLabels):
+            lines.append(common | {"name": f"{trained.student} on {labels}"})
+        else:
+            untrained = " untrained" if row["model"] in config["students"] else ""
+            lines.append(common | {"name": row["model"] + untrained})
+    return (
+        pd.DataFrame(points, columns=["split", "accuracy", "k", "series", "seed"]),
+        pd.DataFrame(lines, columns=["split", "accuracy", "name"]),
+    )
+
+
+def _panel(points: pd.DataFrame, lines: pd.DataFrame, split: str) -> alt.LayerChart:
+    y = alt.Y("accuracy:Q", title="accuracy", axis=alt.Axis(format="%"), scale=alt.Scale(zero=False, nice=True))
+    ks = sorted(int(k) for k in points["k"].unique()) or [1]
+    x = alt.X("k:Q", title="number of clusters k", scale=alt.Scale(type="log", nice=False, padding=12), axis=alt.Axis(values=ks, format="d"))
+    colour = alt.Color("series:N", title="trained", scale=alt.Scale(range=list(PALETTE)))
+    of_split = points[points["split"] == split]
+    line = alt.Chart(of_split).mark_line(strokeWidth=2).encode(x=x, y=alt.Y("mean(accuracy):Q", title="accuracy"), color=colour)
+    dots = alt.Chart(of_split).mark_point(filled=True, size=70, opacity=1).encode(x=x, y=y, color=colour)
+    rules = (
+        alt.Chart(lines[lines["split"] == split])
+        .mark_rule(strokeWidth=1.5, color="#555")
+        .encode(y=y, strokeDash=alt.StrokeDash("name:N", title="for comparison"))
+    )
+    return alt.layer(rules, line, dots).properties(width=300, height=260, title=split)

@@ -1,0 +1,181 @@
+"""report.html: one self-contained page, made from tables alone, and the sentences that say what came out."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+
+from cladeclip import __version__
+from cladeclip.atomic import read_json
+from cladeclip.evaluation.nearest_label import COLUMNS
+from cladeclip.evaluation.significance import PairedTest
+from cladeclip.names import ClusterLabels, ControlLabels, Model, parse_labels
+from cladeclip.reporting.charts import accuracy_against_k
+from cladeclip.reporting.comparison import Primary, paired_tests, primary_rows
+from cladeclip.tables import COMPARISON, IMAGES, QUARANTINE, SPLIT, read_table
+
+LEVEL = 0.05
+MEASURES = {
+    "accuracy_individual": "nearest neighbour by cosine",
+    "accuracy_avg": "highest mean cosine",
+    "distance_individual": "nearest neighbour by distance",
+    "distance_avg": "lowest mean distance",
+}
+
+
+def summarise(results: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The ranking of the primary comparison, the planned tests, and the sentences that follow from them.
+
+    The planned tests compare the student of the primary k (the first student, teacher, features and seed of the config)
+    with the same student untrained and with those trained on labels without meaning.
+    """
+    primary = Primary(**config["report"]["primary"])
+    rows = primary_rows(read_table(results / "comparison.parquet", COMPARISON), primary)
+    if rows.empty:
+        known = ", ".join(sorted(set(read_table(results / "comparison.parquet", COMPARISON)["taxa"])))
+        raise ValueError(f"report.primary.taxa is {primary.taxa!r}; the data has {known}.")
+    ranking = [{"model": row.model, "accuracy": getattr(row, primary.measure)} for row in rows.itertuples()]
+    n_query = int(rows["n_query"].iloc[0])
+    main = primary_model(config)
+    rivals = _planned_rivals(config, main, list(rows["model"]))
+    predictions = {
+        model: results / primary.split / "evaluation" / model / "predictions.parquet" for model in [main, *rivals] if model
+    }
+    tests = paired_tests(predictions, main, rivals, primary) if main else {}
+    return {
+        "primary": asdict(primary),
+        "n_query": n_query,
+        "ranking": ranking,
+        "primary_model": main,
+        "tests": {rival: asdict(test) for rival, test in tests.items()},
+        "sentences": _sentences(primary, ranking, n_query, main, tests, config),
+    }
+
+
+def primary_model(config: Mapping[str, Any]) -> str | None:
+    """The trained student that the planned comparison is about; None where nothing is trained on clusters."""
+    labels = config["labels"]
+    if not (config["students"] and labels["teachers"] and labels["features"] and labels["k"]):
+        return None
+    name = ClusterLabels(labels["teachers"][0], labels["features"][0], config["report"]["primary"]["k"])
+    return str(Model(config["students"][0], str(name), config["seeds"][0]))
+
+
+def _planned_rivals(config: Mapping[str, Any], main: str | None, models: list[str]) -> list[str]:
+    if main is None:
+        return []
+    trained = Model.parse(main)
+    assert trained is not None
+    random = [
+        str(Model(trained.student, control, trained.seed))
+        for control in config["labels"]["controls"]
+        if control.startswith("random")
+    ]
+    return [model for model in [trained.student, *random] if model in models]
+
+
+def _sentences(
+    primary: Primary,
+    ranking: list[dict[str, Any]],
+    n_query: int,
+    main: str | None,
+    tests: Mapping[str, PairedTest],
+    config: Mapping[str, Any],
+) -> list[str]:
+    best = ranking[0]
+    transductive = " (transductive: every picture was also seen in training)" if primary.split == "all" else ""
+    sentences = [
+        f"Best of {len(ranking)} models on {primary.split}, {primary.column}, {primary.taxa}{transductive}: "
+        f"{best['model']}, right for {best['accuracy']:.1%} of {n_query} queries ({MEASURES[primary.measure]})."
+    ]
+    if main is None:
+        return sentences
+    of = {row["model"]: row["accuracy"] for row in ranking}
+    verdicts = []
+    for rival, test in tests.items():
+        name = describe_model(rival, config)
+        if test.p_value >= LEVEL:
+            verdicts.append(f"cannot be told apart from {name} ({of[rival]:.1%}, McNemar p = {test.p_value:.2g})")
+        else:
+            better = "beats" if test.difference > 0 else "is worse than"
+            verdicts.append(f"{better} {name} ({of[rival]:.1%}, McNemar p = {test.p_value:.2g})")
+    outcome = " and ".join(verdicts) or "has nothing to be compared with"
+    sentences.append(f"The student of the primary k = {primary.k}, {main} ({of[main]:.1%}), {outcome}.")
+    return sentences
+
+
+def describe_model(model: str, config: Mapping[str, Any]) -> str:
+    """A model in words."""
+    trained = Model.parse(model)
+    encoders = config["encoders"]
+    if trained is None:
+        title = encoders[model].get("title", model)
+        return f"the untrained student {model}" if model in config["students"] else title
+    labels = parse_labels(trained.labels, encoders)
+    if isinstance(labels, ControlLabels):
+        taught = "labels without meaning" if labels.kind == "random" else f"{labels.kind} labels"
+        return f"{trained.student} trained on {taught}"
+    return f"{trained.student} trained on {labels.k} clusters of {labels.teacher} ({labels.features})"
+
+
+def render_report(results: Path, config: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    """The page as HTML; whatever comes from the data is escaped."""
+    comparison = read_table(results / "comparison.parquet", COMPARISON)
+    images = read_table(results / "images.parquet", IMAGES)
+    primary = Primary(**config["report"]["primary"])
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(files("cladeclip.reporting").joinpath("report.html").read_text(encoding="utf-8"))
+    return template.render(
+        title=config["report"]["title"],
+        dataset=config["dataset"]["name"],
+        summary=summary,
+        chart=accuracy_against_k(comparison, config, primary),
+        measures=MEASURES,
+        columns=COLUMNS,
+        rows=_rows(comparison, config),
+        splits=[
+            {"name": split, **read_table(results / split / "split.parquet", SPLIT)["part"].value_counts().to_dict()}
+            for split in config["splits"]
+        ],
+        qualities=_qualities(results, config),
+        counts=_counts(images),
+        names_not_binomial=int((images["name_kind"] != "species").sum()),
+        quarantine=read_table(results / "quarantine.parquet", QUARANTINE).to_dict(orient="records"),
+        config_as_run=json.dumps({key: config[key] for key in sorted(config)}, indent=2, ensure_ascii=False),
+        version=__version__,
+    )
+
+
+def _rows(comparison: pd.DataFrame, config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    ordered = comparison.sort_values(["split", "column", "taxa", "accuracy_individual"], ascending=[True, True, True, False])
+    return [row | {"words": describe_model(row["model"], config)} for row in ordered.to_dict(orient="records")]
+
+
+def _qualities(results: Path, config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found = []
+    for split in config["splits"]:
+        for path in sorted((results / split / "clusters").glob("*.quality.json")):
+            found.append({"split": split, "labels": path.name.removesuffix(".quality.json"), **read_json(path)})
+    return sorted(found, key=lambda quality: (quality["split"], quality["n_labels"], quality["labels"]))
+
+
+def _counts(images: pd.DataFrame) -> list[dict[str, Any]]:
+    rows = []
+    for category, members in [*images.groupby("category"), ("All", images)]:
+        species, groups = members["scientific_name"], members["content_group"]
+        rows.append(
+            {
+                "category": category,
+                "images": len(members),
+                "species": species.nunique(),
+                "genera": members["genus"].nunique(),
+                "single": int((species.value_counts() == 1).sum()),
+                "repeated": int(len(members) - groups.nunique()),
+            }
+        )
+    return rows

@@ -1,0 +1,18 @@
+"""Prints what a finished run found, and where its report lies: `python -m cladeclip.reporting.summary results/demo`."""
+
+import sys
+from pathlib import Path
+
+from cladeclip.atomic import read_json
+
+
+def main(results: str) -> None:
+    folder = Path(results)
+    for sentence in read_json(folder / "summary.json")["sentences"]:
+        print(sentence)
+    print(f"Table:  {folder / 'comparison.csv'}")
+    print(f"Report: {folder / 'report.html'}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

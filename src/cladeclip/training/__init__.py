@@ -1,0 +1,1 @@
+"""Cluster discrimination (UNICOM): the head, its loss, the loop, and the checkpoint that others can load."""

@@ -1,0 +1,98 @@
+"""The pictures that training sees: read from the store, augmented, in an order that only the seed decides."""
+
+import hashlib
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from cladeclip.datasets.store import PictureStore
+from cladeclip.encoders.encoder import Encoder
+
+Key = tuple[int, int]
+
+
+@contextmanager
+def seeded(*key: int) -> Iterator[None]:
+    """Seeds Python's, numpy's and torch's random numbers from `key`, and restores them afterwards."""
+    before = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
+    digest = hashlib.sha256(repr(key).encode()).digest()
+    random.seed(digest)
+    np.random.seed(int.from_bytes(digest[:4], "little"))
+    torch.manual_seed(int.from_bytes(digest[4:12], "little") >> 1)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+        torch.random.set_rng_state(before[2])
+
+
+class TrainingPictures(Dataset[tuple[Tensor, int]]):
+    """Items (transformed picture, label) by key (epoch, position): the augmentation depends on the key alone."""
+
+    def __init__(
+        self, store: PictureStore, image_ids: Sequence[str], labels: np.ndarray, encoder: Encoder, augment: str, seed: int
+    ) -> None:
+        self.store, self.image_ids, self.labels, self.seed = store, list(image_ids), labels, seed
+        self.transform = train_transform(encoder, augment)
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def __getitem__(self, key: Key) -> tuple[Tensor, int]:
+        epoch, position = key
+        image: Image.Image = self.store.read(self.image_ids[position])
+        with seeded(self.seed, epoch, position):
+            return self.transform(image), int(self.labels[position])
+
+
+class EpochBatches(Sampler[list[Key]]):
+    """Batches of keys over all epochs; every epoch is shuffled anew and its incomplete last batch dropped."""
+
+    def __init__(self, n: int, batch_size: int, epochs: int, seed: int) -> None:
+        self.n, self.batch_size, self.epochs, self.seed = n, batch_size, epochs, seed
+
+    @property
+    def per_epoch(self) -> int:
+        return self.n // self.batch_size
+
+    def __len__(self) -> int:
+        return self.epochs * self.per_epoch
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        for epoch in range(self.epochs):
+            order = np.random.default_rng([self.seed, epoch]).permutation(self.n)
+            for start in range(0, self.per_epoch * self.batch_size, self.batch_size):
+                yield [(epoch, int(position)) for position in order[start : start + self.batch_size]]
+
+
+def training_loader(pictures: TrainingPictures, batches: EpochBatches, *, workers: int, pin: bool) -> DataLoader:
+    """One loader for the whole training: its workers start once. The batches do not depend on their number."""
+    return DataLoader(pictures, batch_sampler=batches, num_workers=workers, pin_memory=pin)
+
+
+def train_transform(encoder: Encoder, augment: str):
+    """`timm`: the published augmentation; `crop_flip`: random resized crop and flip; `none`: the eval transform."""
+    if augment == "none":
+        return encoder.transform
+    from timm.data import create_transform
+
+    extra = (
+        {"auto_augment": "rand-m9-mstd0.5-inc1", "color_jitter": 0.4, "re_prob": 0.25, "re_mode": "pixel"}
+        if augment == "timm"
+        else {"scale": (0.5, 1.0), "color_jitter": None}
+    )
+    return create_transform(
+        encoder.image_px,
+        is_training=True,
+        interpolation=encoder.interpolation,
+        mean=encoder.mean,
+        std=encoder.std,
+        **extra,
+    )

@@ -1,0 +1,34 @@
+"""The settings of a training, under the names of the published configuration (RECIPE values are config.yaml's)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """One field a key of the config's `train:` that changes the weights; see config/config.yaml for each."""
+
+    epochs: int
+    batch_size: int
+    gradient_acc: int
+    lr: float
+    lr_pfc_weight: float
+    weight_decay: float
+    pct_start: float
+    margin_loss_s: float
+    margin_loss_m1: float
+    margin_loss_m2: float
+    margin_loss_m3: float
+    margin_loss_filter: float
+    margin_gradient: str
+    num_feat: int
+    sample_rate: float
+    precision: str
+    augment: str
+    batchnorm: str
+    log_every: int
+
+    @classmethod
+    def from_config(cls, train: Mapping[str, Any]) -> "TrainSettings":
+        return cls(**{field.name: train[field.name] for field in fields(cls)})

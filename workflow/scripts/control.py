@@ -1,0 +1,16 @@
+"""Labels that need no teacher: the truth, or labels without meaning."""
+
+from cladeclip.atomic import write_json
+from cladeclip.clustering.controls import control_labels
+from cladeclip.clustering.quality import fit_images, label_quality, labels_table
+from cladeclip.job_log import job_log
+from cladeclip.names import parse_labels
+from cladeclip.tables import CLUSTERS, IMAGES, SPLIT, read_table, write_table
+
+with job_log(snakemake.log[0]):
+    fit = fit_images(read_table(snakemake.input.images, IMAGES), read_table(snakemake.input.split, SPLIT))
+    control = parse_labels(snakemake.wildcards.control, [])
+    labels = control_labels(fit, control, seed=snakemake.params.seed)
+    made_by = dict(snakemake.wildcards) | {"seed": snakemake.params.seed}
+    write_table(snakemake.output.labels, CLUSTERS, labels_table(fit, labels), made_by)
+    write_json(snakemake.output.quality, label_quality(labels, fit))

@@ -1,0 +1,8 @@
+"""Writes the sha256 of every result."""
+
+from cladeclip.atomic import sha256_of_file, write_json
+from cladeclip.job_log import job_log
+
+with job_log(snakemake.log[0]):
+    prefix = f"{snakemake.params.results}/"
+    write_json(snakemake.output[0], {path.removeprefix(prefix): sha256_of_file(path) for path in snakemake.input})
