@@ -24,8 +24,6 @@ def progress(iterable: Iterable | None = None, *, total: int, desc: str, unit: s
         mininterval=SECONDS_BETWEEN_LINES,
         # Without this, tqdm skips the time check for as many iterations as fitted into the last interval.
         miniters=1,
-        dynamic_ncols=False,
-        ncols=0,
     )
 
 

@@ -76,10 +76,12 @@ def _draw_species(species: Species, root: Path, n: int, image_px: int, seed: int
 def taxonomy(species_per_genus: int, seed: int) -> list[Species]:
     """Three categories of three genera of `species_per_genus` species."""
     species = []
-    for category, genera in CATEGORIES.items():
+    n_genera = sum(map(len, CATEGORIES.values()))
+    for kind, (category, genera) in enumerate(CATEGORIES.items()):
         for position, genus in enumerate(genera):
             of_genus = _generator(seed, genus)
-            hue = (position / len(genera) + 0.12 * float(of_genus.random())) % 1.0
+            # Hues of genera overlap a little: colour alone does not tell them apart.
+            hue = (position * len(CATEGORIES) + kind + float(of_genus.uniform(-0.2, 0.2))) / n_genera
             slenderness = (0.75, 1.0, 1.35)[position] * float(of_genus.uniform(0.95, 1.05))
             tail = (1.0, 0.6, 1.4)[position]
             for number in range(species_per_genus):

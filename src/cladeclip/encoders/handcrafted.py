@@ -1,6 +1,6 @@
 """Hand-made features: what colour and edge histograms alone can tell. The floor of the comparison, and the demo's teacher.
 
-Colour: a joint hue-saturation histogram of the whole picture. Edges: histograms of gradient orientation, weighted by
+Colour: a joint hue-saturation histogram of the whole picture, weighted by saturation. Edges: histograms of gradient orientation, weighted by
 magnitude, on a grid of cells (Dalal and Triggs, CVPR 2005, without block normalisation). Each part is scaled to unit sum
 and its square root taken, so that a dot product of two parts is their Bhattacharyya coefficient.
 """
@@ -36,15 +36,17 @@ def handcrafted_encoder(image_px: int = 96) -> Encoder:
 
 
 def histograms(image: Image.Image) -> np.ndarray:
-    """The features (DIM,) float32 of an RGB picture; their squared norm is 2 (1 where there is no edge at all)."""
+    """The features (DIM,) float32 of an RGB picture; their squared norm is 2 (less where there is no colour or no edge)."""
     return np.concatenate([_colour(image), _edges(image)]).astype(np.float32)
 
 
 def _colour(image: Image.Image) -> np.ndarray:
     hsv = np.asarray(image.convert("HSV"), dtype=np.int64)
     hue, saturation = hsv[..., 0] * HUES // 256, hsv[..., 1] * SATURATIONS // 256
-    counts = np.bincount((hue * SATURATIONS + saturation).ravel(), minlength=HUES * SATURATIONS)
-    return np.sqrt(counts / counts.sum())
+    # Weighted by saturation: the hue of a grey backdrop is noise, and there is a lot of it.
+    bins, weights = (hue * SATURATIONS + saturation).ravel(), hsv[..., 1].ravel() / 255
+    counts = np.bincount(bins, weights=weights, minlength=HUES * SATURATIONS)
+    return np.sqrt(counts / max(counts.sum(), 1e-12))
 
 
 def _edges(image: Image.Image) -> np.ndarray:
