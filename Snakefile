@@ -16,8 +16,14 @@ include: "rules/evaluate.smk"
 include: "rules/report.smk"
 
 
+localrules:
+    all,
+
+
 rule all:
     default_target: True
+    message:
+        "All results are up to date."
     input:
         rules.report.output,
         rules.manifest.output,

@@ -58,4 +58,4 @@ def _panel(points: pd.DataFrame, lines: pd.DataFrame, split: str) -> alt.LayerCh
         .mark_rule(strokeWidth=1.5, color="#555")
         .encode(y=y, strokeDash=alt.StrokeDash("name:N", title="for comparison"))
     )
-    return alt.layer(rules, line, dots).properties(width=300, height=260, title=split)
+    return alt.layer(rules, line, dots).properties(width=360, height=280, title=split)

@@ -87,15 +87,18 @@ def _sentences(
     tests: Mapping[str, PairedTest],
     config: Mapping[str, Any],
 ) -> list[str]:
-    best = ranking[0]
+    of = {row["model"]: row["accuracy"] for row in ranking}
+    trained = [row for row in ranking if Model.parse(row["model"])]
+    best, among = (trained[0], f"{len(trained)} trained students") if trained else (ranking[0], f"{len(ranking)} models")
     transductive = " (transductive: every picture was also seen in training)" if primary.split == "all" else ""
+    others = [f"{model} {of[model]:.1%}" for model in [*config["labels"]["teachers"], *config["students"]] if model in of]
     sentences = [
-        f"Best of {len(ranking)} models on {primary.split}, {primary.column}, {primary.taxa}{transductive}: "
-        f"{best['model']}, right for {best['accuracy']:.1%} of {n_query} queries ({MEASURES[primary.measure]})."
+        f"Best of {among} on {primary.split}, {primary.column}, {primary.taxa}{transductive}: "
+        f"{best['model']}, right for {best['accuracy']:.1%} of {n_query} queries ({MEASURES[primary.measure]})"
+        + (f"; for comparison, untrained: {', '.join(dict.fromkeys(others))}." if others else ".")
     ]
     if main is None:
         return sentences
-    of = {row["model"]: row["accuracy"] for row in ranking}
     verdicts = []
     for rival, test in tests.items():
         name = describe_model(rival, config)
