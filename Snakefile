@@ -22,11 +22,11 @@ localrules:
 
 rule all:
     default_target: True
-    message:
-        "All results are up to date."
     input:
         rules.report.output,
         rules.manifest.output,
         # Every product by name: a deleted one is noticed and made again.
         checkpoints(),
         evaluations(),
+    message:
+        "All results are up to date."

@@ -1,17 +1,6 @@
 # One caption a picture, for the text and fused features.
 
 
-def captioner_of(wildcards):
-    if wildcards.captioner not in config["captioners"]:
-        raise WorkflowError(f"'{wildcards.captioner}' is not defined in `captioners:`.")
-    return config["captioners"][wildcards.captioner]
-
-
-def caption_file(wildcards):
-    captioner = captioner_of(wildcards)
-    return captioner["path"] if captioner["kind"] == "file" else []
-
-
 rule caption:
     input:
         images=rules.prepare.output.images,
@@ -22,6 +11,8 @@ rule caption:
         f"{LOGS}/caption/{{captioner}}.log",
     benchmark:
         f"{BENCHMARKS}/caption/{{captioner}}.tsv"
+    conda:
+        ENVIRONMENT
     threads: config["embed"]["threads"]
     resources:
         mem_mb=16000,
@@ -33,7 +24,5 @@ rule caption:
         code=code("caption"),
     message:
         "Captioning with '{wildcards.captioner}'."
-    conda:
-        ENVIRONMENT
     script:
         script_of("caption")

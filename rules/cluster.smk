@@ -18,6 +18,8 @@ rule cluster:
         # The longest name first: 'vit-h' must not claim the labels of 'vit-h-14'.
         teacher="|".join(sorted(ENCODERS, key=len, reverse=True)),
         k=r"\d+",
+    conda:
+        ENVIRONMENT
     threads: config["cluster"]["threads"]
     resources:
         mem_mb=8000,
@@ -28,8 +30,6 @@ rule cluster:
         code=code("cluster"),
     message:
         "Clustering {wildcards.teacher}'s {wildcards.features} embeddings into {wildcards.k} ({wildcards.split})."
-    conda:
-        ENVIRONMENT
     script:
         script_of("cluster")
 
@@ -47,6 +47,8 @@ rule control:
         f"{BENCHMARKS}/control/{{split}}/{{control}}.tsv"
     wildcard_constraints:
         control=r"species|genus|random-k\d+",
+    conda:
+        ENVIRONMENT
     resources:
         mem_mb=2000,
         runtime=10,
@@ -55,7 +57,5 @@ rule control:
         code=code("control"),
     message:
         "Control labels: {wildcards.control} ({wildcards.split})."
-    conda:
-        ENVIRONMENT
     script:
         script_of("control")

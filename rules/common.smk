@@ -1,21 +1,19 @@
 # Paths, names and checks that the rules share. Nothing here imports torch.
-import os
 import sys
 from pathlib import Path
 
-# Jobs find the package in this checkout, also in environments where it is not installed (--sdm conda).
 SOURCE = str(Path(workflow.basedir, "src"))
 sys.path.insert(0, SOURCE)
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE, os.environ.get("PYTHONPATH")]))
-# Jobs run without internet: what must be downloaded is downloaded by the fetch rules.
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from cladeclip.atomic import sha256_of_file
 from cladeclip.config import validate
 from cladeclip.datasets.listing import refresh_listing
 from cladeclip.errors import CladeclipError
 from cladeclip.fingerprint import fingerprint_of
+from cladeclip.job_environment import prepare_environment
 from cladeclip.names import FEATURES, NAME, SPLIT, ClusterLabels, Model
+
+prepare_environment(SOURCE)
 
 
 def stop(error):
@@ -81,10 +79,7 @@ def all_labels():
 
 def trained_models():
     return [
-        str(Model(student, labels, seed))
-        for student in STUDENTS
-        for labels in all_labels()
-        for seed in config["seeds"]
+        str(Model(student, labels, seed)) for student in STUDENTS for labels in all_labels() for seed in config["seeds"]
     ]
 
 
@@ -103,17 +98,13 @@ def checkpoints():
 
 def evaluations(table="accuracy"):
     return [
-        f"{RESULTS}/{split}/evaluation/{model}/{table}.parquet"
-        for split in config["splits"]
-        for model in all_models()
+        f"{RESULTS}/{split}/evaluation/{model}/{table}.parquet" for split in config["splits"] for model in all_models()
     ]
 
 
 def cluster_qualities():
     return [
-        f"{RESULTS}/{split}/clusters/{labels}.quality.json"
-        for split in config["splits"]
-        for labels in all_labels()
+        f"{RESULTS}/{split}/clusters/{labels}.quality.json" for split in config["splits"] for labels in all_labels()
     ]
 
 
@@ -121,3 +112,41 @@ def embeddings_path(model, split):
     """A trained student's embeddings lie below its split, those of other encoders do not."""
     place = f"{split}/" if Model.parse(model) else ""
     return f"{RESULTS}/{place}embeddings/{model}/image.parquet"
+
+
+def captioner_of(wildcards):
+    if wildcards.captioner not in config["captioners"]:
+        raise WorkflowError(f"'{wildcards.captioner}' is not defined in `captioners:`.")
+    return config["captioners"][wildcards.captioner]
+
+
+def caption_file(wildcards):
+    captioner = captioner_of(wildcards)
+    return captioner["path"] if captioner["kind"] == "file" else []
+
+
+def definition_of(wildcards):
+    if wildcards.encoder not in ENCODERS:
+        raise WorkflowError(f"'{wildcards.encoder}' is not defined in `encoders:`.")
+    return ENCODERS[wildcards.encoder]
+
+
+def weight_file_of(wildcards):
+    weights = definition_of(wildcards).get("weights", "")
+    return weights if weights and not weights.startswith("python-package:") else []
+
+
+def encoder_file(wildcards):
+    """What says which weights an encoder has: encoder.json, or the weights that a student's training wrote."""
+    if Model.parse(wildcards.encoder):
+        return f"{RESULTS}/{wildcards.place}checkpoints/{wildcards.encoder}/model.safetensors"
+    return f"{WEIGHTS}/{wildcards.encoder}/encoder.json"
+
+
+def needs_gpu(wildcards):
+    return int(ENCODERS.get(wildcards.encoder, {}).get("family") != "handcrafted")
+
+
+def of_family(family):
+    """A wildcard constraint that only encoders of this family fit."""
+    return "|".join(name for name, encoder in ENCODERS.items() if encoder["family"] == family) or "(?!)"

@@ -7,17 +7,6 @@ localrules:
     fuse,
 
 
-def definition_of(wildcards):
-    if wildcards.encoder not in ENCODERS:
-        raise WorkflowError(f"'{wildcards.encoder}' is not defined in `encoders:`.")
-    return ENCODERS[wildcards.encoder]
-
-
-def weight_file_of(wildcards):
-    weights = definition_of(wildcards).get("weights", "")
-    return weights if weights and not weights.startswith("python-package:") else []
-
-
 rule fetch_weights:
     input:
         weight_file_of,
@@ -25,27 +14,16 @@ rule fetch_weights:
         f"{WEIGHTS}/{{encoder}}/encoder.json",
     log:
         f"{LOGS}/fetch_weights/{{encoder}}.log",
+    conda:
+        ENVIRONMENT
     params:
         # The title is for the report alone: another one makes no weights stale.
         definition=lambda wildcards: {k: v for k, v in definition_of(wildcards).items() if k != "title"},
         code=code("fetch_weights"),
     message:
         "Bringing the weights of '{wildcards.encoder}' into weights/{wildcards.encoder}."
-    conda:
-        ENVIRONMENT
     script:
         script_of("fetch_weights")
-
-
-def encoder_file(wildcards):
-    """What says which weights an encoder has: encoder.json, or the weights that a student's training wrote."""
-    if Model.parse(wildcards.encoder):
-        return f"{RESULTS}/{wildcards.place}checkpoints/{wildcards.encoder}/model.safetensors"
-    return f"{WEIGHTS}/{wildcards.encoder}/encoder.json"
-
-
-def needs_gpu(wildcards):
-    return int(ENCODERS.get(wildcards.encoder, {}).get("family") != "handcrafted")
 
 
 rule embed:
@@ -61,6 +39,8 @@ rule embed:
     wildcard_constraints:
         place=rf"(({SPLIT})/)?",
         encoder=rf"{NAME}(\.{NAME}\.seed\d+)?",
+    conda:
+        ENVIRONMENT
     threads: EMBED["threads"]
     resources:
         mem_mb=16000,
@@ -73,8 +53,6 @@ rule embed:
         code=code("embed"),
     message:
         "Embedding the pictures with {wildcards.place}{wildcards.encoder}."
-    conda:
-        ENVIRONMENT
     script:
         script_of("embed")
 
@@ -89,6 +67,8 @@ rule embed_text:
         f"{LOGS}/embed_text/{{encoder}}-{{captioner}}.log",
     benchmark:
         f"{BENCHMARKS}/embed_text/{{encoder}}-{{captioner}}.tsv"
+    conda:
+        ENVIRONMENT
     threads: EMBED["threads"]
     resources:
         mem_mb=16000,
@@ -99,8 +79,6 @@ rule embed_text:
         code=code("embed_text"),
     message:
         "Embedding the captions of '{wildcards.captioner}' with {wildcards.encoder}."
-    conda:
-        ENVIRONMENT
     script:
         script_of("embed_text")
 
@@ -115,6 +93,8 @@ rule fuse:
         f"{LOGS}/fuse/{{encoder}}-{{captioner}}.log",
     benchmark:
         f"{BENCHMARKS}/fuse/{{encoder}}-{{captioner}}.tsv"
+    conda:
+        ENVIRONMENT
     resources:
         mem_mb=4000,
         runtime=10,
@@ -122,7 +102,5 @@ rule fuse:
         code=code("fuse"),
     message:
         "Fusing image and text embeddings of {wildcards.encoder} ('{wildcards.captioner}')."
-    conda:
-        ENVIRONMENT
     script:
         script_of("fuse")

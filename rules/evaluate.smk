@@ -13,6 +13,8 @@ rule evaluate:
         f"{LOGS}/evaluate/{{split}}/{{model}}.log",
     benchmark:
         f"{BENCHMARKS}/evaluate/{{split}}/{{model}}.tsv"
+    conda:
+        ENVIRONMENT
     threads: 2
     resources:
         mem_mb=4000,
@@ -23,7 +25,5 @@ rule evaluate:
         code=code("evaluate"),
     message:
         "Evaluating {wildcards.model} ({wildcards.split})."
-    conda:
-        ENVIRONMENT
     script:
         script_of("evaluate")

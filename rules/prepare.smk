@@ -14,15 +14,14 @@ rule fetch_vlm4bio:
         f"{ROOT}/.fetched.json",
     log:
         f"{LOGS}/fetch_vlm4bio.log",
+    conda:
+        ENVIRONMENT
     resources:
         runtime=720,
     params:
-        root=ROOT,
         fetch=DATASET["fetch"],
     message:
         "Fetching the pictures of VLM4Bio (about 20 GB); those that already lie there are kept."
-    conda:
-        ENVIRONMENT
     script:
         script_of("fetch_vlm4bio")
 
@@ -34,15 +33,14 @@ rule draw_specimens:
         f"{LOGS}/draw_specimens.log",
     benchmark:
         f"{BENCHMARKS}/draw_specimens.tsv"
+    conda:
+        ENVIRONMENT
     threads: 2
     params:
-        root=ROOT,
         draw=DATASET["draw"],
         code=code("draw_specimens"),
     message:
         "Drawing the demo's specimens."
-    conda:
-        ENVIRONMENT
     script:
         script_of("draw_specimens")
 
@@ -54,12 +52,12 @@ rule listing:
         f"{RESULTS}/listing.parquet",
     log:
         f"{LOGS}/listing.log",
-    params:
-        root=ROOT,
-    message:
-        "Listing the files below {params.root}."
     conda:
         ENVIRONMENT
+    params:
+        root=lambda wildcards: ROOT,
+    message:
+        "Listing the files below {params.root}."
     script:
         script_of("listing")
 
@@ -74,6 +72,8 @@ rule prepare:
         f"{LOGS}/prepare.log",
     benchmark:
         f"{BENCHMARKS}/prepare.tsv"
+    conda:
+        ENVIRONMENT
     threads: 2
     resources:
         mem_mb=4000,
@@ -84,8 +84,6 @@ rule prepare:
         code=code("prepare"),
     message:
         "Checking every picture below {params.root}."
-    conda:
-        ENVIRONMENT
     script:
         script_of("prepare")
 
@@ -99,6 +97,8 @@ rule split:
         f"{LOGS}/split/{{split}}.log",
     benchmark:
         f"{BENCHMARKS}/split/{{split}}.tsv"
+    conda:
+        ENVIRONMENT
     resources:
         mem_mb=2000,
         runtime=10,
@@ -107,8 +107,6 @@ rule split:
         code=code("split"),
     message:
         "Splitting the images: {wildcards.split}."
-    conda:
-        ENVIRONMENT
     script:
         script_of("split")
 
@@ -124,6 +122,8 @@ rule store:
         f"{BENCHMARKS}/store/{{side}}.tsv"
     wildcard_constraints:
         side=r"\d+",
+    conda:
+        ENVIRONMENT
     threads: 2
     resources:
         mem_mb=4000,
@@ -133,7 +133,5 @@ rule store:
         code=code("store"),
     message:
         "Reducing the pictures to a shorter side of {wildcards.side} px for training."
-    conda:
-        ENVIRONMENT
     script:
         script_of("store")

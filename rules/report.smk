@@ -2,7 +2,19 @@
 
 
 # The parts of the config that the report shows or needs.
-SHOWN = ("dataset", "encoders", "labels", "splits", "split", "students", "baselines", "seeds", "train", "eval", "report")
+SHOWN = (
+    "dataset",
+    "encoders",
+    "labels",
+    "splits",
+    "split",
+    "students",
+    "baselines",
+    "seeds",
+    "train",
+    "eval",
+    "report",
+)
 
 
 localrules:
@@ -21,12 +33,12 @@ rule compare:
         f"{LOGS}/compare.log",
     benchmark:
         f"{BENCHMARKS}/compare.tsv"
+    conda:
+        ENVIRONMENT
     params:
         code=code("compare"),
     message:
         "Comparing all models."
-    conda:
-        ENVIRONMENT
     script:
         script_of("compare")
 
@@ -46,15 +58,15 @@ rule report:
         f"{LOGS}/report.log",
     benchmark:
         f"{BENCHMARKS}/report.tsv"
+    conda:
+        ENVIRONMENT
     params:
         config={key: config[key] for key in SHOWN},
-        results=RESULTS,
+        results=lambda wildcards: RESULTS,
         code=code("report"),
         template=sha256_of_file(Path(SOURCE, "cladeclip/reporting/report.html"))[:16],
     message:
         "Writing {output.page}."
-    conda:
-        ENVIRONMENT
     script:
         script_of("report")
 
@@ -76,12 +88,12 @@ rule manifest:
         f"{LOGS}/manifest.log",
     benchmark:
         f"{BENCHMARKS}/manifest.tsv"
+    conda:
+        ENVIRONMENT
     params:
-        results=RESULTS,
+        results=lambda wildcards: RESULTS,
         code=code("manifest"),
     message:
         "Writing the checksums of all results."
-    conda:
-        ENVIRONMENT
     script:
         script_of("manifest")

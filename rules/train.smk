@@ -5,11 +5,6 @@ RUNNING = {"workers", "threads", "gpus"}
 CHECKPOINT = f"{RESULTS}/{{split}}/checkpoints/{{student}}.{{labels}}.seed{{seed}}"
 
 
-def of_family(family):
-    """A wildcard constraint that only encoders of this family fit."""
-    return "|".join(name for name, encoder in ENCODERS.items() if encoder["family"] == family) or "(?!)"
-
-
 rule train:
     input:
         encoder=f"{WEIGHTS}/{{student}}/encoder.json",
@@ -25,6 +20,8 @@ rule train:
         f"{BENCHMARKS}/train/{{split}}/{{student}}.{{labels}}.seed{{seed}}.tsv"
     wildcard_constraints:
         student=of_family("open_clip"),
+    conda:
+        ENVIRONMENT
     threads: TRAIN["threads"]
     resources:
         mem_mb=16000,
@@ -35,8 +32,6 @@ rule train:
         code=code("train"),
     message:
         "Training {wildcards.student} on {wildcards.labels}, seed {wildcards.seed} ({wildcards.split})."
-    conda:
-        ENVIRONMENT
     script:
         script_of("train")
 

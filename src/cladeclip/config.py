@@ -33,7 +33,8 @@ def validate(config: Mapping[str, Any], schema_path: str | Path) -> None:
     """
     schema = yaml.safe_load(Path(schema_path).read_text(encoding="utf-8"))
     faults = sorted(
-        jsonschema.Draft202012Validator(schema).iter_errors(_plain(config)), key=lambda fault: list(map(str, fault.path))
+        jsonschema.Draft202012Validator(schema).iter_errors(_plain(config)),
+        key=lambda fault: list(map(str, fault.path)),
     )
     if faults:
         raise ConfigError(_sentence(faults[0]))
@@ -88,9 +89,7 @@ def _sentence(fault: jsonschema.ValidationError) -> str:
             known = list(fault.schema["properties"])
             unknown = next(name for name in value if name not in known)
             where = f"{_key([*fault.absolute_path, unknown])}"
-            return (
-                f"config: {where} is not a known key{did_you_mean(str(unknown), known)}; allowed are {', '.join(known)}."
-            )
+            return f"config: {where} is not a known key{did_you_mean(str(unknown), known)}; allowed are {', '.join(known)}."
         case "required":
             missing = next(name for name in rule if name not in value)
             return f"config: {_key([*fault.absolute_path, missing])} is missing."
@@ -172,7 +171,9 @@ def _check_captioners(config: Mapping[str, Any]) -> None:
             if key not in captioner:
                 raise ConfigError(f"config: captioners.{name}.{key} is missing; kind {captioner['kind']} needs it.")
         for key in set(captioner) - {"kind", *needed}:
-            raise ConfigError(f"config: captioners.{name}.{key} has no meaning for kind {captioner['kind']}; remove it.")
+            raise ConfigError(
+                f"config: captioners.{name}.{key} has no meaning for kind {captioner['kind']}; remove it."
+            )
 
 
 def _check_references(config: Mapping[str, Any]) -> None:

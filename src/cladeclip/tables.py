@@ -104,6 +104,8 @@ COMPARISON = Contract(
     {"model": STRING, **ACCURACY.columns, "split": STRING},
     ("split", "model", "taxa", "column"),
 )
+# The picture store is not Parquet but an Arrow IPC file, which can be memory-mapped: a row is a picture as JPEG.
+PICTURES = pa.schema([("image_id", STRING), ("picture", pa.binary())])
 
 
 def write_table(path: str | Path, contract: Contract, frame: pd.DataFrame, metadata: Mapping[str, str]) -> None:

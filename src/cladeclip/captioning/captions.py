@@ -26,7 +26,9 @@ def from_template(images: pd.DataFrame, template: str) -> list[str]:
         return [template.format_map(row) for row in rows]
     except (KeyError, ValueError, IndexError) as error:
         columns = ", ".join("{" + column + "}" for column in images.columns)
-        raise ConfigError(f"config: the template {template!r} cannot be filled ({error}); known are {columns}.") from error
+        raise ConfigError(
+            f"config: the template {template!r} cannot be filled ({error}); known are {columns}."
+        ) from error
 
 
 def from_file(images: pd.DataFrame, path: str | Path) -> list[str]:
@@ -50,5 +52,7 @@ def from_file(images: pd.DataFrame, path: str | Path) -> list[str]:
     captions = table.set_index("image_id")["caption"].astype(str).reindex(images["image_id"])
     if captions.isna().any() or (captions.str.strip() == "").any():
         empty = captions.isna() | (captions.str.strip() == "")
-        raise DataError(f"{path}: {int(empty.sum())} image(s) have no caption, the first is {captions.index[empty][0]}.")
+        raise DataError(
+            f"{path}: {int(empty.sum())} image(s) have no caption, the first is {captions.index[empty][0]}."
+        )
     return list(captions)

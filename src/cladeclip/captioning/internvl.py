@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from cladeclip.progress import progress
 
 from cladeclip.datasets.pictures import open_picture
 from cladeclip.encoders.encoder import choose_device
 from cladeclip.encoders.weights import first_line
 from cladeclip.errors import CladeclipError
+from cladeclip.progress import progress
 
 
 def from_internvl(
@@ -36,7 +37,8 @@ def from_internvl(
     dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
     try:
         processor = AutoProcessor.from_pretrained(model)
-        vlm = AutoModelForImageTextToText.from_pretrained(model, dtype=dtype).to(where).eval()
+        vlm: Any = AutoModelForImageTextToText.from_pretrained(model, dtype=dtype)
+        vlm.to(where).eval()
     except (OSError, ValueError) as error:
         raise CladeclipError(
             f"captioner: {model} cannot be loaded ({first_line(error)}). Fetch it where there is internet with "

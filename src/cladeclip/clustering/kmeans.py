@@ -55,9 +55,7 @@ def kmeans(embeddings: np.ndarray, k: int, *, seed: int, max_iterations: int = 1
         logger.info("k-means with k = %d stopped after %d iterations before it converged.", k, iterations)
     difference = points - centroids[labels]
     squared = np.einsum("nd,nd->n", difference, difference)
-    return Clustering(
-        labels, np.sqrt(squared), centroids, float(squared.sum(dtype=np.float64)), iterations, converged
-    )
+    return Clustering(labels, np.sqrt(squared), centroids, float(squared.sum(dtype=np.float64)), iterations, converged)
 
 
 def _check(points: np.ndarray, k: int) -> None:

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, normalized_mutual_info_score
 
-
 TRUTH = {"species": "scientific_name", "genus": "genus"}
 
 

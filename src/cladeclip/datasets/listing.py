@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
-from cladeclip.progress import progress
 
 from cladeclip.atomic import sha256_of_file
 from cladeclip.datasets.pictures import SUFFIXES
 from cladeclip.errors import DataError, TableError
+from cladeclip.progress import progress
 from cladeclip.tables import LISTING, read_table, write_table
 
 METADATA_SUFFIXES = frozenset({".csv", ".parquet"})

@@ -11,11 +11,11 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
-from cladeclip.progress import progress
 
 from cladeclip.datasets.pictures import SUFFIXES, open_picture
 from cladeclip.datasets.vlm4bio import read_metadata
 from cladeclip.errors import DataError
+from cladeclip.progress import progress
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,9 @@ def prepare(
     paths = list(listed["image_id"])
     check = partial(check_picture, root=str(root))
     with ProcessPoolExecutor(workers) as pool:
-        checks = list(progress(pool.map(check, paths, chunksize=16), total=len(paths), desc="checking", unit="pictures"))
+        checks = list(
+            progress(pool.map(check, paths, chunksize=16), total=len(paths), desc="checking", unit="pictures")
+        )
 
     images, unusable = [], list(rejected)
     for row, found in zip(listed.itertuples(index=False), checks, strict=True):

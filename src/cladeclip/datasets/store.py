@@ -11,29 +11,33 @@ from pathlib import Path
 
 import pyarrow as pa
 from PIL import Image
-from cladeclip.progress import progress
 
 from cladeclip.atomic import atomic_path
 from cladeclip.datasets.pictures import open_picture
 from cladeclip.errors import TableError
+from cladeclip.progress import progress
+from cladeclip.tables import PICTURES
 
 JPEG_QUALITY = 95
 ROWS_PER_BATCH = 256
-SCHEMA = pa.schema([("image_id", pa.string()), ("picture", pa.binary())])
 
 
 def build_store(root: str | Path, image_ids: Sequence[str], path: str | Path, *, side: int, workers: int) -> None:
     """Writes the pictures `image_ids` below `root`, shorter side at most `side` pixels, as an Arrow IPC file."""
     reduce = partial(reduced_bytes, root=str(root), side=side)
-    with atomic_path(path) as temporary, ProcessPoolExecutor(workers) as pool, pa.OSFile(str(temporary), "wb") as sink:
-        with pa.ipc.new_file(sink, SCHEMA) as writer:
-            bar = progress(total=len(image_ids), desc="reducing", unit="pictures")
-            for start in range(0, len(image_ids), ROWS_PER_BATCH):
-                ids = list(image_ids[start : start + ROWS_PER_BATCH])
-                pictures = list(pool.map(reduce, ids, chunksize=8))
-                writer.write_batch(pa.record_batch([pa.array(ids), pa.array(pictures, pa.binary())], schema=SCHEMA))
-                bar.update(len(ids))
-            bar.close()
+    with (
+        atomic_path(path) as temporary,
+        ProcessPoolExecutor(workers) as pool,
+        pa.OSFile(str(temporary), "wb") as sink,
+        pa.ipc.new_file(sink, PICTURES) as writer,
+    ):
+        bar = progress(total=len(image_ids), desc="reducing", unit="pictures")
+        for start in range(0, len(image_ids), ROWS_PER_BATCH):
+            ids = list(image_ids[start : start + ROWS_PER_BATCH])
+            pictures = list(pool.map(reduce, ids, chunksize=8))
+            writer.write_batch(pa.record_batch([pa.array(ids), pa.array(pictures, pa.binary())], schema=PICTURES))
+            bar.update(len(ids))
+        bar.close()
 
 
 def reduced_bytes(image_id: str, root: str, side: int) -> bytes:

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFilter
-from cladeclip.progress import progress
 
 from cladeclip.atomic import atomic_path
+from cladeclip.progress import progress
 
 CATEGORIES = {
     "Fish": ("Piscator", "Undalis", "Squamella"),
@@ -139,7 +139,9 @@ def _fish(draw: ImageDraw.ImageDraw, side: int, species: Species, rng: np.random
     left, right, middle = 0.14 * side, 0.72 * side, 0.5 * side
     draw.ellipse((left, middle - height, right, middle + height), fill=255)
     fin = 0.14 * side * species.tail
-    draw.polygon([(0.66 * side, middle), (0.9 * side, middle - fin), (0.84 * side, middle), (0.9 * side, middle + fin)], 255)
+    draw.polygon(
+        [(0.66 * side, middle), (0.9 * side, middle - fin), (0.84 * side, middle), (0.9 * side, middle + fin)], 255
+    )
     top = middle - height
     draw.polygon([(0.35 * side, top + 4), (0.45 * side, top - 0.5 * fin), (0.58 * side, top + 0.2 * height)], 255)
 
@@ -149,7 +151,10 @@ def _bird(draw: ImageDraw.ImageDraw, side: int, species: Species, rng: np.random
     draw.ellipse((0.25 * side, 0.52 * side - height, 0.68 * side, 0.52 * side + height), fill=255)
     head = 0.09 * side
     draw.ellipse((0.2 * side, 0.3 * side, 0.2 * side + 2 * head, 0.3 * side + 2 * head), fill=255)
-    draw.polygon([(0.26 * side, 0.4 * side), (0.36 * side, 0.36 * side), (0.46 * side, 0.48 * side), (0.3 * side, 0.56 * side)], 255)
+    draw.polygon(
+        [(0.26 * side, 0.4 * side), (0.36 * side, 0.36 * side), (0.46 * side, 0.48 * side), (0.3 * side, 0.56 * side)],
+        255,
+    )
     draw.polygon([(0.21 * side, 0.37 * side), (0.21 * side, 0.42 * side), (0.1 * side, 0.41 * side)], 255)
     length = 0.24 * side * species.tail
     draw.polygon([(0.62 * side, 0.46 * side), (0.66 * side + length, 0.58 * side), (0.62 * side, 0.58 * side)], 255)
@@ -164,7 +169,13 @@ def _butterfly(draw: ImageDraw.ImageDraw, side: int, species: Species, rng: np.r
     for sign in (-1, 1):
         tip = middle + sign * spread
         draw.polygon(
-            [(middle, 0.46 * side), (middle + sign * 0.6 * spread, 0.22 * side), (tip, 0.26 * side), (tip - sign * 0.04 * side, 0.48 * side), (middle, 0.54 * side)],
+            [
+                (middle, 0.46 * side),
+                (middle + sign * 0.6 * spread, 0.22 * side),
+                (tip, 0.26 * side),
+                (tip - sign * 0.04 * side, 0.48 * side),
+                (middle, 0.54 * side),
+            ],
             255,
         )
         draw.ellipse(sorted_box(middle, 0.46 * side, middle + sign * 0.8 * spread, 0.52 * side + drop), fill=255)
@@ -214,8 +225,10 @@ def _posed(layer: Image.Image, angle: float, scale: float, shift: tuple[float, f
 
 def _hsv(hue: float, saturation: float, value: float) -> tuple[int, int, int]:
     parts = (hue % 1.0, float(np.clip(saturation, 0, 1)), float(np.clip(value, 0, 1)))
-    pixel = Image.new("HSV", (1, 1), tuple(int(round(255 * part)) for part in parts)).convert("RGB").getpixel((0, 0))
-    return int(pixel[0]), int(pixel[1]), int(pixel[2])
+    red, green, blue = np.asarray(Image.new("HSV", (1, 1), tuple(round(255 * part) for part in parts)).convert("RGB"))[
+        0, 0
+    ]
+    return int(red), int(green), int(blue)
 
 
 def _generator(seed: int, name: str) -> np.random.Generator:

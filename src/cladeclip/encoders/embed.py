@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from cladeclip.progress import progress
 
 from cladeclip.datasets.pictures import open_picture
 from cladeclip.encoders.encoder import Encoder, choose_device
 from cladeclip.errors import DataError
+from cladeclip.progress import progress
 
 logger = logging.getLogger(__name__)
 

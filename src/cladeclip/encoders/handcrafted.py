@@ -1,8 +1,9 @@
-"""Hand-made features: what colour and edge histograms alone can tell. The floor of the comparison, and the demo's teacher.
+"""Hand-made features: what colour and edge histograms alone can tell. The comparison's floor, and the demo's teacher.
 
-Colour: a joint hue-saturation histogram of the whole picture, weighted by saturation. Edges: histograms of gradient orientation, weighted by
-magnitude, on a grid of cells (Dalal and Triggs, CVPR 2005, without block normalisation). Each part is scaled to unit sum
-and its square root taken, so that a dot product of two parts is their Bhattacharyya coefficient.
+Colour: a joint hue-saturation histogram of the whole picture, weighted by saturation. Edges: histograms of gradient
+orientation, weighted by magnitude, on a grid of cells (Dalal and Triggs, CVPR 2005, without block normalisation). Each
+part is scaled to unit sum and its square root taken, so that the dot product of two parts is their Bhattacharyya
+coefficient.
 """
 
 import numpy as np
@@ -54,7 +55,9 @@ def _edges(image: Image.Image) -> np.ndarray:
     down, right = np.gradient(grey)
     magnitude = np.hypot(down, right)
     # Orientation without direction: dark on light and light on dark are the same edge.
-    orientation = np.floor(np.mod(np.arctan2(down, right), np.pi) / np.pi * ORIENTATIONS).astype(np.int64) % ORIENTATIONS
+    orientation = (
+        np.floor(np.mod(np.arctan2(down, right), np.pi) / np.pi * ORIENTATIONS).astype(np.int64) % ORIENTATIONS
+    )
     rows = np.arange(grey.shape[0])[:, None] * GRID // grey.shape[0]
     columns = np.arange(grey.shape[1])[None, :] * GRID // grey.shape[1]
     bins = (rows * GRID + columns) * ORIENTATIONS + orientation

@@ -32,7 +32,9 @@ def load_encoder(folder: str | Path) -> Encoder:
         raise CladeclipError(
             f"{folder}: the encoder cannot be loaded ({first_line(error)}); delete the folder and run again to rebuild it."
         ) from error
-    raise CladeclipError(f"{folder}: no {OPEN_CLIP_CONFIG}, {TIMM_CONFIG} or {HANDCRAFTED_CONFIG}; not an encoder folder.")
+    raise CladeclipError(
+        f"{folder}: no {OPEN_CLIP_CONFIG}, {TIMM_CONFIG} or {HANDCRAFTED_CONFIG}; not an encoder folder."
+    )
 
 
 def _open_clip_encoder(folder: Path) -> Encoder:
@@ -69,7 +71,7 @@ def _timm_encoder(folder: Path) -> Encoder:
     import timm
 
     # num_classes 0: the pooled features are the embedding.
-    model = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0)
+    model: Any = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0)
     data = timm.data.resolve_model_data_config(model)
     return Encoder(
         family="timm",

@@ -69,7 +69,9 @@ def weight_file(weights: str) -> Path:
             raise ConfigError(f"weights {weights!r}: the Python package '{module}' is not installed; run `make setup`.")
         path = Path(next(iter(found.submodule_search_locations)), inside)
     if not path.is_file():
-        raise ConfigError(f"weights {weights!r}: there is no such file; put it there or correct the path in `encoders:`.")
+        raise ConfigError(
+            f"weights {weights!r}: there is no such file; put it there or correct the path in `encoders:`."
+        )
     return path
 
 
@@ -96,7 +98,9 @@ def _open_clip_folder(name: str, definition: Mapping[str, Any], folder: Path) ->
             )
         if tag and not get_pretrained_cfg(architecture, tag):
             known = ", ".join(open_clip.pretrained.list_pretrained_tags_by_model(architecture)) or "none"
-            raise ConfigError(f"config: encoders.{name}.pretrained is {tag!r}; open_clip has {known} for {architecture}.")
+            raise ConfigError(
+                f"config: encoders.{name}.pretrained is {tag!r}; open_clip has {known} for {architecture}."
+            )
     if "image_px" in definition:
         model_cfg["vision_cfg"]["image_size"] = definition["image_px"]
     model, source_cfg = _open_clip_model(name, definition, model_cfg, folder)
@@ -176,7 +180,9 @@ def _no_weights(name: str, definition: Mapping[str, Any], folder: Path, error: E
 
     architecture, tag = definition["architecture"], definition.get("pretrained")
     if tag is None:
-        return ConfigError(f"config: encoders.{name}.architecture {architecture!r} cannot be loaded: {first_line(error)}")
+        return ConfigError(
+            f"config: encoders.{name}.architecture {architecture!r} cannot be loaded: {first_line(error)}"
+        )
     hub = get_pretrained_cfg(architecture, tag).get("hf_hub", "").rstrip("/") or "the source that open_clip names"
     return CladeclipError(
         f"encoder '{name}': the weights {architecture} / {tag} could not be downloaded ({first_line(error)}). Run "
@@ -203,7 +209,7 @@ def _timm_folder(name: str, definition: Mapping[str, Any], folder: Path) -> None
         torch.manual_seed(definition["seed"])
     full = f"{architecture}.{pretrained}" if pretrained else architecture
     try:
-        model = timm.create_model(
+        model: Any = timm.create_model(
             full, pretrained=pretrained is not None or not plain, cache_dir=str(folder / ".download")
         )
     except Exception as error:  # the hub client raises errors of several libraries where there is no network

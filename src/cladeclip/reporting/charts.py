@@ -45,13 +45,22 @@ def _points_and_lines(
     )
 
 
-def _panel(points: pd.DataFrame, lines: pd.DataFrame, split: str) -> alt.LayerChart:
+def _panel(points: pd.DataFrame, lines: pd.DataFrame, split: str) -> Any:
     y = alt.Y("accuracy:Q", title="accuracy", axis=alt.Axis(format="%"), scale=alt.Scale(zero=False, nice=True))
     ks = sorted(int(k) for k in points["k"].unique()) or [1]
-    x = alt.X("k:Q", title="number of clusters k", scale=alt.Scale(type="log", nice=False, padding=12), axis=alt.Axis(values=ks, format="d"))
+    x = alt.X(
+        "k:Q",
+        title="number of clusters k",
+        scale=alt.Scale(type="log", nice=False, padding=12),
+        axis=alt.Axis(values=ks, format="d"),
+    )
     colour = alt.Color("series:N", title="trained", scale=alt.Scale(range=list(PALETTE)))
     of_split = points[points["split"] == split]
-    line = alt.Chart(of_split).mark_line(strokeWidth=2).encode(x=x, y=alt.Y("mean(accuracy):Q", title="accuracy"), color=colour)
+    line = (
+        alt.Chart(of_split)
+        .mark_line(strokeWidth=2)
+        .encode(x=x, y=alt.Y("mean(accuracy):Q", title="accuracy"), color=colour)
+    )
     dots = alt.Chart(of_split).mark_point(filled=True, size=70, opacity=1).encode(x=x, y=y, color=colour)
     rules = (
         alt.Chart(lines[lines["split"] == split])

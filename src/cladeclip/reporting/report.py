@@ -44,7 +44,9 @@ def summarise(results: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     main = primary_model(config)
     rivals = _planned_rivals(config, main, list(rows["model"]))
     predictions = {
-        model: results / primary.split / "evaluation" / model / "predictions.parquet" for model in [main, *rivals] if model
+        model: results / primary.split / "evaluation" / model / "predictions.parquet"
+        for model in [main, *rivals]
+        if model
     }
     tests = paired_tests(predictions, main, rivals, primary) if main else {}
     return {
@@ -89,9 +91,13 @@ def _sentences(
 ) -> list[str]:
     of = {row["model"]: row["accuracy"] for row in ranking}
     trained = [row for row in ranking if Model.parse(row["model"])]
-    best, among = (trained[0], f"{len(trained)} trained students") if trained else (ranking[0], f"{len(ranking)} models")
+    best, among = (
+        (trained[0], f"{len(trained)} trained students") if trained else (ranking[0], f"{len(ranking)} models")
+    )
     transductive = " (transductive: every picture was also seen in training)" if primary.split == "all" else ""
-    others = [f"{model} {of[model]:.1%}" for model in [*config["labels"]["teachers"], *config["students"]] if model in of]
+    others = [
+        f"{model} {of[model]:.1%}" for model in [*config["labels"]["teachers"], *config["students"]] if model in of
+    ]
     sentences = [
         f"Best of {among} on {primary.split}, {primary.column}, {primary.taxa}{transductive}: "
         f"{best['model']}, right for {best['accuracy']:.1%} of {n_query} queries ({MEASURES[primary.measure]})"
@@ -155,7 +161,9 @@ def render_report(results: Path, config: Mapping[str, Any], summary: Mapping[str
 
 
 def _rows(comparison: pd.DataFrame, config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    ordered = comparison.sort_values(["split", "column", "taxa", "accuracy_individual"], ascending=[True, True, True, False])
+    ordered = comparison.sort_values(
+        ["split", "column", "taxa", "accuracy_individual"], ascending=[True, True, True, False]
+    )
     return [row | {"words": describe_model(row["model"], config)} for row in ordered.to_dict(orient="records")]
 
 

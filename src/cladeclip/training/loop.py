@@ -11,11 +11,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from cladeclip.progress import progress
 
 from cladeclip.datasets.store import PictureStore
 from cladeclip.encoders.encoder import Encoder, choose_device
 from cladeclip.errors import ConfigError, DataError
+from cladeclip.progress import progress
 from cladeclip.training.head import Head
 from cladeclip.training.pictures import EpochBatches, TrainingPictures, seeded, training_loader
 from cladeclip.training.settings import TrainSettings
@@ -70,9 +70,7 @@ def train(
     optimiser, schedule = make_optimiser(encoder.tower, head, settings, total)
     pictures = TrainingPictures(store, image_ids, labels, encoder, settings.augment, seed)
     loader = training_loader(pictures, batches, workers=workers, pin=where.type == "cuda")
-    autocast = torch.autocast(
-        where.type, torch.bfloat16, enabled=settings.precision == "auto" and where.type == "cuda"
-    )
+    autocast = torch.autocast(where.type, torch.bfloat16, enabled=settings.precision == "auto" and where.type == "cuda")
     train_mode(encoder.tower, settings.batchnorm)
 
     reports = []

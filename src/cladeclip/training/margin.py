@@ -1,8 +1,8 @@
 """Margin logits: ArcFace (Deng et al., CVPR 2019) and CosFace (Wang et al., CVPR 2018), with inter-class filtering.
 
-    target logit      m3 = 0 (ArcFace):  s * cos(arccos(cos) + m2)
-                      m3 > 0 (CosFace):  s * (cos - m3)
-    other logits      s * cos, or 0 where cos > filter (filter > 0)
+target logit      m3 = 0 (ArcFace):  s * cos(arccos(cos) + m2)
+                  m3 > 0 (CosFace):  s * (cos - m3)
+other logits      s * cos, or 0 where cos > filter (filter > 0)
 """
 
 import torch

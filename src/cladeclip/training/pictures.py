@@ -37,7 +37,13 @@ class TrainingPictures(Dataset[tuple[Tensor, int]]):
     """Items (transformed picture, label) by key (epoch, position): the augmentation depends on the key alone."""
 
     def __init__(
-        self, store: PictureStore, image_ids: Sequence[str], labels: np.ndarray, encoder: Encoder, augment: str, seed: int
+        self,
+        store: PictureStore,
+        image_ids: Sequence[str],
+        labels: np.ndarray,
+        encoder: Encoder,
+        augment: str,
+        seed: int,
     ) -> None:
         self.store, self.image_ids, self.labels, self.seed = store, list(image_ids), labels, seed
         self.transform = train_transform(encoder, augment)
