@@ -154,6 +154,8 @@ def _check_encoders(config: Mapping[str, Any]) -> None:
         whole = isinstance(architecture, str) and architecture.startswith(("hf-hub:", "local-dir:"))
         if whole and sources:
             raise ConfigError(f"config: {key}.{sources[0]} contradicts {architecture!r}, which brings its own weights.")
+        if sources == ["pretrained", "weights"] and family == "open_clip":
+            continue  # the tag says the transform, the file holds the tag's weights
         if not whole and len(sources) != 1:
             given = ", ".join(sources) or "none"
             raise ConfigError(

@@ -131,7 +131,7 @@ def check_picture(image_id: str, root: str) -> Check:
     except Image.DecompressionBombError as error:
         return Check(reason="decompression_bomb", detail=str(error))
     except (OSError, SyntaxError, ValueError) as error:
-        reason = "truncated" if "truncated" in str(error) else "unreadable"
+        reason = "truncated" if "truncated" in str(error).lower() else "unreadable"
         return Check(reason=reason, detail=str(error).replace(root, "."))
     pixels = hashlib.sha256(f"{image.width}x{image.height}".encode())
     pixels.update(image.tobytes())

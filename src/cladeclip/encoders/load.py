@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from cladeclip.encoders.encoder import Encoder, as_floats
@@ -28,7 +29,7 @@ def load_encoder(folder: str | Path) -> Encoder:
             return _timm_encoder(folder)
         if (folder / HANDCRAFTED_CONFIG).is_file():
             return handcrafted_encoder(**json.loads((folder / HANDCRAFTED_CONFIG).read_text()))
-    except (RuntimeError, OSError, ValueError) as error:
+    except (RuntimeError, OSError, ValueError, SafetensorError) as error:
         raise CladeclipError(
             f"{folder}: the encoder cannot be loaded ({first_line(error)}); delete the folder and run again to rebuild it."
         ) from error

@@ -115,9 +115,13 @@ def _open_clip_model(name: str, definition: Mapping[str, Any], model_cfg: Mappin
     """The model with its weights, and its preprocessing config."""
     import open_clip
     import torch
+    from open_clip.pretrained import get_pretrained_cfg
 
     architecture, tag = definition["architecture"], definition.get("pretrained")
-    from_elsewhere = isinstance(architecture, str) and (tag is not None or architecture.startswith(("hf-", "local-")))
+    by_hand = "weights" in definition
+    from_elsewhere = isinstance(architecture, str) and (
+        (tag is not None and not by_hand) or architecture.startswith(("hf-hub:", "local-dir:"))
+    )
     if from_elsewhere:
         size = {"force_image_size": definition["image_px"]} if "image_px" in definition else {}
         try:
@@ -130,7 +134,7 @@ def _open_clip_model(name: str, definition: Mapping[str, Any], model_cfg: Mappin
     if "seed" in definition:
         torch.manual_seed(definition["seed"])
     model = _from_config(model_cfg, folder)
-    if "weights" in definition:
+    if by_hand:
         path = weight_file(definition["weights"])
         try:
             open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True)
@@ -138,7 +142,9 @@ def _open_clip_model(name: str, definition: Mapping[str, Any], model_cfg: Mappin
             raise ConfigError(
                 f"config: encoders.{name}.weights: {path} does not fit the architecture: {first_line(error)}"
             ) from error
-    return model, model.visual.preprocess_cfg
+    tag_cfg = get_pretrained_cfg(architecture, tag) if tag else {}
+    known = ("mean", "std", "interpolation", "resize_mode")
+    return model, model.visual.preprocess_cfg | {key: tag_cfg[key] for key in known if key in tag_cfg}
 
 
 def _from_config(model_cfg: Mapping[str, Any], folder: Path) -> Any:
@@ -187,7 +193,7 @@ def _no_weights(name: str, definition: Mapping[str, Any], folder: Path, error: E
     return CladeclipError(
         f"encoder '{name}': the weights {architecture} / {tag} could not be downloaded ({first_line(error)}). Run "
         f"`snakemake {folder}/encoder.json` where there is internet (a cluster's login node), or fetch the weight file "
-        f"of {hub} by hand and give encoders.{name} `weights: FILE` instead of `pretrained: {tag}`."
+        f"of {hub} by hand and add `weights: FILE` to encoders.{name}."
     )
 
 

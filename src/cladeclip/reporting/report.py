@@ -94,13 +94,15 @@ def _sentences(
     best, among = (
         (trained[0], f"{len(trained)} trained students") if trained else (ranking[0], f"{len(ranking)} models")
     )
+    equals = sum(row["accuracy"] == best["accuracy"] for row in trained or ranking) - 1
+    tied = f" (and {equals} other{'s' if equals > 1 else ''} with the same score)" if equals else ""
     transductive = " (transductive: every picture was also seen in training)" if primary.split == "all" else ""
     others = [
         f"{model} {of[model]:.1%}" for model in [*config["labels"]["teachers"], *config["students"]] if model in of
     ]
     sentences = [
         f"Best of {among} on {primary.split}, {primary.column}, {primary.taxa}{transductive}: "
-        f"{best['model']}, right for {best['accuracy']:.1%} of {n_query} queries ({MEASURES[primary.measure]})"
+        f"{best['model']}{tied}, right for {best['accuracy']:.1%} of {n_query} queries ({MEASURES[primary.measure]})"
         + (f"; for comparison, untrained: {', '.join(dict.fromkeys(others))}." if others else ".")
     ]
     if main is None:

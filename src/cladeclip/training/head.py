@@ -78,7 +78,9 @@ class Head:
         if draw.dimensions is not None:
             dimensions = draw.dimensions.to(embeddings.device)
             embeddings, centres = embeddings[:, dimensions], centres[:, dimensions]
-        cosines = functional.linear(functional.normalize(embeddings.float()), functional.normalize(centres))
+        # The centres are float32, and so is all that follows, whatever the encoder's autocast gives.
+        embeddings = embeddings.to(centres.dtype)
+        cosines = functional.linear(functional.normalize(embeddings), functional.normalize(centres))
         cosines = cosines.clamp(-1.0, 1.0)
         settings = self.settings
         logits = margin_logits(

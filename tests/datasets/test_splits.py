@@ -1,0 +1,72 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from cladeclip.datasets.splits import make_split
+
+
+@pytest.fixture
+def images():
+    """Species of 1 to 30 pictures; every fifth picture repeats the content of the one before."""
+    rows = [(f"s{n:02d}", f"s{n:02d}/{i:03d}") for n in range(1, 31) for i in range(n)]
+    frame = pd.DataFrame(rows, columns=["scientific_name", "image_id"])
+    frame["content_group"] = [
+        ids if i % 5 else frame["image_id"][max(i - 1, 0)] for i, ids in enumerate(frame["image_id"])
+    ]
+    frame["content_group"] = frame.groupby("content_group")["image_id"].transform("min")
+    return frame
+
+
+def test_all_fits_everything(images):
+    assert set(make_split(images, "all", query_share=0.2, seed=5)["part"]) == {"fit"}
+
+
+@pytest.mark.parametrize("fold", range(4))
+def test_holdout_asks_about_every_species_that_has_two_groups_and_keeps_groups_together(images, fold):
+    split = make_split(images, f"holdout-{fold}", query_share=0.2, seed=5)
+    table = images.merge(split, on="image_id")
+    assert (table.groupby("content_group")["part"].nunique() == 1).all()
+    for _, rows in table.groupby("scientific_name"):
+        own = rows[rows["content_group"].isin(rows["image_id"])]  # groups that belong to this species
+        n = own["content_group"].nunique()
+        n_query = own.loc[own["part"] == "query", "content_group"].nunique()
+        if n < 2:
+            assert n_query == 0
+        else:
+            assert n_query == max(1, round(0.2 * n))
+            assert n_query < n
+
+
+def test_folds_are_seeded_and_differ(images):
+    def split(name, seed=5):
+        return make_split(images, name, query_share=0.2, seed=seed)["part"].tolist()
+
+    assert split("holdout-0") == split("holdout-0")
+    assert split("holdout-0") != split("holdout-1")
+    assert split("holdout-0") != split("holdout-0", seed=6)
+
+
+def test_folds_of_a_large_species_are_disjoint(images):
+    large = images[images["scientific_name"] == "s30"].assign(content_group=lambda t: t["image_id"])
+    asked = [
+        set(
+            large["image_id"][
+                (make_split(large, f"holdout-{f}", query_share=0.2, seed=1)["part"] == "query").to_numpy()
+            ]
+        )
+        for f in range(5)
+    ]
+    assert all(len(queries) == 6 for queries in asked)
+    assert len(set.union(*asked)) == 30
+
+
+def test_a_new_species_leaves_the_others_as_they_were(images):
+    before = make_split(images, "holdout-0", query_share=0.2, seed=5)
+    without = images[images["scientific_name"] != "s07"].reset_index(drop=True)
+    after = make_split(without, "holdout-0", query_share=0.2, seed=5)
+    kept = before.merge(after, on="image_id", suffixes=("_before", "_after"))
+    own_group = set(without.loc[without["content_group"].isin(without["image_id"]), "image_id"])
+    kept = kept[kept["image_id"].isin(own_group)]
+    same = (kept["part_before"] == kept["part_after"]).mean()
+    assert same > 0.98  # all but pictures that shared content with the species taken away
+    assert np.isfinite(same)

@@ -1,0 +1,164 @@
+import copy
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import REPOSITORY
+
+from cladeclip.atomic import write_json
+from cladeclip.clustering.quality import label_quality
+from cladeclip.datasets.splits import make_split
+from cladeclip.evaluation.evaluate import evaluate
+from cladeclip.reporting.comparison import CSV_COLUMNS, comparison_csv, comparison_table
+from cladeclip.reporting.report import render_report, summarise
+from cladeclip.tables import ACCURACY, COMPARISON, IMAGES, PREDICTIONS, QUARANTINE, SPLIT, write_table
+
+CONFIG = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text()) | {
+    "students": ["vit-b-32"],
+    "splits": ["holdout-0"],
+    "labels": {"teachers": ["handmade"], "features": ["image"], "k": [9, 18], "controls": ["random-k9"]},
+}
+CONFIG["report"] = {"title": "Which k?", "primary": {**CONFIG["report"]["primary"], "k": 9}}
+HOSTILE = "<img src=x onerror=alert(1)>"
+# How well each model separates species: the spread of its embeddings around their species' centre.
+SPREAD = {
+    "vit-b-32.handmade-image-k9.seed5": 0.2,
+    "vit-b-32.handmade-image-k18.seed5": 1.5,
+    "vit-b-32.random-k9.seed5": 3.0,
+    "vit-b-32": 3.0,
+    "handmade": 0.0,
+}
+
+
+def results_of(folder, images, spread):
+    """The tables of a finished run, made from embeddings of known quality."""
+    (folder / "holdout-0" / "clusters").mkdir(parents=True)
+    split = make_split(images, "holdout-0", query_share=0.34, seed=5)
+    write_table(folder / "images.parquet", IMAGES, images, {})
+    write_table(folder / "holdout-0" / "split.parquet", SPLIT, split, {})
+    bad = pd.DataFrame({"image_id": [f"Fish/images/{HOSTILE}.jpg"], "reason": ["truncated"], "detail": ["</script>"]})
+    write_table(folder / "quarantine.parquet", QUARANTINE, bad, {})
+    rng = np.random.default_rng(0)
+    centres = {name: rng.normal(size=12) for name in sorted(set(images["scientific_name"]))}
+    paths = []
+    for model, width in spread.items():
+        noise = np.random.default_rng(1).normal(size=(len(images), 12))
+        embeddings = np.stack([centres[name] for name in images["scientific_name"]]) + width * noise
+        accuracy, predictions = evaluate(
+            images, embeddings.astype(np.float32), split, protocol="holdout-0", query_share=0.34, seed=5
+        )
+        place = folder / "holdout-0" / "evaluation" / model
+        write_table(place / "accuracy.parquet", ACCURACY, accuracy, {})
+        write_table(place / "predictions.parquet", PREDICTIONS, predictions, {})
+        paths.append(place / "accuracy.parquet")
+    write_table(folder / "comparison.parquet", COMPARISON, comparison_table(paths), {})
+    for labels in ("handmade-image-k9", "handmade-image-k18", "random-k9"):
+        quality = label_quality(np.arange(len(images)) % 9, images)
+        write_json(folder / "holdout-0" / "clusters" / f"{labels}.quality.json", quality)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def finished(images, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    hostile = images.assign(
+        scientific_name=images["scientific_name"].replace({"Piscator rubra": HOSTILE}),
+        category=images["category"].replace({"Fish": "<b>Fish"}),
+    )
+    return folder, results_of(folder, hostile, SPREAD)
+
+
+def test_the_csv_has_the_seeds_columns_in_percent(finished):
+    _, paths = finished
+    comparison = comparison_table(paths)
+    text = comparison_csv(comparison)
+    assert text.splitlines()[0] == ",".join(CSV_COLUMNS)
+    assert ",".join(CSV_COLUMNS).startswith(
+        "model,taxa,column,accuracy_individual,accuracy_avg,distance_individual,distance_avg,split,n_query,n_gallery"
+    )
+    row = comparison.iloc[0]
+    assert f"{row['model']},{row['taxa']},{row['column']},{100 * row['accuracy_individual']:.2f}," in text
+    assert len(text.splitlines()) == 1 + 5 * 9
+
+
+def test_the_summary_says_who_won_and_against_whom(finished):
+    folder, _ = finished
+    summary = summarise(folder, CONFIG)
+    best, verdict = summary["sentences"]
+    assert best.startswith(
+        "Best of 3 trained students on holdout-0, species, All: vit-b-32.handmade-image-k9.seed5, right for 100.0% of 18"
+    )
+    assert "untrained: handmade 100.0%, vit-b-32 " in best
+    assert summary["primary_model"] == "vit-b-32.handmade-image-k9.seed5"
+    assert set(summary["tests"]) == {"vit-b-32", "vit-b-32.random-k9.seed5"}
+    assert all(test["p_value"] < 0.05 for test in summary["tests"].values())
+    assert "beats the untrained student vit-b-32" in verdict
+    assert "beats vit-b-32 trained on labels without meaning" in verdict
+
+
+def test_equal_models_cannot_be_told_apart(images, tmp_path):
+    results_of(tmp_path, images, dict.fromkeys(SPREAD, 0.3))
+    best, verdict = summarise(tmp_path, CONFIG)["sentences"]
+    assert "seed5 (and 2 others with the same score), right for" in best
+    assert verdict.count("cannot be told apart from") == 2
+
+
+def test_a_worse_model_is_called_worse(images, tmp_path):
+    spread = {**SPREAD, "vit-b-32.handmade-image-k9.seed5": 4.0, "vit-b-32": 0.1}
+    results_of(tmp_path, images, spread)
+    assert "is worse than the untrained student" in summarise(tmp_path, CONFIG)["sentences"][1]
+
+
+def test_an_unknown_primary_taxon_is_said(finished):
+    folder, _ = finished
+    config = copy.deepcopy(CONFIG)
+    config["report"]["primary"]["taxa"] = "Beetle"
+    with pytest.raises(ValueError, match=r"report.primary.taxa is 'Beetle'; the data has .*Bird"):
+        summarise(folder, config)
+
+
+class Page(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.links = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name in ("src", "href") and value]
+
+
+def test_the_page_is_self_contained_and_shows_everything_as_text(finished):
+    folder, _ = finished
+    text = render_report(folder, CONFIG, summarise(folder, CONFIG))
+    page = Page(text)
+    assert page.tags.count("script") == 1
+    assert "svg" in page.tags
+    assert "img" not in page.tags
+    assert not [link for link in page.links if not link.startswith(("#", "data:"))]
+    assert not re.findall(r"""(?:src|href)\s*=\s*["']?https?:""", text)
+    assert "url(http" not in text
+    assert "Content-Security-Policy" in text
+    assert "&lt;img src=x onerror=alert(1)&gt;" in text
+    assert "&lt;b&gt;Fish" in text
+    assert "<b>Fish" not in text
+    for model in SPREAD:
+        assert f"<code>{model}</code>" in text
+
+
+def test_the_page_has_every_number_of_the_comparison(finished):
+    folder, paths = finished
+    text = render_report(folder, CONFIG, summarise(folder, CONFIG))
+    comparison = comparison_table(paths)
+    assert text.count("<tr") - text.count("<thead><tr") >= len(comparison)
+    for value in comparison["accuracy_avg"]:
+        assert f'<td class="n">{100 * value:.2f}</td>' in text
+
+
+def test_the_page_is_the_same_bytes_again(finished):
+    folder, _ = finished
+    summary = summarise(folder, CONFIG)
+    assert render_report(folder, CONFIG, summary) == render_report(folder, CONFIG, summary)

@@ -1,0 +1,112 @@
+import copy
+
+import pytest
+import yaml
+from conftest import REPOSITORY
+
+from cladeclip.config import validate
+from cladeclip.errors import ConfigError
+
+SCHEMA = REPOSITORY / "config" / "schema.yaml"
+DEFAULT = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
+
+
+def merged(overrides):
+    config = copy.deepcopy(DEFAULT)
+
+    def update(target, source):
+        for key, value in source.items():
+            if isinstance(value, dict) and isinstance(target.get(key), dict):
+                update(target[key], value)
+            else:
+                target[key] = value
+
+    update(config, overrides)
+    return config
+
+
+@pytest.mark.parametrize("name", ["config", "demo", "mini"])
+def test_shipped_configs_are_valid(name):
+    validate(merged(yaml.safe_load((REPOSITORY / "config" / f"{name}.yaml").read_text())), SCHEMA)
+
+
+def test_default_config_is_the_recipe():
+    train, labels = DEFAULT["train"], DEFAULT["labels"]
+    recipe = {
+        "margin_loss_s": 32, "margin_loss_m1": 1, "margin_loss_m2": 0.3, "margin_loss_m3": 0, "margin_loss_filter": 0,
+        "num_feat": 512, "sample_rate": 1, "lr": 1e-5, "lr_pfc_weight": 10, "weight_decay": 0, "pct_start": 0.1,
+        "epochs": 32, "batch_size": 128, "gradient_acc": 1, "margin_gradient": "straight_through", "augment": "timm",
+        "precision": "auto", "batchnorm": "frozen",
+    }  # fmt: skip
+    assert {key: train[key] for key in recipe} == recipe
+    assert labels["k"] == [100, 500, 1000, 2000]
+    assert DEFAULT["seeds"] == [5]
+    teacher = DEFAULT["encoders"][labels["teachers"][0]]
+    assert (teacher["architecture"], teacher["pretrained"]) == ("ViT-H-14-378-quickgelu", "dfn5b")
+    student = DEFAULT["encoders"][DEFAULT["students"][0]]
+    assert (student["architecture"], student["pretrained"]) == ("ViT-B-32-quickgelu", "openai")
+
+
+def test_every_key_of_the_default_config_has_a_comment():
+    lines = (REPOSITORY / "config" / "config.yaml").read_text().splitlines()
+    for number, line in enumerate(lines):
+        key = line.strip().split(":")[0]
+        is_setting = line.startswith("  ") and not line.strip().startswith("#") and ":" in line
+        if not is_setting or line.startswith("    "):  # entries of encoders explain themselves by example
+            continue
+        explained = "#" in line or lines[number + 1].startswith("    ") or key == "primary"
+        assert explained, f"{key} (line {number + 1}) has no comment"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"trian": {}}, ["trian is not a known key", "did you mean 'train'"]),
+        ({"train": {"epoch": 3}}, ["train.epoch is not a known key", "did you mean 'epochs'"]),
+        ({"train": {"epochs": "many"}}, ["train.epochs is 'many'", "a whole number"]),
+        ({"train": {"lr": "1e-5"}}, ["train.lr is '1e-5'", "1.0e-5"]),
+        ({"train": {"epochs": 0}}, ["train.epochs is 0", "1 or more"]),
+        ({"train": {"sample_rate": 0}}, ["train.sample_rate is 0", "more than 0"]),
+        ({"train": {"augment": "tim"}}, ["train.augment is 'tim'", "did you mean 'timm'", "crop_flip"]),
+        ({"labels": {"k": [100, 1]}}, ["labels.k[1] is 1", "2 or more"]),
+        ({"labels": {"k": [100, 100]}}, ["labels.k", "only once"]),
+        ({"labels": {"controls": ["random-k1"]}}, ["labels.controls[0] is 'random-k1'", "random-kNUMBER"]),
+        ({"labels": {"teachers": ["vit_h"]}}, ["labels.teachers[0] is 'vit_h'"]),
+        ({"labels": {"teachers": ["vit-g"]}}, ["labels.teachers[0] is 'vit-g'", "does not define", "did you mean 'vit-h'"]),
+        ({"labels": {"features": ["fused-intern"]}}, ["labels.features[0]", "does not define 'intern'", "internvl"]),
+        ({"labels": {"teachers": ["handmade"]}}, ["no text tower"]),
+        ({"students": ["handmade"]}, ["students[0] is 'handmade'", "cannot be trained"]),
+        ({"baselines": ["biocilp"]}, ["baselines[0] is 'biocilp'", "did you mean 'bioclip'"]),
+        ({"splits": ["hold-out"]}, ["splits[0] is 'hold-out'", "holdout-NUMBER"]),
+        ({"splits": ["all"]}, ["report.primary.split is 'holdout-0'", "listed are all"]),
+        ({"report": {"primary": {"k": 50}}}, ["report.primary.k is 50", "listed are 100, 500"]),
+        ({"train": {"margin_loss_m1": 1.5}}, ["margin_loss_m1 is 1.5", "only 1"]),
+        ({"train": {"margin_loss_m3": 0.4}}, ["margin_loss_m2 is 0.3 and train.margin_loss_m3 is 0.4", "CosFace"]),
+        ({"train": {"margin_loss_m2": -0.1}}, ["margin_loss_m2 is -0.1", "0 or more"]),
+        ({"encoders": {"x": {"family": "openclip"}}}, ["encoders.x.family is 'openclip'", "did you mean 'open_clip'"]),
+        ({"encoders": {"x": {"family": "timm"}}}, ["encoders.x.architecture is missing"]),
+        ({"encoders": {"x": {"family": "timm", "architecture": "resnet18"}}}, ["encoders.x needs exactly one"]),
+        ({"captioners": {"x": {"kind": "file"}}}, ["captioners.x.path is missing"]),
+        ({"dataset": None}, ["dataset is None", "a mapping"]),
+    ],
+)  # fmt: skip
+def test_a_fault_is_one_sentence_with_key_value_and_what_is_allowed(overrides, words):
+    with pytest.raises(ConfigError) as caught:
+        validate(merged(overrides), SCHEMA)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith("config: ")
+    for word in words:
+        assert word in message
+
+
+def test_a_name_that_can_be_read_in_two_ways_is_refused():
+    clip = {"family": "open_clip", "architecture": "ViT-B-32", "seed": 1}
+    # 'a-text-image-k500' is the captions of captioner 'image' embedded by 'a', or the pictures embedded by 'a-text'.
+    overrides = {
+        "encoders": {"a": clip, "a-text": clip},
+        "captioners": {"image": {"kind": "template", "template": "x"}},
+        "labels": {"teachers": ["a"], "features": ["text-image"], "k": [500]},
+    }
+    with pytest.raises(ConfigError, match="can be read in two ways"):
+        validate(merged(overrides), SCHEMA)

@@ -1,0 +1,173 @@
+"""The head against the equations of the method, written out in float64 loops."""
+
+import itertools
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import RECIPE
+
+from cladeclip.training.head import Draw, Head
+from cladeclip.training.margin import margin_logits
+
+
+def reference(z, w, y, *, s, m2, m3, filter_above, exact):
+    """Loss by the equations, and its gradients by z and w: the chain rule through cosines, row by row."""
+    n = len(z)
+    loss, grad_z, grad_w = 0.0, np.zeros_like(z), np.zeros_like(w)
+    for i in range(n):
+        z_norm = math.sqrt(sum(v * v for v in z[i]))
+        w_norm = [math.sqrt(sum(v * v for v in row)) for row in w]
+        cos = [max(-1.0, min(1.0, float(z[i] @ w[j]) / (z_norm * w_norm[j]))) for j in range(len(w))]
+        slope = [s] * len(w)
+        logits = [s * c for c in cos]
+        for j in range(len(w)):
+            if j == y[i]:
+                if m3 > 0:
+                    logits[j] = s * (cos[j] - m3)
+                else:
+                    c = max(-1 + 1e-7, min(1 - 1e-7, cos[j])) if exact else cos[j]
+                    logits[j] = s * math.cos(math.acos(c) + m2)
+                    if exact:
+                        inside = abs(cos[j]) <= 1 - 1e-7
+                        slope[j] = s * math.sin(math.acos(c) + m2) / math.sin(math.acos(c)) if inside else 0.0
+            elif filter_above > 0 and cos[j] > filter_above:
+                logits[j], slope[j] = 0.0, 0.0
+        top = max(logits)
+        total = sum(math.exp(v - top) for v in logits)
+        loss += (top + math.log(total) - logits[y[i]]) / n
+        for j in range(len(w)):
+            g = (math.exp(logits[j] - top) / total - (j == y[i])) / n * slope[j]
+            grad_z[i] += g * (w[j] / w_norm[j] - cos[j] * z[i] / z_norm) / z_norm
+            grad_w[j] += g * (z[i] / z_norm - cos[j] * w[j] / w_norm[j]) / w_norm[j]
+    return loss, grad_z, grad_w
+
+
+def head_of(w, settings):
+    head = Head(len(w), w.shape[1], settings, torch.Generator().manual_seed(0))
+    head.centres = torch.tensor(w)
+    return head
+
+
+GRID = list(
+    itertools.product([(0.0, 0.0), (0.3, 0.0), (0.5, 0.0), (0.0, 0.4)], [0.0, 0.1], ["straight_through", "exact"])
+)
+
+
+@pytest.mark.parametrize(("margins", "filter_above", "gradient"), GRID)
+@pytest.mark.parametrize("n_dimensions", [12, 7])
+@pytest.mark.parametrize("classes", [range(9), (0, 2, 3, 5, 8)])
+def test_loss_and_gradients_are_those_of_the_equations(margins, filter_above, gradient, n_dimensions, classes):
+    rng = np.random.default_rng(3)
+    classes = list(classes)
+    z, w = rng.normal(size=(6, 12)), rng.normal(size=(9, 12))
+    y = np.array(classes)[rng.integers(len(classes), size=6)]
+    dimensions = np.sort(rng.permutation(12)[:n_dimensions])
+    m2, m3 = margins
+    settings = replace(
+        RECIPE, margin_loss_m2=m2, margin_loss_m3=m3, margin_loss_filter=filter_above, margin_gradient=gradient
+    )
+    draw = Draw(torch.tensor(classes), torch.tensor(dimensions) if n_dimensions < 12 else None)
+    head = head_of(w, settings)
+    centres, embeddings = head.drawn_centres(draw), torch.tensor(z, requires_grad=True)
+    loss, _ = head.loss(embeddings, torch.tensor(y), draw, centres)
+    loss.backward()
+
+    position = {c: i for i, c in enumerate(classes)}
+    expected, grad_z, grad_w = reference(
+        z[:, dimensions],
+        w[classes][:, dimensions],
+        [position[c] for c in y],
+        s=32.0,
+        m2=m2,
+        m3=m3,
+        filter_above=filter_above,
+        exact=gradient == "exact",
+    )
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    full_z, full_w = np.zeros_like(z), np.zeros((len(classes), 12))
+    full_z[:, dimensions], full_w[:, dimensions] = grad_z, grad_w
+    np.testing.assert_allclose(embeddings.grad.numpy(), full_z, atol=1e-5)
+    np.testing.assert_allclose(centres.grad.numpy(), full_w, atol=1e-5)
+
+
+@pytest.mark.parametrize("gradient", ["straight_through", "exact"])
+def test_cosines_of_one_and_minus_one_stay_finite(gradient):
+    cosines = torch.tensor([[1.0, -1.0], [-1.0, 1.0]], requires_grad=True)
+    logits = margin_logits(cosines, torch.tensor([0, 0]), s=32.0, m2=0.3, m3=0.0, filter_above=0.0, gradient=gradient)
+    logits.sum().backward()
+    assert torch.isfinite(logits).all()
+    assert torch.isfinite(cosines.grad).all()
+    expected = torch.tensor([32 * math.cos(0.3), 32 * math.cos(math.pi + 0.3)])
+    torch.testing.assert_close(logits[:, 0], expected, atol=2e-2, rtol=0)
+
+
+def test_the_margin_agrees_with_pytorch_metric_learning():
+    from pytorch_metric_learning.losses import ArcFaceLoss
+
+    torch.manual_seed(0)
+    z, y = torch.randn(8, 16), torch.randint(0, 5, (8,))
+    theirs = ArcFaceLoss(num_classes=5, embedding_size=16, margin=math.degrees(0.3), scale=32)
+    settings = replace(RECIPE, margin_gradient="exact")
+    head = head_of(theirs.W.detach().T.numpy().copy(), settings)
+    draw = head.draw(y)
+    ours, _ = head.loss(z, y, draw, head.drawn_centres(draw))
+    torch.testing.assert_close(ours, theirs(z, y), rtol=1e-4, atol=1e-4)
+
+
+def test_every_positive_class_is_drawn_and_the_sample_has_its_size():
+    head = Head(100, 8, replace(RECIPE, sample_rate=0.1, num_feat=5), torch.Generator().manual_seed(1))
+    labels = torch.tensor([3, 3, 99, 50])
+    draw = head.draw(labels)
+    assert len(draw.classes) == 10
+    assert set(labels.tolist()) <= set(draw.classes.tolist())
+    assert draw.classes.tolist() == sorted(draw.classes.tolist())
+    assert len(draw.dimensions) == 5
+    many = torch.arange(40)
+    assert head.draw(many).classes.tolist() == list(range(40))
+
+
+def run_steps(head, batches, lr=0.1):
+    for z, y in batches:
+        draw = head.draw(y)
+        centres = head.drawn_centres(draw)
+        head.loss(z, y, draw, centres)[0].backward()
+        head.step(draw, centres, lr=lr, betas=(0.9, 0.999), eps=1e-8)
+
+
+def some_batches(n):
+    generator = torch.Generator().manual_seed(7)
+    return [(torch.randn(6, 8, generator=generator), torch.randint(0, 20, (6,), generator=generator)) for _ in range(n)]
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_with_every_centre_a_step_is_adamw(decay):
+    settings = replace(RECIPE, weight_decay=decay)
+    head = Head(20, 8, settings, torch.Generator().manual_seed(1))
+    weights = torch.nn.Parameter(head.centres.clone())
+    theirs = torch.optim.AdamW([weights], lr=0.1, betas=(0.9, 0.999), eps=1e-8, weight_decay=decay)
+    everything = Draw(torch.arange(20), None)
+    for z, y in some_batches(5):
+        theirs.zero_grad()
+        head.loss(z, y, everything, weights)[0].backward()
+        theirs.step()
+    run_steps(head, some_batches(5))
+    torch.testing.assert_close(head.centres, weights.detach(), rtol=1e-5, atol=1e-6)
+
+
+def test_centres_that_are_not_drawn_stay_with_their_moments():
+    head = Head(20, 8, replace(RECIPE, sample_rate=0.3), torch.Generator().manual_seed(1))
+    run_steps(head, some_batches(1))
+    z, y = some_batches(2)[1]
+    draw = head.draw(y)
+    rest = [c for c in range(20) if c not in draw.classes.tolist()]
+    before = [t[rest].clone() for t in (head.centres, head.first_moment, head.second_moment)]
+    moving = head.centres[draw.classes].clone()
+    centres = head.drawn_centres(draw)
+    head.loss(z, y, draw, centres)[0].backward()
+    head.step(draw, centres, lr=0.1, betas=(0.9, 0.999), eps=1e-8)
+    for kept, now in zip(before, (head.centres, head.first_moment, head.second_moment), strict=True):
+        torch.testing.assert_close(now[rest], kept, rtol=0, atol=0)
+    assert (head.centres[draw.classes] != moving).any(dim=1).all()

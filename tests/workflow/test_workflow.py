@@ -1,0 +1,209 @@
+"""Snakemake itself, run as a user runs it, in a copy of the workflow."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import REPOSITORY
+
+from cladeclip.atomic import read_json, sha256_of_file
+from cladeclip.tables import ACCURACY, CLUSTERS, COMPARISON, IMAGES, PREDICTIONS, SPLIT, read_embeddings, read_table
+
+TINY = Path(__file__).with_name("tiny.yaml")
+MODEL = "tiny-clip.tiny-clip-fused-template-k4.seed5"
+ALONE = {"compare": 1, "report": 1, "manifest": 1}
+
+
+class Checkout:
+    """A copy of the workflow in an empty folder."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        for name in ("Snakefile", "rules", "workflow", "src", "config", "envs", "profiles"):
+            source, target = REPOSITORY / name, folder / name
+            ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=ignore)
+            else:
+                shutil.copy(source, target)
+        self.results = folder / "results" / "tiny"
+
+    def snakemake(self, *arguments, config=TINY):
+        snakemake = Path(sys.executable).with_name("snakemake")
+        command = [snakemake, *arguments, "--cores", "2", "--configfile", config]
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, env={**os.environ})
+        return done.returncode, done.stdout + done.stderr
+
+    def run(self, *arguments, **options):
+        code, output = self.snakemake(*arguments, **options)
+        assert code == 0, output
+        return output
+
+    def plan(self, *arguments, **options):
+        """The jobs that would run, as {rule: count}."""
+        output = self.run("-n", *arguments, **options)
+        if "Nothing to be done" in output:
+            return {}
+        table = re.search(r"^job\s+count\n-+\s+-+\n((?:\S+\s+\d+\n)+)", output, re.MULTILINE)
+        assert table, output
+        jobs = {name: int(count) for name, count in (line.split() for line in table[1].splitlines())}
+        return {name: count for name, count in jobs.items() if name not in ("total", "all")}
+
+    def with_config(self, **overrides):
+        path = self.folder / "changed.yaml"
+        path.write_text(yaml.safe_dump({**yaml.safe_load(TINY.read_text()), **overrides}))
+        return path
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    checkout = Checkout(tmp_path_factory.mktemp("checkout"))
+    checkout.run()
+    return checkout
+
+
+def test_after_a_complete_run_there_is_nothing_to_do(checkout):
+    assert checkout.plan() == {}
+
+
+def test_every_product_lies_where_its_name_says_with_its_columns(checkout):
+    results, split = checkout.results, checkout.results / "holdout-0"
+    images = read_table(results / "images.parquet", IMAGES)
+    assert len(images) == 72
+    parts = read_table(split / "split.parquet", SPLIT)
+    assert set(parts["image_id"]) == set(images["image_id"])
+    fit = set(parts.loc[parts["part"] == "fit", "image_id"])
+    labels = read_table(split / "clusters" / "tiny-clip-fused-template-k4.parquet", CLUSTERS)
+    assert set(labels["image_id"]) == fit
+    assert set(labels["label"]) == set(range(4))
+    assert read_embeddings(split / "clusters" / "tiny-clip-fused-template-k4.centroids.parquet")[1].shape == (4, 16)
+    assert read_json(split / "clusters" / "tiny-clip-fused-template-k4.quality.json")["inertia"] > 0
+    for features in ("image", "text-template", "fused-template"):
+        ids, _ = read_embeddings(results / "embeddings" / "tiny-clip" / f"{features}.parquet")
+        assert ids == sorted(images["image_id"])
+    assert read_embeddings(split / "embeddings" / MODEL / "image.parquet")[1].shape == (72, 16)
+    read_table(split / "evaluation" / MODEL / "accuracy.parquet", ACCURACY)
+    read_table(split / "evaluation" / MODEL / "predictions.parquet", PREDICTIONS)
+    models = {"tiny-clip", "tiny-timm", "handmade"} | {
+        f"{student}.{labels}.seed5"
+        for student in ("tiny-clip", "tiny-timm")
+        for labels in ("tiny-clip-fused-template-k4", "species")
+    }
+    assert set(read_table(results / "comparison.parquet", COMPARISON)["model"]) == models
+    assert set(pd.read_csv(results / "comparison.csv")["model"]) == models
+    clip, timm = (split / "checkpoints" / f"{student}.species.seed5" for student in ("tiny-clip", "tiny-timm"))
+    assert {path.name for path in clip.iterdir()} == {"model.safetensors", "open_clip_config.json", "training.csv"}
+    assert {path.name for path in timm.iterdir()} == {"model.safetensors", "config.json", "training.csv"}
+    assert (results / "report.html").stat().st_size > 10_000
+    assert not list(results.rglob("*.partial*"))
+
+
+def test_the_manifest_holds_the_checksum_of_every_result(checkout):
+    manifest = read_json(checkout.results / "manifest.json")
+    assert f"holdout-0/checkpoints/{MODEL}/model.safetensors" in manifest
+    assert "comparison.csv" in manifest
+    assert "report.html" not in manifest
+    for path, digest in manifest.items():
+        assert sha256_of_file(checkout.results / path) == digest
+
+
+def test_no_table_holds_a_path_of_this_machine(checkout):
+    for path in checkout.results.rglob("*.parquet"):
+        if not path.name.startswith("."):
+            assert str(checkout.folder).encode() not in path.read_bytes(), path
+
+
+def test_a_deleted_checkpoint_is_noticed_and_rebuilt_alone_by_name_with_the_same_bytes(checkout):
+    target = f"results/tiny/holdout-0/checkpoints/{MODEL}/model.safetensors"
+    path = checkout.folder / target
+    before = sha256_of_file(path)
+    path.unlink()
+    assert checkout.plan() == {"train": 1, "embed": 1, "evaluate": 1, **ALONE}
+    assert checkout.plan(target) == {"train": 1}
+    checkout.run(target)
+    assert sha256_of_file(path) == before
+    assert checkout.plan() == {}
+
+
+def test_one_k_more_builds_what_belongs_to_it_and_nothing_else(checkout):
+    labels = {"teachers": ["tiny-clip"], "features": ["fused-template"], "k": [4, 7], "controls": ["species"]}
+    config = checkout.with_config(labels=labels)
+    expected = {"cluster": 1, "train": 1, "train_timm": 1, "embed": 2, "evaluate": 2, **ALONE}
+    assert checkout.plan(config=config) == expected
+    output = checkout.run(config=config)
+    assert "1 of 11 steps" in output
+    assert checkout.plan(config=config) == {}
+    assert "k7" in (checkout.results / "comparison.csv").read_text()
+    # One k fewer again: the comparison and what is made of it, and no job of the k that went.
+    assert checkout.plan() == ALONE
+    checkout.run()
+
+
+def test_touched_pictures_make_nothing_stale_and_a_changed_one_does(checkout):
+    pictures = sorted((checkout.folder / "data" / "tiny").rglob("*.jpg"))
+    for path in pictures:
+        os.utime(path)
+    assert checkout.plan() == {}
+    before = pictures[0].read_bytes()
+    pictures[0].write_bytes(before + b"\0")
+    assert checkout.plan()["prepare"] == 1
+    pictures[0].write_bytes(before)
+    checkout.run()
+    assert checkout.plan() == {}
+
+
+def test_what_does_not_change_a_result_makes_nothing_stale(checkout):
+    train = yaml.safe_load(TINY.read_text())["train"]
+    assert checkout.plan(config=checkout.with_config(train={**train, "workers": 1, "threads": 2})) == {}
+    script = checkout.folder / "workflow" / "scripts" / "train.py"
+    text = script.read_text()
+    script.write_text(text + "\n# A comment.\n")
+    assert checkout.plan() == {}
+    script.write_text(text)
+
+
+def test_another_learning_rate_trains_again_and_keeps_the_clusters(checkout):
+    train = yaml.safe_load(TINY.read_text())["train"]
+    plan = checkout.plan(config=checkout.with_config(train={**train, "lr": 2.0e-3}))
+    assert plan == {"train": 2, "train_timm": 2, "embed": 4, "evaluate": 4, **ALONE}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"trian": {}}, "trian is not a known key (did you mean 'train'?)"),
+        ({"labels": {"teachers": ["tiny-clip"], "features": ["image"], "k": [1], "controls": []}}, "labels.k[0] is 1"),
+    ],
+)
+def test_a_faulty_config_is_one_sentence_without_traceback(checkout, overrides, words):
+    code, output = checkout.snakemake("-n", config=checkout.with_config(**overrides))
+    assert code != 0
+    assert words in output
+    assert "Traceback" not in output
+
+
+def test_a_failing_job_says_its_sentence_and_leaves_nothing_half_written(checkout):
+    """More clusters than pictures."""
+    labels = {"teachers": ["tiny-clip"], "features": ["fused-template"], "k": [4, 500], "controls": ["species"]}
+    code, output = checkout.snakemake(config=checkout.with_config(labels=labels))
+    assert code != 0
+    assert "k is 500, but only 54 images are there to cluster; lower labels.k" in output
+    assert "Traceback" not in output
+    assert not list(checkout.results.rglob("*k500*.parquet"))
+    assert checkout.plan() == {}
+
+
+def test_the_default_config_plans_the_whole_experiment_without_data(tmp_path):
+    checkout = Checkout(tmp_path)
+    plan = checkout.plan(config=checkout.folder / "config" / "config.yaml")
+    # Two splits of four k each; six encoders untrained.
+    assert plan["train"] == plan["cluster"] == 8
+    assert plan["fetch_weights"] == 6
+    assert plan["fetch_vlm4bio"] == plan["caption"] == plan["fuse"] == 1
+    assert plan["evaluate"] == 2 * (4 + 6)
