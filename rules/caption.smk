@@ -20,7 +20,7 @@ rule caption:
         gpu=lambda wildcards: int(captioner_of(wildcards)["kind"] == "internvl"),
     params:
         root=ROOT,
-        captioner=captioner_of,
+        captioner=lambda wildcards: ordered(captioner_of(wildcards)),
         code=code("caption"),
     message:
         "Captioning with '{wildcards.captioner}'."

@@ -65,6 +65,13 @@ def script_of(name):
     return f"../workflow/scripts/{name}.py"
 
 
+def ordered(settings):
+    """A param that is the same whatever the order of the keys in the config."""
+    if isinstance(settings, dict):
+        return {key: ordered(settings[key]) for key in sorted(settings)}
+    return [ordered(item) for item in settings] if isinstance(settings, list) else settings
+
+
 def all_labels():
     """The {labels} names that the config asks for."""
     labels = config["labels"]

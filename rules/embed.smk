@@ -18,7 +18,7 @@ rule fetch_weights:
         ENVIRONMENT
     params:
         # The title is for the report alone: another one makes no weights stale.
-        definition=lambda wildcards: {k: v for k, v in definition_of(wildcards).items() if k != "title"},
+        definition=lambda wildcards: ordered({k: v for k, v in definition_of(wildcards).items() if k != "title"}),
         code=code("fetch_weights"),
     message:
         "Bringing the weights of '{wildcards.encoder}' into weights/{wildcards.encoder}."

@@ -19,7 +19,7 @@ rule fetch_vlm4bio:
     resources:
         runtime=720,
     params:
-        fetch=DATASET["fetch"],
+        fetch=ordered(DATASET["fetch"]),
     message:
         "Fetching the pictures of VLM4Bio (about 20 GB); those that already lie there are kept."
     script:
@@ -37,7 +37,7 @@ rule draw_specimens:
         ENVIRONMENT
     threads: 2
     params:
-        draw=DATASET["draw"],
+        draw=ordered(DATASET["draw"]),
         code=code("draw_specimens"),
     message:
         "Drawing the demo's specimens."
@@ -103,7 +103,7 @@ rule split:
         mem_mb=2000,
         runtime=10,
     params:
-        settings=config["split"],
+        settings=ordered(config["split"]),
         code=code("split"),
     message:
         "Splitting the images: {wildcards.split}."

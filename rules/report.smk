@@ -11,7 +11,6 @@ SHOWN = (
     "students",
     "baselines",
     "seeds",
-    "train",
     "eval",
     "report",
 )
@@ -61,7 +60,7 @@ rule report:
     conda:
         ENVIRONMENT
     params:
-        config={key: config[key] for key in SHOWN},
+        config=ordered({key: config[key] for key in SHOWN} | {"train": TRAIN_SETTINGS}),
         results=lambda wildcards: RESULTS,
         code=code("report"),
         template=sha256_of_file(Path(SOURCE, "cladeclip/reporting/report.html"))[:16],

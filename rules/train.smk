@@ -2,6 +2,7 @@
 TRAIN = config["train"]
 # Keys that change how a training runs, but not its result.
 RUNNING = {"workers", "threads", "gpus"}
+TRAIN_SETTINGS = ordered({key: value for key, value in TRAIN.items() if key not in RUNNING})
 CHECKPOINT = f"{RESULTS}/{{split}}/checkpoints/{{student}}.{{labels}}.seed{{seed}}"
 
 
@@ -28,7 +29,7 @@ rule train:
         runtime=1440,
         gpu=TRAIN["gpus"],
     params:
-        settings={key: value for key, value in TRAIN.items() if key not in RUNNING},
+        settings=TRAIN_SETTINGS,
         code=code("train"),
     message:
         "Training {wildcards.student} on {wildcards.labels}, seed {wildcards.seed} ({wildcards.split})."
