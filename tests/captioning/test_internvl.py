@@ -38,27 +38,19 @@ def tiny_internvl(tmp_path_factory):
         unk_token="<unk>",
         bos_token="<s>",
         eos_token="</s>",
-        additional_special_tokens=["<IMG_CONTEXT>", "<img>", "</img>", "<video>"],
+        extra_special_tokens={
+            "start_image_token": "<img>",
+            "end_image_token": "</img>",
+            "context_image_token": "<IMG_CONTEXT>",
+            "video_token": "<video>",
+        },
     )
-    for name, token in {
-        "start_image_token": "<img>",
-        "end_image_token": "</img>",
-        "context_image_token": "<IMG_CONTEXT>",
-        "video_token": "<video>",
-    }.items():
-        setattr(fast, name, token)
-        setattr(fast, f"{name}_id", vocabulary[token])
-    fast.init_kwargs["extra_special_tokens"] = {
-        "start_image_token": "<img>",
-        "end_image_token": "</img>",
-        "context_image_token": "<IMG_CONTEXT>",
-        "video_token": "<video>",
-    }
     side = 28
     torch.manual_seed(0)
     config = InternVLConfig(
         vision_config=InternVLVisionConfig(
-            hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, image_size=[side, side], patch_size=[14, 14]
+            hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+            image_size=[side, side], patch_size=[14, 14],
         ).to_dict(),
         text_config=Qwen2Config(
             hidden_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2, intermediate_size=64,
