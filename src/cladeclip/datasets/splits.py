@@ -1,9 +1,10 @@
 """Who may see which picture: `fit` images train clusters, students and heads; `query` images only ask questions."""
 
-import hashlib
 
 import numpy as np
 import pandas as pd
+
+from cladeclip.random_streams import stream_of
 
 
 def make_split(images: pd.DataFrame, split: str, *, query_share: float, seed: int) -> pd.DataFrame:
@@ -23,13 +24,8 @@ def make_split(images: pd.DataFrame, split: str, *, query_share: float, seed: in
             names = np.asarray(members["content_group"], dtype=object)
             if len(names) < 2:
                 continue
-            shuffled = names[_generator(seed, str(species)).permutation(len(names))]
+            shuffled = names[stream_of(seed, str(species)).permutation(len(names))]
             n_query = min(max(1, round(query_share * len(names))), len(names) - 1)
             chosen = {shuffled[(fold * n_query + i) % len(names)] for i in range(n_query)}
             part[images["content_group"].isin(chosen).to_numpy()] = "query"
     return pd.DataFrame({"image_id": part.index, "part": part.to_numpy()})
-
-
-def _generator(seed: int, name: str) -> np.random.Generator:
-    """A stream of its own for every name: adding a species leaves the draws of all others as they were."""
-    return np.random.default_rng([seed, int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")])

@@ -5,7 +5,6 @@ in pose, scale, light, and in how their pattern is laid out, on the plain light 
 coloured, textured backgrounds a teacher made of histograms follows the background, and nothing is learned.)
 """
 
-import hashlib
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from cladeclip.atomic import atomic_path
 from cladeclip.progress import progress
+from cladeclip.random_streams import stream_of
 
 CATEGORIES = {
     "Fish": ("Piscator", "Undalis", "Squamella"),
@@ -79,13 +79,13 @@ def taxonomy(species_per_genus: int, seed: int) -> list[Species]:
     n_genera = sum(map(len, CATEGORIES.values()))
     for kind, (category, genera) in enumerate(CATEGORIES.items()):
         for position, genus in enumerate(genera):
-            of_genus = _generator(seed, genus)
+            of_genus = stream_of(seed, genus)
             # Hues of genera overlap a little: colour alone does not tell them apart.
             hue = (position * len(CATEGORIES) + kind + float(of_genus.uniform(-0.2, 0.2))) / n_genera
             slenderness = (0.75, 1.0, 1.35)[position] * float(of_genus.uniform(0.95, 1.05))
             tail = (1.0, 0.6, 1.4)[position]
             for number in range(species_per_genus):
-                of_species = _generator(seed, f"{genus}/{number}")
+                of_species = stream_of(seed, f"{genus}/{number}")
                 species.append(
                     Species(
                         category=category,
@@ -105,7 +105,7 @@ def taxonomy(species_per_genus: int, seed: int) -> list[Species]:
 
 def draw_individual(species: Species, image_px: int, individual: int, seed: int) -> Image.Image:
     """One picture (image_px, image_px) RGB."""
-    rng = _generator(seed, f"{species.name}/{individual}")
+    rng = stream_of(seed, f"{species.name}/{individual}")
     side = image_px * OVERSAMPLE
     light = float(rng.uniform(0.85, 1.1))
     backdrop = tuple(int(v) for v in np.clip(rng.normal((236, 234, 228), 4) * min(light, 1.04), 0, 255))
@@ -229,7 +229,3 @@ def _hsv(hue: float, saturation: float, value: float) -> tuple[int, int, int]:
         0, 0
     ]
     return int(red), int(green), int(blue)
-
-
-def _generator(seed: int, name: str) -> np.random.Generator:
-    return np.random.default_rng([seed, int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")])
