@@ -48,6 +48,7 @@ rule embed:
         gpu=needs_gpu,
     params:
         root=ROOT,
+        cache=lambda wildcards: f"{RESULTS}/cache/{wildcards.place}{wildcards.encoder}",
         batch_size=EMBED["batch_size"],
         decode=EMBED["decode"],
         code=code("embed"),

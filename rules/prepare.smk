@@ -80,7 +80,7 @@ rule prepare:
         runtime=120,
     params:
         root=ROOT,
-        max_rejected=DATASET["max_rejected"],
+        dataset=ordered({key: DATASET[key] for key in ("layout", "table", "folders", "max_rejected")}),
         code=code("prepare"),
     message:
         "Checking every picture below {params.root}."

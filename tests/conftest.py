@@ -35,7 +35,8 @@ def images(specimens, tmp_path_factory):
     """The `images` table of the drawn pictures."""
     listing = tmp_path_factory.mktemp("listing") / "listing.parquet"
     refresh_listing(specimens, listing)
-    return prepare(specimens, read_table(listing, LISTING), max_rejected=0.0, workers=1)[0]
+    dataset = {"layout": "vlm4bio", "max_rejected": 0.0}
+    return prepare(specimens, read_table(listing, LISTING), dataset, workers=1)[0]
 
 
 @pytest.fixture(scope="session")

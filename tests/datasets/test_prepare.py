@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from cladeclip.datasets.listing import refresh_listing
-from cladeclip.datasets.prepare import name_kind, normalise_name, prepare
+from cladeclip.datasets.prepare import prepare
 from cladeclip.datasets.vlm4bio import read_metadata
 from cladeclip.errors import DataError
 from cladeclip.tables import LISTING, read_table
@@ -15,7 +15,7 @@ from cladeclip.tables import LISTING, read_table
 def prepared(root, tmp_path, max_rejected=1.0):
     refresh_listing(root, tmp_path / "listing.parquet")
     listing = read_table(tmp_path / "listing.parquet", LISTING)
-    return prepare(root, listing, max_rejected=max_rejected, workers=1)
+    return prepare(root, listing, {"layout": "vlm4bio", "max_rejected": max_rejected}, workers=1)
 
 
 @pytest.fixture
@@ -107,24 +107,6 @@ def test_metadata_without_the_two_columns_is_named(specimens, tmp_path):
         read_metadata(root)
     with pytest.raises(DataError, match="no folder below it has an images"):
         read_metadata(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("written", "name", "kind"),
-    [
-        ("Lepomis gulosus ", "Lepomis gulosus", "species"),
-        ("lepomis  gulosus", "Lepomis gulosus", "species"),
-        ("Lepomis", "Lepomis", "genus"),
-        ("Lepomis sp.", "Lepomis sp.", "genus"),
-        ("Lepomis gulosus x cyanellus", "Lepomis gulosus x cyanellus", "hybrid"),
-        ("Heliconius melpomene rosina", "Heliconius melpomene rosina", "other"),
-        ("", "", None),
-    ],
-)
-def test_names(written, name, kind):
-    assert normalise_name(written) == name
-    if kind:
-        assert name_kind(name) == kind
 
 
 def test_the_real_pictures_are_all_accepted(real_pictures, tmp_path):

@@ -8,7 +8,7 @@ with job_log(snakemake.log[0]):
     images, quarantine = prepare(
         snakemake.params.root,
         read_table(snakemake.input.listing, LISTING),
-        max_rejected=snakemake.params.max_rejected,
+        snakemake.params.dataset,
         workers=snakemake.threads,
     )
     write_table(snakemake.output.images, IMAGES, images, {"stage": "prepare"})

@@ -18,7 +18,7 @@ from cladeclip.errors import DataError, TableError
 from cladeclip.progress import progress
 from cladeclip.tables import LISTING, read_table, write_table
 
-METADATA_SUFFIXES = frozenset({".csv", ".parquet"})
+METADATA_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".parquet"})
 
 
 def refresh_listing(root: str | Path, listing_path: str | Path) -> bool:

@@ -2,35 +2,23 @@
 
 import hashlib
 import logging
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
+from cladeclip.datasets.layouts import RANKS, read_listed
+from cladeclip.datasets.names import name_kind, normalise_name
 from cladeclip.datasets.pictures import SUFFIXES, open_picture
-from cladeclip.datasets.vlm4bio import read_metadata
 from cladeclip.errors import DataError
 from cladeclip.progress import progress
 
 logger = logging.getLogger(__name__)
-
-IMAGE_COLUMNS = (
-    "image_id",
-    "content_hash",
-    "category",
-    "scientific_name",
-    "genus",
-    "width",
-    "height",
-    "content_group",
-    "name_as_written",
-    "name_kind",
-)
 
 
 @dataclass(frozen=True)
@@ -45,23 +33,24 @@ class Check:
 
 
 def prepare(
-    root: str | Path, listing: pd.DataFrame, *, max_rejected: float, workers: int
+    root: str | Path, listing: pd.DataFrame, dataset: Mapping[str, Any], *, workers: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Reads the metadata below `root` and decodes every listed picture once.
 
     Args:
         root: the dataset's folder.
         listing: the `listing` table of that folder (content hashes).
-        max_rejected: the share of listed pictures that may be rejected.
+        dataset: the config's `dataset:`, of which the layout and max_rejected (the share of listed pictures that may be
+            rejected) are used.
         workers: processes that decode.
 
     Returns:
         The `images` and `quarantine` tables.
 
     Raises:
-        DataError: nothing is listed, or more than `max_rejected` of the listed pictures cannot be used.
+        DataError: nothing is listed, or more than max_rejected of the listed pictures cannot be used.
     """
-    listed = read_metadata(root)
+    listed = read_listed(root, listing, dataset)
     if listed.empty:
         raise DataError(f"{root}: the metadata lists no picture.")
     listed, rejected = _resolve_listing(listed)
@@ -74,47 +63,34 @@ def prepare(
             progress(pool.map(check, paths, chunksize=16), total=len(paths), desc="checking", unit="pictures")
         )
 
+    ranks = [column for column in RANKS if column in listed.columns]
     images, unusable = [], list(rejected)
-    for row, found in zip(listed.itertuples(index=False), checks, strict=True):
+    for row, found in zip(listed.to_dict(orient="records"), checks, strict=True):
+        image_id, name = row["image_id"], row["scientific_name"]
         if found.reason:
-            unusable.append((row.image_id, found.reason, found.detail))
+            unusable.append((image_id, found.reason, found.detail))
             continue
         images.append(
             {
-                "image_id": row.image_id,
-                "content_hash": content_hash.get(row.image_id, found.pixel_hash),
-                "category": row.category,
-                "scientific_name": row.scientific_name,
-                "genus": row.scientific_name.split(" ")[0],
+                "image_id": image_id,
+                "content_hash": content_hash.get(image_id, found.pixel_hash),
+                "category": row["category"],
+                "scientific_name": name,
+                "genus": name.split(" ")[0],
+                **{rank: row[rank] for rank in ranks},
                 "width": found.width,
                 "height": found.height,
                 "content_group": found.pixel_hash,
-                "name_as_written": row.name_as_written,
-                "name_kind": name_kind(row.scientific_name),
+                "name_as_written": row["name_as_written"],
+                "name_kind": name_kind(name),
             }
         )
     quarantine = pd.DataFrame(unusable, columns=["image_id", "reason", "detail"]).astype(str)
-    _report(root, listing, images, quarantine, max_rejected)
-    frame = pd.DataFrame(images, columns=list(IMAGE_COLUMNS))
+    _report(root, listing, images, quarantine, dataset["max_rejected"])
+    frame = pd.DataFrame(images)
     # A group carries the name of its first picture: equal pixels (equal bytes have equal pixels) share a group.
     frame["content_group"] = frame.groupby("content_group")["image_id"].transform("min")
     return frame, quarantine
-
-
-def normalise_name(name: str) -> str:
-    """White space trimmed and collapsed; the genus capitalised, the rest as it stands."""
-    words = name.split()
-    return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]]) if words else ""
-
-
-def name_kind(name: str) -> str:
-    """`species` for a binomial, `genus` for one word, `hybrid` for 'A b x c', `other` for the rest."""
-    words = name.split()
-    if any(word in ("x", "×", "X") for word in words):
-        return "hybrid"
-    if len(words) == 1 or (len(words) == 2 and re.fullmatch(r"(sp|spp|cf|aff)\.?", words[1])):
-        return "genus"
-    return "species" if len(words) == 2 else "other"
 
 
 def check_picture(image_id: str, root: str) -> Check:

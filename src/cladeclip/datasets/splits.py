@@ -1,6 +1,5 @@
 """Who may see which picture: `fit` images train clusters, students and heads; `query` images only ask questions."""
 
-
 import numpy as np
 import pandas as pd
 

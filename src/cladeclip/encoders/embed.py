@@ -1,7 +1,7 @@
 """Embeddings of pictures, of captions, and of both together."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from cladeclip.datasets.pictures import open_picture
 from cladeclip.encoders.encoder import Encoder, choose_device
+from cladeclip.encoders.row_cache import RowCache
 from cladeclip.errors import DataError
 from cladeclip.progress import progress
 
@@ -60,9 +61,49 @@ def embed_images(
     Raises:
         DataError: a picture cannot be read any more.
     """
+    batches = _embedded_batches(encoder, root, image_ids, batch_size, workers, decode, device)
+    rows = [rows for _, rows in batches]
+    return np.concatenate(rows) if rows else np.empty((0, encoder.dim), dtype=np.float32)
+
+
+def embed_missing_images(
+    encoder: Encoder,
+    root: str | Path,
+    image_ids: Sequence[str],
+    content_hashes: Sequence[str],
+    cache: RowCache,
+    *,
+    batch_size: int,
+    workers: int,
+    decode: str = "fast",
+    device: str = "auto",
+) -> np.ndarray:
+    """As `embed_images`, but computes only the pictures whose content the cache does not know, and adds them to it."""
+    missing = cache.missing(content_hashes)
+    computed = 0
+    wanted = [image_ids[i] for i in missing]
+    for start, rows in _embedded_batches(encoder, root, wanted, batch_size, workers, decode, device):
+        cache.add([content_hashes[i] for i in missing[start : start + len(rows)]], rows)
+        computed += len(rows)
+    cache.save()
+    logger.info("embedded %s, reused %s", f"{computed:,}", f"{len(image_ids) - computed:,}")
+    return cache.take(content_hashes)
+
+
+def _embedded_batches(
+    encoder: Encoder,
+    root: str | Path,
+    image_ids: Sequence[str],
+    batch_size: int,
+    workers: int,
+    decode: str,
+    device: str,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Pairs of a position in `image_ids` and the embeddings (b, dim) from there on."""
+    if not image_ids:
+        return
     where = choose_device(device)
     encoder = encoder.to(where)
-    embeddings = np.empty((len(image_ids), encoder.dim), dtype=np.float32)
     pictures = _Pictures(Path(root), image_ids, encoder, fast=decode == "fast")
     loader = DataLoader(pictures, batch_size, num_workers=workers, pin_memory=where.type == "cuda")
     bar = progress(total=len(image_ids), desc="embedding", unit="pictures")
@@ -71,11 +112,23 @@ def embed_images(
         n = len(batch)
         if n < batch_size:
             batch = torch.cat([batch, batch.new_zeros(batch_size - n, *batch.shape[1:])])
-        embeddings[start : start + n] = encoder.encode_images(batch.to(where, non_blocking=True))[:n].cpu().numpy()
+        yield start, encode_in_halves(encoder, batch.to(where, non_blocking=True))[:n].cpu().numpy()
         start += n
         bar.update(n)
     bar.close()
-    return embeddings
+
+
+def encode_in_halves(encoder: Encoder, batch: Tensor) -> Tensor:
+    """The batch's embeddings; where the GPU's memory does not hold it, half after half."""
+    try:
+        return encoder.encode_images(batch)
+    except torch.cuda.OutOfMemoryError:
+        if len(batch) == 1:
+            raise
+        logger.warning("the GPU's memory does not hold a batch of %d: halved; lower embed.batch_size.", len(batch))
+    torch.cuda.empty_cache()
+    middle = len(batch) // 2
+    return torch.cat([encode_in_halves(encoder, half) for half in (batch[:middle], batch[middle:])])
 
 
 def embed_texts(encoder: Encoder, captions: Sequence[str], *, batch_size: int, device: str = "auto") -> np.ndarray:

@@ -5,6 +5,7 @@ one form: `model.safetensors` with `open_clip_config.json` (open_clip) or `confi
 says where it came from and holds the sha256 of every file. A trained student is such a folder as well.
 """
 
+import hashlib
 import json
 import logging
 import shutil
@@ -47,6 +48,13 @@ def make_encoder_folder(name: str, definition: Mapping[str, Any], folder: str | 
         "files": {file: {"sha256": sha256_of_file(folder / file)} for file in files},
     }
     write_json(folder / "encoder.json", record)
+
+
+def folder_fingerprint(folder: str | Path) -> str:
+    """A hash of everything in an encoder folder that decides its embeddings: weights, architecture and transform."""
+    files = [Path(folder, name) for name in (WEIGHTS, OPEN_CLIP_CONFIG, TIMM_CONFIG, HANDCRAFTED_CONFIG)]
+    found = [f"{path.name} {sha256_of_file(path)}" for path in files if path.is_file()]
+    return hashlib.sha256("\n".join(found).encode()).hexdigest()
 
 
 def made_with(folder: str | Path) -> dict[str, str]:
