@@ -30,6 +30,18 @@ def test_every_command_of_the_readme_is_run_by_ci_or_named_as_not():
         assert command in ci or f"`{short}`" in not_run, command
 
 
+def test_the_configs_shown_in_the_docs_are_valid():
+    import yaml
+    from test_config import SCHEMA, merged
+
+    from cladeclip.config import validate
+
+    blocks = [b for page in PAGES for b in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)]
+    assert len(blocks) >= 2
+    for block in blocks:
+        validate(merged(yaml.safe_load(block)), SCHEMA)
+
+
 def test_make_lists_its_targets():
     listed = subprocess.run(["make"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
     for target in ("setup", "demo", "real", "test", "lint", "bench", "clean"):

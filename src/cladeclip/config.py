@@ -126,7 +126,7 @@ def _sentence(fault: jsonschema.ValidationError) -> str:
 def _pattern_in_words(fault: jsonschema.ValidationError) -> str:
     pattern = str(fault.validator_value)
     if "holdout" in pattern:
-        return "allowed are all and holdout-NUMBER"
+        return "allowed are all, holdout-NUMBER and open-NUMBER"
     if "fused" in pattern:
         return "allowed are image, text-CAPTIONER and fused-CAPTIONER"
     if "random-k" in pattern:

@@ -12,7 +12,7 @@ from cladeclip.errors import ConfigError
 
 NAME = r"[a-z0-9]+(?:-[a-z0-9]+)*"
 FEATURES = rf"image|text-{NAME}|fused-{NAME}"
-SPLIT = r"all|holdout-\d+"
+SPLIT = r"all|holdout-\d+|open-\d+"
 
 
 @dataclass(frozen=True)

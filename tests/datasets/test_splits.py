@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from cladeclip.datasets.splits import make_split
+from cladeclip.errors import DataError
 
 
 @pytest.fixture
@@ -35,6 +36,50 @@ def test_holdout_asks_about_every_species_that_has_two_groups_and_keeps_groups_t
         else:
             assert n_query == max(1, round(0.2 * n))
             assert n_query < n
+
+
+@pytest.fixture
+def ranked(images):
+    """The same species in two categories, three to a genus."""
+    number = images["scientific_name"].str[1:].astype(int)
+    genus = "g" + (number // 3).astype(str)
+    return images.assign(category=np.where(number % 2, "Odd", "Even"), genus=genus)
+
+
+@pytest.mark.parametrize(("rank", "column"), [("species", "scientific_name"), ("genus", "genus")])
+def test_open_splits_hold_out_whole_species_or_genera_of_every_category(ranked, rank, column):
+    # Without repeated contents, which may tie a picture of one species to another's group.
+    ranked = ranked.assign(content_group=ranked["image_id"])
+    if rank == "genus":  # a genus belongs to one category
+        ranked["category"] = np.where(ranked["genus"] < "g4", "A", "B")
+    split = make_split(ranked, "open-1", query_share=0.2, seed=5, unseen_share=0.25, unseen_rank=rank)
+    table = ranked.merge(split, on="image_id")
+    assert set(table["part"]) == {"fit", "query", "unseen"}
+    for _, rows in table.groupby(column):
+        assert (rows["part"] == "unseen").all() or not (rows["part"] == "unseen").any()
+    for _, rows in table.groupby("category"):
+        sizes = rows.groupby(column).size()
+        n = (sizes >= 2).sum()
+        assert rows.loc[rows["part"] == "unseen", column].nunique() == max(1, round(0.25 * n))
+    holdout = ranked.merge(make_split(ranked, "holdout-1", query_share=0.2, seed=5), on="image_id")
+    known = table["part"] != "unseen"
+    assert (table.loc[known, "part"] == holdout.loc[known, "part"]).all()
+
+
+def test_open_folds_hold_out_different_species(ranked):
+    def unseen(fold):
+        split = make_split(ranked, f"open-{fold}", query_share=0.2, seed=5)
+        return set(ranked.merge(split[split["part"] == "unseen"], on="image_id")["scientific_name"])
+
+    ranked = ranked.assign(content_group=ranked["image_id"])
+    assert not unseen(0) & unseen(1)
+    assert unseen(0) == unseen(0)
+
+
+def test_an_open_split_of_one_species_is_refused(images):
+    one = images[images["scientific_name"] == "s30"].assign(category="A", genus="g")
+    with pytest.raises(DataError, match=r"split open-0: 0 of .* would be unseen"):
+        make_split(one, "open-0", query_share=0.2, seed=5)
 
 
 def test_folds_are_seeded_and_differ(images):

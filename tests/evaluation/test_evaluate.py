@@ -44,6 +44,16 @@ def test_holdout_queries_are_the_held_out_part_and_the_gallery_is_what_was_fitte
     assert (row["n_query"], row["n_gallery"]) == (query.sum(), fit.sum())
 
 
+def test_open_queries_and_gallery_are_drawn_within_the_unseen_species(images, embeddings):
+    split = make_split(images, "open-0", query_share=0.34, seed=5, unseen_share=0.67)
+    accuracy, predictions = evaluate(images, embeddings, split, protocol="open-0", query_share=0.34, seed=5)
+    part = split.set_index("image_id")["part"]
+    assert (part[predictions["image_id"]] == "unseen").all()
+    assert (part[predictions["nearest_image_id"]] == "unseen").all()
+    n = accuracy.set_index(["taxa", "column"]).loc[("All", "species")]
+    assert n["n_query"] + n["n_gallery"] == (part == "unseen").sum()
+
+
 def test_accuracies_are_shares_of_right_predictions(images, embeddings):
     accuracy, predictions = table(images, embeddings, "all")
     for row in accuracy.itertuples():

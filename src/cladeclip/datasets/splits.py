@@ -1,30 +1,85 @@
-"""Who may see which picture: `fit` images train clusters, students and heads; `query` images only ask questions."""
+"""Who may see which picture.
+
+`fit` images train clusters, students and heads; `query` images of the same species, and `unseen` images of species that
+nothing was fitted on, only ask questions.
+"""
 
 import numpy as np
 import pandas as pd
 
+from cladeclip.errors import DataError
 from cladeclip.random_streams import stream_of
 
+RANK_COLUMNS = {"species": "scientific_name", "genus": "genus"}
 
-def make_split(images: pd.DataFrame, split: str, *, query_share: float, seed: int) -> pd.DataFrame:
-    """The `split` table of one split.
 
-    `all`: every image is `fit`. `holdout-{fold}`: of every species with two or more content groups, a share of about
-    `query_share` (at least one group, never all) is `query`. Folds 0, 1, ... walk through the same shuffled order, so
-    that up to 1 / query_share of them are disjoint where the species has enough pictures. Pictures of the same content
-    stay together.
+def make_split(
+    images: pd.DataFrame,
+    split: str,
+    *,
+    query_share: float,
+    seed: int,
+    unseen_share: float = 0.25,
+    unseen_rank: str = "species",
+) -> pd.DataFrame:
+    """The `split` table of one split. Pictures of the same content stay together.
+
+    `all`: every image is `fit`.
+    `holdout-{fold}`: of every species with two or more content groups, a share of about `query_share` (at least one
+    group, never all) is `query`.
+    `open-{fold}`: of every category, a share of `unseen_share` of its species (or genera: `unseen_rank`) is `unseen`,
+    chosen among those with two or more content groups, since nothing could be asked about the others; the known species
+    have queries as in `holdout-{fold}`.
+
+    Folds walk through the same shuffled order, so that up to one over the share of them are disjoint where there is
+    enough to draw from.
+
+    Raises:
+        DataError: an open split finds nothing that could be unseen, or would leave nothing to fit.
     """
     part = pd.Series("fit", index=images["image_id"])
-    if split != "all":
-        fold = int(split.removeprefix("holdout-"))
+    protocol, _, fold = split.partition("-")
+    if protocol != "all":
         # A group belongs to the species of its first picture, should its pictures disagree.
         groups = images.sort_values("image_id").drop_duplicates("content_group")
-        for species, members in groups.groupby("scientific_name", sort=True):
-            names = np.asarray(members["content_group"], dtype=object)
-            if len(names) < 2:
-                continue
-            shuffled = names[stream_of(seed, str(species)).permutation(len(names))]
-            n_query = min(max(1, round(query_share * len(names))), len(names) - 1)
-            chosen = {shuffled[(fold * n_query + i) % len(names)] for i in range(n_query)}
-            part[images["content_group"].isin(chosen).to_numpy()] = "query"
+        asked = _queries(groups, int(fold), query_share, seed)
+        part[images["content_group"].isin(asked).to_numpy()] = "query"
+        if protocol == "open":
+            unseen = _unseen(groups, int(fold), unseen_share, RANK_COLUMNS[unseen_rank], seed)
+            part[images["content_group"].isin(unseen).to_numpy()] = "unseen"
+            if not len(unseen) or not (part == "fit").any():
+                raise DataError(
+                    f"split {split}: {len(unseen)} of {len(groups)} pictures would be unseen; an open split needs "
+                    f"categories with several {unseen_rank} names of two or more pictures each. Lower or raise "
+                    "split.unseen_share, or leave the open splits out of `splits:`."
+                )
     return pd.DataFrame({"image_id": part.index, "part": part.to_numpy()})
+
+
+def _queries(groups: pd.DataFrame, fold: int, share: float, seed: int) -> set[str]:
+    """Content groups of every species that ask questions in this fold."""
+    asked: set[str] = set()
+    for species, members in groups.groupby("scientific_name", sort=True):
+        names = np.asarray(members["content_group"], dtype=object)
+        if len(names) >= 2:
+            asked |= _fold_of(names, fold, share, stream_of(seed, str(species)))
+    return asked
+
+
+def _unseen(groups: pd.DataFrame, fold: int, share: float, column: str, seed: int) -> set[str]:
+    """Content groups of the species (or genera) that are unseen in this fold."""
+    unseen: set[str] = set()
+    for category, members in groups.groupby("category", sort=True):
+        sizes = members.groupby(column, sort=True).size()
+        candidates = np.asarray(sizes.index[sizes >= 2], dtype=object)
+        if len(candidates) >= 2:
+            chosen = _fold_of(candidates, fold, share, stream_of(seed, f"unseen {column} of {category}"))
+            unseen |= set(members.loc[members[column].isin(chosen), "content_group"])
+    return unseen
+
+
+def _fold_of(names: np.ndarray, fold: int, share: float, stream: np.random.Generator) -> set[str]:
+    """The names that this fold draws: about `share` of them, at least one, never all."""
+    shuffled = names[stream.permutation(len(names))]
+    n = min(max(1, round(share * len(names))), len(names) - 1)
+    return {shuffled[(fold * n + i) % len(names)] for i in range(n)}

@@ -19,8 +19,9 @@ def evaluate(
 
     Args:
         split: the `split` table of the same images.
-        protocol: `all` draws `query_share` of each subset's content groups as queries, from `seed`; with any other
-            split the queries are its part `query` and the gallery is its part `fit`.
+        protocol: the split's name. `all` draws `query_share` of each subset's content groups as queries, from `seed`;
+            `open-{fold}` does so within the part `unseen`; with `holdout-{fold}` the queries are the part `query` and the
+            gallery is the part `fit`.
 
     Raises:
         DataError: a subset of the taxa has no query or no gallery.
@@ -30,7 +31,9 @@ def evaluate(
     accuracies, predictions = [], []
     for taxa in subsets:
         members = np.ones(len(images), dtype=bool) if taxa == ALL else (images["category"] == taxa).to_numpy()
-        if protocol == "all":
+        if protocol.startswith("open"):
+            members = members & (part == "unseen")
+        if not protocol.startswith("holdout"):
             is_query = members & _drawn(images, members, query_share, seed)
             is_gallery = members & ~is_query
         else:
