@@ -156,18 +156,23 @@ def test_an_encoder_that_cannot_be_made_is_one_sentence(tmp_path, definition, wo
     assert not (tmp_path / "it" / "encoder.json").exists()
 
 
-def test_weights_that_cannot_be_downloaded_say_what_to_put_where(tmp_path, monkeypatch):
-    import open_clip
+@pytest.mark.parametrize(
+    ("definition", "words"),
+    [
+        ({"architecture": "ViT-B-32-quickgelu", "pretrained": "openai"}, "by hand and add `weights: FILE`"),
+        ({"architecture": "hf-hub:imageomics/bioclip"}, "set encoders.it.architecture to local-dir:DIR"),
+    ],
+)
+def test_weights_that_cannot_be_downloaded_say_what_to_put_where(tmp_path, monkeypatch, definition, words):
+    from huggingface_hub import HfApi
 
     def offline(*_, **__):
-        raise RuntimeError("no network")
+        raise ConnectionError("no network")
 
-    monkeypatch.setattr(open_clip, "create_model", offline)
-    definition = {"family": "open_clip", "architecture": "ViT-B-32-quickgelu", "pretrained": "openai"}
-    with pytest.raises(
-        CladeclipError, match=r"could not be downloaded \(no network\).*by hand and add `weights: FILE`"
-    ):
-        make_encoder_folder("it", definition, tmp_path / "it")
+    monkeypatch.setattr(HfApi, "model_info", offline)
+    with pytest.raises(CladeclipError, match=r"could not be downloaded \(no network\)") as caught:
+        make_encoder_folder("it", {"family": "open_clip", **definition}, tmp_path / "it")
+    assert words in str(caught.value)
 
 
 def test_pretrained_weights_fit_by_position(tmp_path):

@@ -133,10 +133,12 @@ def _open_clip_model(name: str, definition: Mapping[str, Any], model_cfg: Mappin
     if from_elsewhere:
         size = {"force_image_size": definition["image_px"]} if "image_px" in definition else {}
         try:
+            if tag:
+                _ask_hub(get_pretrained_cfg(architecture, tag).get("hf_hub", ""))
             model = open_clip.create_model(
                 architecture, pretrained=tag, cache_dir=str(folder / ".download"), require_pretrained=True, **size
             )
-        except (OSError, RuntimeError) as error:
+        except Exception as error:  # the hub client raises errors of several libraries where there is no network
             raise _no_weights(name, definition, folder, error) from error
         return model, model.visual.preprocess_cfg
     if "seed" in definition:
@@ -179,6 +181,7 @@ def _hub_config(name: str, repository: str, folder: Path) -> dict[str, Any]:
     from huggingface_hub import hf_hub_download
 
     try:
+        _ask_hub(repository)
         path = hf_hub_download(repository, OPEN_CLIP_CONFIG, cache_dir=str(folder / ".download"))
     except Exception as error:  # the hub client raises errors of several libraries where there is no network
         raise CladeclipError(
@@ -187,6 +190,15 @@ def _hub_config(name: str, repository: str, folder: Path) -> dict[str, Any]:
             f"encoders.{name}.architecture to local-dir:DIR."
         ) from error
     return json.loads(Path(path).read_text())
+
+
+def _ask_hub(repository: str) -> None:
+    """Fails at once where the hub cannot be reached; a download would first retry for a minute."""
+    owner_and_name = "/".join(repository.split("/")[:2])
+    if owner_and_name:
+        from huggingface_hub import HfApi
+
+        HfApi().model_info(owner_and_name, timeout=20)
 
 
 def _no_weights(name: str, definition: Mapping[str, Any], folder: Path, error: Exception) -> CladeclipError:
