@@ -10,6 +10,11 @@ from cladeclip.errors import DataError
 
 logger = logging.getLogger(__name__)
 
+# The start is chosen on this many principal components: as good a start, found several times faster.
+START_DIMENSIONS = 256
+# An iteration that lowers the inertia by a smaller share than this is the last.
+TOLERANCE = 1e-4
+
 
 @dataclass(frozen=True)
 class Clustering:
@@ -18,10 +23,10 @@ class Clustering:
     Attributes:
         labels: (n,) int64, each of 0..k-1 used at least once.
         distances: (n,) float32, Euclidean distance of each row to its centroid.
-        centroids: (k, d) float32.
+        centroids: (k, d) float32, the mean of each cluster's rows.
         inertia: sum of squared distances.
         iterations: Lloyd iterations done.
-        converged: whether the last iteration moved no row to another cluster.
+        converged: whether the last iteration lowered the inertia by less than a share of `tolerance`.
     """
 
     labels: np.ndarray
@@ -32,23 +37,28 @@ class Clustering:
     converged: bool
 
 
-def kmeans(embeddings: np.ndarray, k: int, *, seed: int, max_iterations: int = 100) -> Clustering:
+def kmeans(
+    embeddings: np.ndarray, k: int, *, seed: int, max_iterations: int = 100, tolerance: float = TOLERANCE
+) -> Clustering:
     """Clusters embeddings (n, d) float32 into k clusters; the same seed gives the same bytes.
+
+    With `tolerance` 0 it iterates until no row changes its cluster.
 
     Raises:
         DataError: k is not between 2 and the number of distinct rows, or a row holds NaN or infinity.
     """
     points = np.ascontiguousarray(embeddings, dtype=np.float32)
     _check(points, k)
-    centroids = _plus_plus(points, k, np.random.default_rng(seed))
+    chosen = _plus_plus(_principal_components(points), k, np.random.default_rng(seed))
+    centroids = points[chosen]
     labels = np.full(len(points), -1, dtype=np.int64)
-    squared = np.empty(len(points), dtype=np.float32)
-    converged, iterations = False, 0
+    converged, iterations, before = False, 0, np.inf
     while not converged and iterations < max_iterations:
         squared, assigned = _assign(points, centroids)
+        inertia = float(squared.sum(dtype=np.float64))
         assigned = _fill_empty(points, centroids, squared, assigned)
-        converged = bool((assigned == labels).all())
-        labels = assigned
+        converged = bool((assigned == labels).all()) or before - inertia < tolerance * inertia
+        labels, before = assigned, inertia
         centroids = _means(points, labels, k)
         iterations += 1
     if not converged:
@@ -71,8 +81,19 @@ def _check(points: np.ndarray, k: int) -> None:
         raise DataError(f"k-means: k is {k}, but only {distinct} embeddings differ from each other; lower labels.k.")
 
 
-def _plus_plus(points: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
-    """Greedy k-means++ (Arthur and Vassilvitskii, SODA 2007; 2 + log k candidates a step, as scikit-learn does)."""
+def _principal_components(points: np.ndarray) -> np.ndarray:
+    """The points on their START_DIMENSIONS first principal components; as they are where they have no more than that."""
+    if points.shape[1] <= START_DIMENSIONS:
+        return points
+    mean = points.mean(axis=0, dtype=np.float64)
+    covariance = points.T @ points / len(points) - np.outer(mean, mean)
+    _, directions = np.linalg.eigh(covariance)
+    return points @ directions[:, -START_DIMENSIONS:].astype(np.float32)
+
+
+def _plus_plus(points: np.ndarray, k: int, rng: np.random.Generator) -> list[int]:
+    """Rows that greedy k-means++ chooses (Arthur and Vassilvitskii, SODA 2007; 2 + log k candidates a step, as
+    scikit-learn does)."""
     n = len(points)
     candidates = 2 + int(np.log(k))
     square = np.einsum("nd,nd->n", points, points).astype(np.float64)
@@ -91,7 +112,7 @@ def _plus_plus(points: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarr
         chosen.append(int(draws[best]))
         closest = after[:, best]
         closest[chosen[-1]] = 0.0
-    return points[chosen].copy()
+    return chosen
 
 
 def _squared_to(points: np.ndarray, square: np.ndarray, chosen: np.ndarray | list[int]) -> np.ndarray:
