@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import faiss
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from cladeclip.errors import DataError
 
@@ -14,6 +15,7 @@ logger = logging.getLogger(__name__)
 START_DIMENSIONS = 256
 # An iteration that lowers the inertia by a smaller share than this is the last.
 TOLERANCE = 1e-4
+ROWS_PER_BLOCK = 4096
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,7 @@ def kmeans(
         iterations += 1
     if not converged:
         logger.info("k-means with k = %d stopped after %d iterations before it converged.", k, iterations)
-    difference = points - centroids[labels]
-    squared = np.einsum("nd,nd->n", difference, difference)
+    squared = _squared_to_own(points, centroids, labels)
     return Clustering(labels, np.sqrt(squared), centroids, float(squared.sum(dtype=np.float64)), iterations, converged)
 
 
@@ -144,8 +145,25 @@ def _fill_empty(points: np.ndarray, centroids: np.ndarray, squared: np.ndarray, 
     return labels
 
 
+def _squared_to_own(points: np.ndarray, centroids: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Squared distance (n,) of each point to its centroid, in blocks: no second copy of the points."""
+    squared = np.empty(len(points), dtype=np.float32)
+    for start in range(0, len(points), ROWS_PER_BLOCK):
+        block = slice(start, start + ROWS_PER_BLOCK)
+        difference = points[block] - centroids[labels[block]]
+        squared[block] = np.einsum("nd,nd->n", difference, difference)
+    return squared
+
+
 def _means(points: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
-    order = np.argsort(labels, kind="stable")
-    starts = np.searchsorted(labels[order], np.arange(k))
-    sums = np.add.reduceat(points[order].astype(np.float64), starts, axis=0)
-    return (sums / np.bincount(labels, minlength=k)[:, None]).astype(np.float32)
+    sizes = np.bincount(labels, minlength=k)
+    # One row a cluster with 1/size for each of its points: no copy of the points is needed.
+    members = csr_matrix(
+        (
+            np.repeat(1.0 / sizes, sizes).astype(np.float32),
+            np.argsort(labels, kind="stable"),
+            np.append(0, sizes.cumsum()),
+        ),
+        shape=(k, len(points)),
+    )
+    return members @ points
