@@ -86,6 +86,7 @@ def test_every_key_of_the_default_config_has_a_comment():
         ({"encoders": {"x": {"family": "openclip"}}}, ["encoders.x.family is 'openclip'", "did you mean 'open_clip'"]),
         ({"encoders": {"x": {"family": "timm"}}}, ["encoders.x.architecture is missing"]),
         ({"encoders": {"x": {"family": "timm", "architecture": "resnet18"}}}, ["encoders.x needs exactly one"]),
+        ({"encoders": {"vit-h": {"match": "name"}}}, ["encoders.vit-h.match has no meaning"]),
         ({"captioners": {"x": {"kind": "file"}}}, ["captioners.x.path is missing"]),
         ({"dataset": None}, ["dataset is None", "a mapping"]),
     ],

@@ -150,6 +150,10 @@ def _check_encoders(config: Mapping[str, Any]) -> None:
             raise ConfigError(f"config: {key}.architecture is missing; name one that {family} has.")
         if family == "timm" and not isinstance(architecture, str):
             raise ConfigError(f"config: {key}.architecture is a mapping; timm takes the name of an architecture.")
+        if "match" in encoder and not (family == "timm" and "weights" in encoder):
+            raise ConfigError(
+                f"config: {key}.match has no meaning without a weight file for a timm architecture; remove it."
+            )
         sources = [source for source in ("pretrained", "weights", "seed") if source in encoder]
         whole = isinstance(architecture, str) and architecture.startswith(("hf-hub:", "local-dir:"))
         if whole and sources:

@@ -11,6 +11,7 @@ from conftest import REPOSITORY
 from cladeclip.atomic import write_json
 from cladeclip.clustering.quality import label_quality
 from cladeclip.datasets.splits import make_split
+from cladeclip.errors import ConfigError
 from cladeclip.evaluation.evaluate import evaluate
 from cladeclip.reporting.comparison import CSV_COLUMNS, comparison_csv, comparison_table
 from cladeclip.reporting.report import render_report, summarise
@@ -116,7 +117,7 @@ def test_an_unknown_primary_taxon_is_said(finished):
     folder, _ = finished
     config = copy.deepcopy(CONFIG)
     config["report"]["primary"]["taxa"] = "Beetle"
-    with pytest.raises(ValueError, match=r"report.primary.taxa is 'Beetle'; the data has .*Bird"):
+    with pytest.raises(ConfigError, match=r"report.primary.taxa is 'Beetle'; the data has .*Bird"):
         summarise(folder, config)
 
 

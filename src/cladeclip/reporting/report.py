@@ -12,6 +12,7 @@ from jinja2 import Environment, StrictUndefined
 
 from cladeclip import __version__
 from cladeclip.atomic import read_json
+from cladeclip.errors import ConfigError
 from cladeclip.evaluation.nearest_label import COLUMNS
 from cladeclip.evaluation.significance import PairedTest
 from cladeclip.names import ClusterLabels, ControlLabels, Model, parse_labels
@@ -38,7 +39,7 @@ def summarise(results: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     rows = primary_rows(read_table(results / "comparison.parquet", COMPARISON), primary)
     if rows.empty:
         known = ", ".join(sorted(set(read_table(results / "comparison.parquet", COMPARISON)["taxa"])))
-        raise ValueError(f"report.primary.taxa is {primary.taxa!r}; the data has {known}.")
+        raise ConfigError(f"config: report.primary.taxa is {primary.taxa!r}; the data has {known}.")
     ranking = [{"model": row.model, "accuracy": getattr(row, primary.measure)} for row in rows.itertuples()]
     n_query = int(rows["n_query"].iloc[0])
     main = primary_model(config)
