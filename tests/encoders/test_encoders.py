@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from cladeclip.encoders.embed import embed_images, embed_texts
+from cladeclip.encoders.embed import cut_to_context, embed_images, embed_texts
 from cladeclip.encoders.fusion import fuse, normalise
 from cladeclip.encoders.handcrafted import DIM, histograms
 from cladeclip.encoders.load import load_encoder
@@ -99,6 +99,24 @@ def test_captions_are_embedded_by_the_models_own_text_tower(tiny):
     ours = embed_texts(load_encoder(tiny), captions, batch_size=4)
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
     np.testing.assert_array_equal(ours[0], ours[2])
+
+
+def test_captions_that_are_too_long_are_cut_at_a_word_and_counted(tiny, caplog):
+    encoder = load_encoder(tiny)
+    long = (
+        "a striped and spotted fish with a very long dorsal fin and an unforked tail, photographed from its left side"
+    )
+    short = cut_to_context(long, encoder)
+    assert long.startswith(short)
+    assert short.split() == long.split()[: len(short.split())]
+    words = len(short.split())
+    assert encoder.count_tokens(short) <= encoder.context_length == 16
+    assert encoder.count_tokens(" ".join(long.split()[: words + 1])) > 16
+    assert cut_to_context("a fish", encoder) == "a fish"
+    with caplog.at_level("INFO"):
+        rows = embed_texts(encoder, [long, "a fish", long, short], batch_size=2)
+    assert "2 of 4 captions were longer than 16 tokens" in caplog.text
+    np.testing.assert_array_equal(rows[0], rows[3])
 
 
 def test_no_text_tower_is_said():

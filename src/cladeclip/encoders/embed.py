@@ -134,17 +134,38 @@ def encode_in_halves(encoder: Encoder, batch: Tensor) -> Tensor:
 def embed_texts(encoder: Encoder, captions: Sequence[str], *, batch_size: int, device: str = "auto") -> np.ndarray:
     """Embeddings (n, dim) float32 of captions, not normalised; equal captions are encoded once.
 
+    Captions longer than the text tower's context are cut at a word, and the log says how many.
+
     Raises:
         ConfigError: the encoder has no text tower.
     """
     encoder = encoder.to(choose_device(device))
     encode = encoder.text_encoder()
     distinct = sorted(set(captions))
+    cut = {caption: short for caption in distinct if (short := cut_to_context(caption, encoder)) != caption}
+    if cut:
+        n = sum(caption in cut for caption in captions)
+        logger.info("%d of %d captions were longer than %d tokens and cut.", n, len(captions), encoder.context_length)
     rows = []
     starts = range(0, len(distinct), batch_size)
     for start in progress(starts, total=len(starts), desc="embedding captions", unit="batches"):
-        batch = distinct[start : start + batch_size]
+        batch = [cut.get(caption, caption) for caption in distinct[start : start + batch_size]]
         padded = batch + [""] * (batch_size - len(batch))
         rows.append(encode(padded)[: len(batch)].cpu().numpy())
     position = {caption: row for row, caption in enumerate(distinct)}
     return np.concatenate(rows)[[position[caption] for caption in captions]]
+
+
+def cut_to_context(caption: str, encoder: Encoder) -> str:
+    """The caption's longest run of whole words, from the first on, that the text tower sees whole."""
+    if encoder.count_tokens is None or encoder.count_tokens(caption) <= encoder.context_length:
+        return caption
+    words = caption.split()
+    fits, too_many = 0, len(words)
+    while too_many - fits > 1:
+        middle = (fits + too_many) // 2
+        if encoder.count_tokens(" ".join(words[:middle])) <= encoder.context_length:
+            fits = middle
+        else:
+            too_many = middle
+    return " ".join(words[:fits]) or caption  # a single word that is too long: the tokenizer cuts it

@@ -27,6 +27,8 @@ class Encoder:
         tower: maps a batch of those to embeddings (n, dim); has gradients where the encoder can be a student.
         model: the whole model that a checkpoint holds, of which `tower` is a part (or all).
         encode_text: captions to embeddings (n, dim); None where there is no text tower.
+        count_tokens: the number of tokens of a caption, with those that mark its start and end.
+        context_length: the most tokens that the text tower sees.
     """
 
     family: str
@@ -39,6 +41,8 @@ class Encoder:
     tower: nn.Module
     model: nn.Module
     encode_text: TextEncoder | None = None
+    count_tokens: Callable[[str], int] | None = None
+    context_length: int = 0
 
     @torch.inference_mode()
     def encode_images(self, batch: Tensor) -> Tensor:

@@ -54,6 +54,11 @@ def _open_clip_encoder(folder: Path) -> Encoder:
         device = next(model.parameters()).device
         return model.encode_text(tokenize(list(captions)).to(device)).float()
 
+    def count_tokens(caption: str) -> int:
+        if hasattr(tokenize, "encode"):
+            return len(tokenize.encode(caption)) + 2  # and the tokens that mark start and end
+        return len(tokenize.tokenizer(caption)["input_ids"])
+
     return Encoder(
         family="open_clip",
         dim=_output_dim(model.visual, size),
@@ -65,6 +70,8 @@ def _open_clip_encoder(folder: Path) -> Encoder:
         tower=model.visual,
         model=model,
         encode_text=encode_text,
+        count_tokens=count_tokens,
+        context_length=int(tokenize.context_length),
     )
 
 
