@@ -15,3 +15,9 @@ class TableError(CladeclipError):
 
 class DataError(CladeclipError):
     """The user's pictures or metadata cannot be used as they are."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, for a sentence."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(" :.")

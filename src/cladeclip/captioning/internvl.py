@@ -8,8 +8,7 @@ import torch
 
 from cladeclip.datasets.pictures import open_picture
 from cladeclip.encoders.encoder import choose_device
-from cladeclip.encoders.weights import first_line
-from cladeclip.errors import CladeclipError
+from cladeclip.errors import CladeclipError, first_line
 from cladeclip.progress import progress
 
 

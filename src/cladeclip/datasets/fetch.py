@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cladeclip.datasets.vlm4bio import read_metadata
-from cladeclip.errors import CladeclipError, DataError
+from cladeclip.errors import CladeclipError, DataError, first_line
 
 logger = logging.getLogger(__name__)
 
@@ -61,9 +61,8 @@ def _download(root: Path, repository: str, revision: str) -> None:
             repository, repo_type="dataset", revision=revision, local_dir=str(root.parent), allow_patterns=wanted
         )
     except Exception as error:  # the hub client raises errors of several libraries where there is no network
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CladeclipError(
-            f"VLM4Bio could not be downloaded ({reason.rstrip('.')}). Run `snakemake {root}/.fetched.json` where there is "
+            f"VLM4Bio could not be downloaded ({first_line(error)}). Run `snakemake {root}/.fetched.json` where there is "
             f"internet (a cluster's login node), or put the pictures there by hand as {root}/CATEGORY/images/ and "
             f"{root}/CATEGORY/metadata/*.csv (CATEGORY: Fish, Bird, Butterfly; from the dataset {repository}) and run "
             "the same command again."

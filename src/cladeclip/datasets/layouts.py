@@ -12,7 +12,7 @@ import pandas as pd
 
 from cladeclip.datasets import vlm4bio
 from cladeclip.datasets.pictures import SUFFIXES
-from cladeclip.errors import ConfigError, DataError
+from cladeclip.errors import ConfigError, DataError, first_line
 
 # Darwin Core's terms for the ranks above the genus, from low to high.
 RANKS = ("family", "order", "class", "phylum", "kingdom")
@@ -106,7 +106,7 @@ def _read(path: Path) -> pd.DataFrame:
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such table; correct dataset.table.file.") from error
     except (ValueError, OSError, pd.errors.ParserError) as error:
-        raise DataError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]}).") from error
+        raise DataError(f"{path}: cannot be read as a table ({first_line(error)}).") from error
 
 
 def _column(path: Path, table: pd.DataFrame, columns: Mapping[str, str], name: str, usual: tuple[str, ...]) -> str:

@@ -113,7 +113,7 @@ def draw_individual(species: Species, image_px: int, individual: int, seed: int)
     mark = _hsv(species.second_hue + rng.normal(0, 0.012), species.saturation, 0.6 * light)
 
     mask = Image.new("L", (side, side), 0)
-    _DRAW[species.category](ImageDraw.Draw(mask), side, species, rng)
+    _DRAW[species.category](ImageDraw.Draw(mask), side, species)
     skin = Image.new("RGB", (side, side), body)
     _pattern(ImageDraw.Draw(skin), side, species, mark, rng)
     _shade(skin, side, float(rng.uniform(-1, 1)))
@@ -134,7 +134,7 @@ def draw_individual(species: Species, image_px: int, individual: int, seed: int)
     return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
 
 
-def _fish(draw: ImageDraw.ImageDraw, side: int, species: Species, rng: np.random.Generator) -> None:
+def _fish(draw: ImageDraw.ImageDraw, side: int, species: Species) -> None:
     height = 0.2 * side / species.slenderness
     left, right, middle = 0.14 * side, 0.72 * side, 0.5 * side
     draw.ellipse((left, middle - height, right, middle + height), fill=255)
@@ -146,7 +146,7 @@ def _fish(draw: ImageDraw.ImageDraw, side: int, species: Species, rng: np.random
     draw.polygon([(0.35 * side, top + 4), (0.45 * side, top - 0.5 * fin), (0.58 * side, top + 0.2 * height)], 255)
 
 
-def _bird(draw: ImageDraw.ImageDraw, side: int, species: Species, rng: np.random.Generator) -> None:
+def _bird(draw: ImageDraw.ImageDraw, side: int, species: Species) -> None:
     height = 0.15 * side / species.slenderness
     draw.ellipse((0.25 * side, 0.52 * side - height, 0.68 * side, 0.52 * side + height), fill=255)
     head = 0.09 * side
@@ -162,7 +162,7 @@ def _bird(draw: ImageDraw.ImageDraw, side: int, species: Species, rng: np.random
         draw.line([(x * side, 0.52 * side + height * 0.8), (x * side, 0.78 * side)], fill=255, width=max(2, side // 60))
 
 
-def _butterfly(draw: ImageDraw.ImageDraw, side: int, species: Species, rng: np.random.Generator) -> None:
+def _butterfly(draw: ImageDraw.ImageDraw, side: int, species: Species) -> None:
     spread = 0.34 * side * min(species.slenderness, 1.2)
     drop = 0.2 * side * species.tail
     middle = 0.5 * side
@@ -178,14 +178,14 @@ def _butterfly(draw: ImageDraw.ImageDraw, side: int, species: Species, rng: np.r
             ],
             255,
         )
-        draw.ellipse(sorted_box(middle, 0.46 * side, middle + sign * 0.8 * spread, 0.52 * side + drop), fill=255)
+        draw.ellipse(_sorted_box(middle, 0.46 * side, middle + sign * 0.8 * spread, 0.52 * side + drop), fill=255)
     draw.ellipse((middle - 0.025 * side, 0.3 * side, middle + 0.025 * side, 0.7 * side), fill=255)
 
 
 _DRAW = {"Fish": _fish, "Bird": _bird, "Butterfly": _butterfly}
 
 
-def sorted_box(x0: float, y0: float, x1: float, y1: float) -> tuple[float, float, float, float]:
+def _sorted_box(x0: float, y0: float, x1: float, y1: float) -> tuple[float, float, float, float]:
     return min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from cladeclip.encoders.encoder import Encoder, as_floats
 from cladeclip.encoders.handcrafted import handcrafted_encoder
-from cladeclip.encoders.weights import HANDCRAFTED_CONFIG, OPEN_CLIP_CONFIG, TIMM_CONFIG, WEIGHTS, first_line
-from cladeclip.errors import CladeclipError
+from cladeclip.encoders.weights import HANDCRAFTED_CONFIG, OPEN_CLIP_CONFIG, TIMM_CONFIG, WEIGHTS
+from cladeclip.errors import CladeclipError, first_line
 
 
 def load_encoder(folder: str | Path) -> Encoder:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cladeclip.atomic import sha256_of_file, write_json
-from cladeclip.errors import CladeclipError, ConfigError
+from cladeclip.errors import CladeclipError, ConfigError, first_line
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +23,8 @@ OPEN_CLIP_CONFIG = "open_clip_config.json"
 TIMM_CONFIG = "config.json"
 HANDCRAFTED_CONFIG = "handcrafted.json"
 WEIGHTS = "model.safetensors"
+# What of a picture's preprocessing an open_clip config holds.
+PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
 
 
 def make_encoder_folder(name: str, definition: Mapping[str, Any], folder: str | Path) -> None:
@@ -113,7 +115,7 @@ def _open_clip_folder(name: str, definition: Mapping[str, Any], folder: Path) ->
         model_cfg["vision_cfg"]["image_size"] = definition["image_px"]
     model, source_cfg = _open_clip_model(name, definition, model_cfg, folder)
     _copy_tokenizer(definition, model_cfg, folder)
-    preprocess = {key: source_cfg[key] for key in ("mean", "std", "interpolation", "resize_mode")}
+    preprocess = {key: source_cfg[key] for key in PREPROCESSING}
     preprocess |= {key: definition[key] for key in ("mean", "std") if key in definition}
     write_json(folder / OPEN_CLIP_CONFIG, {"model_cfg": model_cfg, "preprocess_cfg": preprocess})
     save_weights(model, folder / WEIGHTS)
@@ -153,8 +155,7 @@ def _open_clip_model(name: str, definition: Mapping[str, Any], model_cfg: Mappin
                 f"config: encoders.{name}.weights: {path} does not fit the architecture: {first_line(error)}"
             ) from error
     tag_cfg = get_pretrained_cfg(architecture, tag) if tag else {}
-    known = ("mean", "std", "interpolation", "resize_mode")
-    return model, model.visual.preprocess_cfg | {key: tag_cfg[key] for key in known if key in tag_cfg}
+    return model, model.visual.preprocess_cfg | {key: tag_cfg[key] for key in PREPROCESSING if key in tag_cfg}
 
 
 def _from_config(model_cfg: Mapping[str, Any], folder: Path) -> Any:
@@ -286,9 +287,3 @@ def save_weights(model: Any, path: str | Path) -> None:
 
     with atomic_path(path) as temporary:
         save_file({key: value.detach().contiguous().cpu() for key, value in model.state_dict().items()}, temporary)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, for a sentence."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(" :.")

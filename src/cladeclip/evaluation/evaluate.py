@@ -1,12 +1,10 @@
 """One model on one split: the seed report's table and every query's prediction."""
 
-from dataclasses import asdict
-
 import numpy as np
 import pandas as pd
 
 from cladeclip.errors import DataError
-from cladeclip.evaluation.nearest_label import COLUMNS, Accuracies, predict_labels
+from cladeclip.evaluation.nearest_label import COLUMNS, predict_labels
 
 RANKS = {"species": "scientific_name", "genus": "genus", "taxa": "category"}
 ALL = "All"
@@ -55,7 +53,7 @@ def evaluate(
                 {
                     "taxa": taxa,
                     "column": column,
-                    **asdict(Accuracies(**right)),
+                    **right,
                     "n_query": len(query),
                     "n_gallery": len(gallery),
                     "n_labels": len(set(names[gallery])),

@@ -36,9 +36,10 @@ def summarise(results: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     with the same student untrained and with those trained on labels without meaning.
     """
     primary = Primary(**config["report"]["primary"])
-    rows = primary_rows(read_table(results / "comparison.parquet", COMPARISON), primary)
+    comparison = read_table(results / "comparison.parquet", COMPARISON)
+    rows = primary_rows(comparison, primary)
     if rows.empty:
-        known = ", ".join(sorted(set(read_table(results / "comparison.parquet", COMPARISON)["taxa"])))
+        known = ", ".join(sorted(set(comparison["taxa"])))
         raise ConfigError(f"config: report.primary.taxa is {primary.taxa!r}; the data has {known}.")
     ranking = [{"model": row.model, "accuracy": getattr(row, primary.measure)} for row in rows.itertuples()]
     n_query = int(rows["n_query"].iloc[0])

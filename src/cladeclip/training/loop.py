@@ -79,7 +79,8 @@ def train(
         steps = steps_of(loader, settings.epochs, batches.per_epoch, settings.gradient_acc)
         bar = progress(steps, total=total, desc="training", unit="steps")
         for step, group in enumerate(bar):
-            draw = head.draw(torch.cat([batch_labels for _, batch_labels in group]))
+            step_labels = torch.cat([batch_labels for _, batch_labels in group])
+            draw = head.draw(step_labels)
             centres = head.drawn_centres(draw)
             losses, cosines = [], []
             for batch, batch_labels in group:
@@ -95,21 +96,20 @@ def train(
                     f"training: the loss is {loss_value} at step {step + 1} of {total}; lower train.lr "
                     f"(now {settings.lr}), or set train.precision to fp32."
                 )
-            lr_encoder, lr_centres = (group["lr"] for group in optimiser.param_groups)
+            encoder_group, centre_group = optimiser.param_groups
+            lr_encoder, lr_centres = encoder_group["lr"], centre_group["lr"]
             optimiser.step()
-            centre_group = optimiser.param_groups[1]
             head.step(draw, centres, lr=lr_centres, betas=centre_group["betas"], eps=centre_group["eps"])
             optimiser.zero_grad(set_to_none=True)
             schedule.step()
             if step % settings.log_every == 0 or step == total - 1:
-                positives = len(torch.unique(torch.cat([batch_labels for _, batch_labels in group])))
                 reports.append(
                     StepReport(
                         step=step + 1,
                         epoch=step // (total // settings.epochs) + 1,
                         loss=loss_value,
                         target_cosine=float(torch.stack(cosines).mean()),
-                        positive_share=positives / len(draw.classes),
+                        positive_share=len(torch.unique(step_labels)) / len(draw.classes),
                         lr_encoder=lr_encoder,
                         lr_centres=lr_centres,
                     )
