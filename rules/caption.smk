@@ -1,10 +1,31 @@
 # One caption a picture, for the text and fused features.
 
 
+localrules:
+    fetch_captioner,
+
+
+rule fetch_captioner:
+    output:
+        f"{WEIGHTS}/captioners/{{captioner}}/captioner.json",
+    log:
+        f"{LOGS}/fetch_captioner/{{captioner}}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        captioner=lambda wildcards: {"model": captioner_of(wildcards)["model"]},
+        code=code("fetch_captioner"),
+    message:
+        "Bringing the model of the captioner '{wildcards.captioner}' into {WEIGHTS}/captioners."
+    script:
+        script_of("fetch_captioner")
+
+
 rule caption:
     input:
         images=rules.prepare.output.images,
         file=caption_file,
+        model=caption_model,
     output:
         f"{RESULTS}/captions/{{captioner}}.parquet",
     log:
@@ -21,6 +42,7 @@ rule caption:
     params:
         root=ROOT,
         captioner=lambda wildcards: ordered(captioner_of(wildcards)),
+        cache=f"{RESULTS}/cache/captions-{{captioner}}",
         code=code("caption"),
     message:
         "Captioning with '{wildcards.captioner}'."

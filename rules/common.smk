@@ -8,10 +8,12 @@ sys.path.insert(0, SOURCE)
 from cladeclip.atomic import sha256_of_file
 from cladeclip.config import validate
 from cladeclip.datasets.listing import refresh_listing
+from cladeclip.encoders.weights import note_changed_weights
 from cladeclip.errors import CladeclipError
 from cladeclip.fingerprint import fingerprint_of
 from cladeclip.job_environment import prepare_environment
-from cladeclip.names import FEATURES, NAME, SPLIT, ClusterLabels, Model
+from cladeclip.names import FEATURES, NAME, SPLIT, ClusterLabels, Features, Model
+from cladeclip.shards import shard_names
 
 prepare_environment(SOURCE)
 
@@ -33,11 +35,14 @@ RESULTS = f"results/{DATASET['name']}"
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 WEIGHTS = config["weights"]
+SHARD = "/{shard}" if config["embed"]["shards"] > 1 else ""
 ENVIRONMENT = "../envs/cladeclip.yaml"
 ENCODERS = config["encoders"]
 STUDENTS = config["students"]
 
-# Snakemake does not see changes inside a folder: the listing of the data is brought up to date here, once a command.
+# Snakemake does not see changes inside a folder: weights and data are looked at here, once a command.
+if workflow.is_main_process:
+    note_changed_weights(WEIGHTS)
 if workflow.is_main_process and Path(RESULTS, "listing.parquet").exists() and Path(ROOT).is_dir():
     try:
         refresh_listing(ROOT, Path(RESULTS, "listing.parquet"))
@@ -130,6 +135,23 @@ def captioner_of(wildcards):
 def caption_file(wildcards):
     captioner = captioner_of(wildcards)
     return captioner["path"] if captioner["kind"] == "file" else []
+
+
+def caption_model(wildcards):
+    internvl = captioner_of(wildcards)["kind"] == "internvl"
+    return f"{WEIGHTS}/captioners/{wildcards.captioner}/captioner.json" if internvl else []
+
+
+def models_that_caption():
+    """The captioners in use that need a model."""
+    used = {Features.parse(features).captioner for features in config["labels"]["features"]}
+    return [
+        name for name, captioner in config["captioners"].items() if name in used and captioner["kind"] == "internvl"
+    ]
+
+
+def encoders_in_use():
+    return list(dict.fromkeys([*config["labels"]["teachers"], *STUDENTS, *config["baselines"]]))
 
 
 def definition_of(wildcards):

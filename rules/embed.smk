@@ -1,10 +1,24 @@
 # Embeddings of pictures and captions, by one rule for teachers, baselines and trained students.
 EMBED = config["embed"]
+EMBEDDINGS = f"{RESULTS}/{{place}}embeddings/{{encoder}}/image.parquet"
+# With several shards, each is a job that writes a part, and the parts are joined.
+SHARDED = f"{RESULTS}/{{place}}shards/{{encoder}}/{{shard}}.parquet"
 
 
 localrules:
+    fetch,
     fetch_weights,
     fuse,
+    join_shards,
+
+
+rule fetch:
+    input:
+        SOURCE_MARKER,
+        [f"{WEIGHTS}/{encoder}/encoder.json" for encoder in encoders_in_use()],
+        [f"{WEIGHTS}/captioners/{captioner}/captioner.json" for captioner in models_that_caption()],
+    message:
+        "Everything that has to be downloaded is there: the rest needs no internet."
 
 
 rule fetch_weights:
@@ -31,14 +45,15 @@ rule embed:
         images=rules.prepare.output.images,
         encoder=encoder_file,
     output:
-        f"{RESULTS}/{{place}}embeddings/{{encoder}}/image.parquet",
+        EMBEDDINGS if EMBED["shards"] == 1 else temp(SHARDED),
     log:
-        f"{LOGS}/embed/{{place}}{{encoder}}.log",
+        f"{LOGS}/embed/{{place}}{{encoder}}{SHARD}.log",
     benchmark:
-        f"{BENCHMARKS}/embed/{{place}}{{encoder}}.tsv"
+        f"{BENCHMARKS}/embed/{{place}}{{encoder}}{SHARD}.tsv"
     wildcard_constraints:
         place=rf"(({SPLIT})/)?",
         encoder=rf"{NAME}(\.{NAME}\.seed\d+)?",
+        shard=r"\d+-of-\d+",
     conda:
         ENVIRONMENT
     threads: EMBED["threads"]
@@ -51,11 +66,34 @@ rule embed:
         cache=lambda wildcards: f"{RESULTS}/cache/{wildcards.place}{wildcards.encoder}",
         batch_size=EMBED["batch_size"],
         decode=EMBED["decode"],
+        precision=EMBED["precision"],
         code=code("embed"),
     message:
         "Embedding the pictures with {wildcards.place}{wildcards.encoder}."
     script:
         script_of("embed")
+
+
+rule join_shards:
+    input:
+        expand(SHARDED, shard=shard_names(EMBED["shards"]), allow_missing=True),
+    output:
+        EMBEDDINGS if EMBED["shards"] > 1 else [],
+    log:
+        f"{LOGS}/join_shards/{{place}}{{encoder}}.log",
+    benchmark:
+        f"{BENCHMARKS}/join_shards/{{place}}{{encoder}}.tsv"
+    wildcard_constraints:
+        place=rf"(({SPLIT})/)?",
+        encoder=rf"{NAME}(\.{NAME}\.seed\d+)?",
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("join_shards"),
+    message:
+        "Joining the shards of {wildcards.place}{wildcards.encoder}."
+    script:
+        script_of("join_shards")
 
 
 rule embed_text:
@@ -76,7 +114,9 @@ rule embed_text:
         runtime=240,
         gpu=1,
     params:
+        cache=f"{RESULTS}/cache/{{encoder}}-text",
         batch_size=EMBED["text_batch_size"],
+        precision=EMBED["precision"],
         code=code("embed_text"),
     message:
         "Embedding the captions of '{wildcards.captioner}' with {wildcards.encoder}."

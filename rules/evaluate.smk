@@ -22,6 +22,7 @@ rule evaluate:
     params:
         query_share=config["eval"]["query_share"],
         seed=config["eval"]["seed"],
+        genus_only_names=config["eval"]["genus_only_names"],
         code=code("evaluate"),
     message:
         "Evaluating {wildcards.model} ({wildcards.split})."

@@ -87,6 +87,12 @@ def test_every_key_of_the_default_config_has_a_comment():
         ({"encoders": {"x": {"family": "timm"}}}, ["encoders.x.architecture is missing"]),
         ({"encoders": {"x": {"family": "timm", "architecture": "resnet18"}}}, ["encoders.x needs exactly one"]),
         ({"encoders": {"vit-h": {"match": "name"}}}, ["encoders.vit-h.match has no meaning"]),
+        ({"encoders": {"x": {"family": "transformers", "architecture": "vit"}}}, ["encoders.x.architecture", "hf-hub:"]),
+        (
+            {"encoders": {"x": {"family": "transformers", "architecture": "hf-hub:a/b", "image_px": 64}}},
+            ["encoders.x.image_px has no meaning for transformers"],
+        ),
+        ({"embed": {"shards": 0}}, ["embed.shards is 0", "1 or more"]),
         ({"captioners": {"x": {"kind": "file"}}}, ["captioners.x.path is missing"]),
         ({"dataset": None}, ["dataset is None", "a mapping"]),
     ],

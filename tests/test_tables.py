@@ -63,7 +63,7 @@ def test_reading_names_the_file_and_the_column(tmp_path):
 def test_embeddings_come_back_by_id(tmp_path):
     rng = np.random.default_rng(0)
     ids = [f"{i:05d}" for i in rng.permutation(9000)]  # more than one row group
-    embeddings = rng.normal(size=(9000, 7)).astype(np.float32)
+    embeddings = rng.normal(size=(9000, 300)).astype(np.float32)
     write_embeddings(tmp_path / "e.parquet", ids, embeddings, {})
     assert pq.ParquetFile(tmp_path / "e.parquet").num_row_groups > 1
     back_ids, back = read_embeddings(tmp_path / "e.parquet")

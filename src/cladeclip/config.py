@@ -22,7 +22,11 @@ TYPE_NAMES = {
     "number": "a number",
     "boolean": "true or false",
 }
-CAPTIONER_NEEDS = {"template": ("template",), "file": ("path",), "internvl": ("model", "prompt", "max_new_tokens")}
+CAPTIONER_NEEDS = {
+    "template": ("template",),
+    "file": ("path",),
+    "internvl": ("model", "prompt", "max_new_tokens", "batch_size"),
+}
 
 
 def validate(config: Mapping[str, Any], schema_path: str | Path) -> None:
@@ -148,6 +152,16 @@ def _check_encoders(config: Mapping[str, Any]) -> None:
             continue
         if architecture is None:
             raise ConfigError(f"config: {key}.architecture is missing; name one that {family} has.")
+        if family == "transformers":
+            if not (isinstance(architecture, str) and architecture.startswith(("hf-hub:", "local-dir:"))):
+                raise ConfigError(
+                    f"config: {key}.architecture is hf-hub:OWNER/REPOSITORY or local-dir:FOLDER for transformers."
+                )
+            for unused in set(encoder) - {"family", "title", "architecture"}:
+                raise ConfigError(
+                    f"config: {key}.{unused} has no meaning for transformers, whose folder says it; remove it."
+                )
+            continue
         if family == "timm" and not isinstance(architecture, str):
             raise ConfigError(f"config: {key}.architecture is a mapping; timm takes the name of an architecture.")
         if "match" in encoder and not (family == "timm" and "weights" in encoder):
@@ -208,9 +222,9 @@ def _check_references(config: Mapping[str, Any]) -> None:
                     "use image, or a teacher of family open_clip."
                 )
     for position, name in enumerate(config["students"]):
-        if encoders[name]["family"] == "handcrafted":
+        if encoders[name]["family"] not in ("open_clip", "timm"):
             raise ConfigError(
-                f"config: students[{position}] is {name!r}, whose hand-made features cannot be trained; "
+                f"config: students[{position}] is {name!r}, of family {encoders[name]['family']}, which cannot be trained; "
                 "use an encoder of family open_clip or timm."
             )
     spelled: dict[str, tuple[str, str, int]] = {}

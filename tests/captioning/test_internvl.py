@@ -1,9 +1,17 @@
 """The captioner's own calls on a tiny InternVL of random weights, with a word-level tokenizer: a real generate."""
 
+import multiprocessing
+import os
+import signal
+
+import pyarrow as pa
 import pytest
 
-from cladeclip.captioning.internvl import from_internvl
+from cladeclip.atomic import read_json, sha256_of_file
+from cladeclip.captioning.internvl import InternVL, add_missing_captions, make_captioner_folder
+from cladeclip.datasets.pictures import open_picture
 from cladeclip.errors import CladeclipError
+from cladeclip.row_cache import RowCache
 
 SPECIAL = ["<pad>", "<unk>", "<s>", "</s>", "<IMG_CONTEXT>", "<img>", "</img>", "<video>"]
 WORDS = ["a", "fish", "bird", "with", "red", "stripes", "describe", "the", "animal", "user", "assistant"]
@@ -71,16 +79,78 @@ def tiny_internvl(tmp_path_factory):
     return folder
 
 
-def test_every_picture_gets_a_greedy_caption_whatever_the_batch(tiny_internvl, specimens, images):
-    ids = list(images["image_id"][:5])
-    arguments = {"model": str(tiny_internvl), "prompt": "describe the animal", "max_new_tokens": 6}
-    captions = from_internvl(specimens, ids, **arguments, batch_size=2)
+SETTINGS = {"prompt": "describe the animal", "max_new_tokens": 6}
+
+
+def captioned(folder, specimens, images, cache, batch_size=2):
+    ids, contents = list(images["image_id"]), list(images["content_hash"])
+    add_missing_captions(folder, specimens, ids, contents, cache, **SETTINGS, batch_size=batch_size)
+    return cache.take(contents).to_pylist()
+
+
+def test_every_picture_gets_the_greedy_caption_of_the_models_own_generate(tiny_internvl, specimens, images, tmp_path):
+    some = images[:5]
+    captions = captioned(tiny_internvl, specimens, some, RowCache(tmp_path, "k", pa.string()))
     assert len(captions) == 5
-    assert all(isinstance(caption, str) for caption in captions)
     assert any(captions)
-    assert from_internvl(specimens, ids, **arguments, batch_size=2) == captions
+    captioner = InternVL(tiny_internvl, **SETTINGS)
+    assert captions == [captioner.caption([open_picture(specimens / i)])[0] for i in some["image_id"]]
 
 
-def test_a_model_that_is_not_there_says_how_to_get_it(specimens, tmp_path):
-    with pytest.raises(CladeclipError, match=r"cannot be loaded .* `hf download "):
-        from_internvl(specimens, [], model=str(tmp_path), prompt="x", max_new_tokens=1)
+def test_only_missing_captions_are_generated(tiny_internvl, specimens, images, tmp_path, caplog):
+    first = captioned(tiny_internvl, specimens, images[:4], RowCache(tmp_path, "k", pa.string()))
+    with caplog.at_level("INFO"):
+        more = captioned(tiny_internvl, specimens, images[:6], RowCache(tmp_path, "k", pa.string()))
+    assert "captioned 2, reused 4" in caplog.text
+    assert more[:4] == first
+    # Nothing to do: not even the model is loaded.
+    assert captioned("no-such-folder", specimens, images[:6], RowCache(tmp_path, "k", pa.string())) == more
+
+
+def test_a_kill_costs_no_finished_batch(tiny_internvl, specimens, images, tmp_path, monkeypatch):
+    whole = captioned(tiny_internvl, specimens, images[:6], RowCache(tmp_path / "whole", "k", pa.string()))
+    process = multiprocessing.get_context("fork").Process(
+        target=killed_in_the_third_batch, args=(tiny_internvl, specimens, images[:6], tmp_path / "killed")
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    cache = RowCache(tmp_path / "killed", "k", pa.string())
+    assert len(cache) == 4
+    assert captioned(tiny_internvl, specimens, images[:6], cache) == whole
+
+
+def killed_in_the_third_batch(folder, specimens, images, cache_folder):
+    import torch
+
+    torch.set_num_threads(1)  # a forked process has none of its parent's threads
+    calls, generate = [], InternVL.caption
+
+    def caption(self, pictures):
+        calls.append(len(pictures))
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return generate(self, pictures)
+
+    InternVL.caption = caption
+    captioned(folder, specimens, images, RowCache(cache_folder, "k", pa.string(), checkpoint_seconds=0))
+
+
+def test_a_model_that_cannot_be_loaded_is_one_sentence(specimens, images, tmp_path):
+    with pytest.raises(CladeclipError, match=r"captioner: .* cannot be loaded .* set the captioner's model"):
+        captioned(tmp_path, specimens, images[:1], RowCache(tmp_path / "cache", "k", pa.string()))
+
+
+def test_a_folder_is_used_where_it_is_and_its_files_are_recorded(tiny_internvl, tmp_path):
+    make_captioner_folder("internvl", {"model": str(tiny_internvl)}, tmp_path)
+    record = read_json(tmp_path / "captioner.json")
+    assert record["folder"] == str(tiny_internvl)
+    assert record["files"]["model.safetensors"]["sha256"] == sha256_of_file(tiny_internvl / "model.safetensors")
+
+
+def test_a_model_that_cannot_be_fetched_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(
+        CladeclipError, match=r"captioner 'internvl': OpenGVLab/x .* `hf download OpenGVLab/x .*captioners"
+    ):
+        make_captioner_folder("internvl", {"model": "OpenGVLab/x"}, tmp_path)

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from cladeclip.encoders.embed import cut_to_context, embed_images, embed_texts
+from cladeclip.encoders.embed import captions_cut, cut_to_context, embed_images, embed_texts
 from cladeclip.encoders.fusion import fuse, normalise
 from cladeclip.encoders.handcrafted import DIM, histograms
 from cladeclip.encoders.load import load_encoder
@@ -114,7 +114,8 @@ def test_captions_that_are_too_long_are_cut_at_a_word_and_counted(tiny, caplog):
     assert encoder.count_tokens(" ".join(long.split()[: words + 1])) > 16
     assert cut_to_context("a fish", encoder) == "a fish"
     with caplog.at_level("INFO"):
-        rows = embed_texts(encoder, [long, "a fish", long, short], batch_size=2)
+        assert captions_cut(encoder, [long, "a fish", long, short]) == 2
+    rows = embed_texts(encoder, [long, "a fish", long, short], batch_size=2)
     assert "2 of 4 captions were longer than 16 tokens" in caplog.text
     np.testing.assert_array_equal(rows[0], rows[3])
 

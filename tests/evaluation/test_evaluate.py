@@ -54,6 +54,23 @@ def test_open_queries_and_gallery_are_drawn_within_the_unseen_species(images, em
     assert n["n_query"] + n["n_gallery"] == (part == "unseen").sum()
 
 
+def test_genus_only_names_can_be_left_out_of_species_scores_and_of_nothing_else(images, embeddings):
+    genus_only = images["scientific_name"] == sorted(set(images["scientific_name"]))[0]
+    images = images.assign(name_kind=np.where(genus_only, "genus", "species"))
+    split = make_split(images, "holdout-0", query_share=0.34, seed=5)
+    settings = {"protocol": "holdout-0", "query_share": 0.34, "seed": 5}
+    kept, _ = evaluate(images, embeddings, split, **settings)
+    left_out, predictions = evaluate(images, embeddings, split, **settings, genus_only_names="leave_out")
+    ids = set(images.loc[genus_only, "image_id"])
+    by_species = predictions[predictions["column"] == "species"]
+    assert not ids & (set(by_species["image_id"]) | set(by_species["nearest_image_id"]))
+    kept, left_out = (table.set_index(["taxa", "column"])["n_query"] for table in (kept, left_out))
+    n = int((genus_only & (split.set_index("image_id")["part"][images["image_id"]] == "query").to_numpy()).sum())
+    assert n > 0
+    assert left_out["All", "species"] == kept["All", "species"] - n
+    assert left_out["All", "genus"] == kept["All", "genus"]
+
+
 def test_accuracies_are_shares_of_right_predictions(images, embeddings):
     accuracy, predictions = table(images, embeddings, "all")
     for row in accuracy.itertuples():

@@ -199,11 +199,40 @@ def test_a_failing_job_says_its_sentence_and_leaves_nothing_half_written(checkou
     assert checkout.plan() == {}
 
 
+def test_weights_replaced_under_the_same_name_make_their_embeddings_stale(checkout):
+    weights = checkout.folder / "weights" / "tiny-timm" / "model.safetensors"
+    before = weights.read_bytes()
+    os.utime(weights)
+    assert checkout.plan() == {}
+    weights.write_bytes(before + b"\0")
+    plan = checkout.plan()
+    # As it is, and the two students that start from it.
+    assert (plan["embed"], plan["train_timm"]) == (3, 2)
+    assert "train" not in plan
+    weights.write_bytes(before)
+    assert checkout.plan() == {}
+
+
+def test_shards_are_jobs_of_their_own_and_give_the_same_bytes(checkout):
+    target = "results/tiny/embeddings/handmade/image.parquet"
+    before = sha256_of_file(checkout.folder / target)
+    embed = yaml.safe_load(TINY.read_text())["embed"]
+    config = checkout.with_config(embed={**embed, "shards": 3})
+    assert checkout.plan(target, config=config) == {"embed": 3, "join_shards": 1}
+    checkout.run(target, config=config)
+    assert sha256_of_file(checkout.folder / target) == before
+    log = "\n".join(path.read_text() for path in (checkout.results / "logs/embed/handmade").iterdir())
+    assert "embedded 0, reused" in log
+    assert not list((checkout.results / "shards").rglob("*.parquet"))
+
+
 def test_the_default_config_plans_the_whole_experiment_without_data(tmp_path):
     checkout = Checkout(tmp_path)
     plan = checkout.plan(config=checkout.folder / "config" / "config.yaml")
     # Two splits of four k each; six encoders untrained.
     assert plan["train"] == plan["cluster"] == 8
     assert plan["fetch_weights"] == 6
-    assert plan["fetch_vlm4bio"] == plan["caption"] == plan["fuse"] == 1
+    assert plan["fetch_vlm4bio"] == plan["fetch_captioner"] == plan["caption"] == plan["fuse"] == 1
     assert plan["evaluate"] == 2 * (4 + 6)
+    fetch = checkout.plan("fetch", config=checkout.folder / "config" / "config.yaml")
+    assert fetch == {"fetch": 1, "fetch_captioner": 1, "fetch_vlm4bio": 1, "fetch_weights": 6}

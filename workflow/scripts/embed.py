@@ -1,31 +1,30 @@
-"""Embeds every picture with one encoder: a teacher, a baseline, or a student trained here."""
+"""Embeds the pictures (or a shard of them) with one encoder: a teacher, a baseline, or a student trained here."""
 
 from pathlib import Path
 
-from cladeclip.encoders.embed import embed_missing_images
+from cladeclip.encoders.embed import add_missing_images, write_cached
+from cladeclip.encoders.encoder import choose_device, precision_used
 from cladeclip.encoders.load import load_encoder
-from cladeclip.encoders.row_cache import RowCache
 from cladeclip.encoders.weights import folder_fingerprint, made_with
 from cladeclip.job_log import job_log
-from cladeclip.tables import IMAGES, read_table, write_embeddings
+from cladeclip.row_cache import RowCache
+from cladeclip.shards import in_shard
+from cladeclip.tables import IMAGES, embedding_kind, read_table
 
 with job_log(snakemake.log[0]):
     folder, params = Path(snakemake.input.encoder).parent, snakemake.params
+    shard = snakemake.wildcards.get("shard", "1-of-1")
     images = read_table(snakemake.input.images, IMAGES)
+    images = images[in_shard(list(images["image_id"]), shard)]
+    ids, contents = list(images["image_id"]), list(images["content_hash"])
     encoder = load_encoder(folder)
-    key = f"{folder_fingerprint(folder)} decode {params.decode} batch {params.batch_size} code {params.code}"
-    cache = RowCache(params.cache, key, encoder.dim)
-    embeddings = embed_missing_images(
-        encoder,
-        params.root,
-        list(images["image_id"]),
-        list(images["content_hash"]),
-        cache,
-        batch_size=params.batch_size,
-        workers=snakemake.config["embed"]["workers"],
-        decode=params.decode,
-    )
-    made_by = {"encoder": snakemake.wildcards.encoder, "features": "image", "decode": params.decode}
-    write_embeddings(snakemake.output[0], list(images["image_id"]), embeddings, made_by | made_with(folder))
+    settings = {key: params[key] for key in ("batch_size", "decode", "precision")}
+    made_by = {"decode": params.decode, "precision": precision_used(choose_device(), params.precision)}
+    key = f"{folder_fingerprint(folder)} {made_by} batch {params.batch_size} code {params.code}"
+    cache = RowCache(params.cache, key, embedding_kind(encoder.dim), shard)
+    workers = snakemake.config["embed"]["workers"]
+    add_missing_images(encoder, params.root, ids, contents, cache, workers=workers, **settings)
+    made_by |= {"encoder": snakemake.wildcards.encoder, "features": "image", **made_with(folder)}
+    write_cached(snakemake.output[0], ids, contents, cache, encoder.dim, made_by)
     if snakemake.wildcards.place:
         cache.remove()  # a student is trained anew when the pictures change: its rows are of no further use

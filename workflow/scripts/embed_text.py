@@ -2,15 +2,24 @@
 
 from pathlib import Path
 
-from cladeclip.encoders.embed import embed_texts
+from cladeclip.encoders.embed import add_missing_texts, captions_cut, write_cached
+from cladeclip.encoders.encoder import choose_device, precision_used
 from cladeclip.encoders.load import load_encoder
-from cladeclip.encoders.weights import made_with
+from cladeclip.encoders.weights import folder_fingerprint, made_with
 from cladeclip.job_log import job_log
-from cladeclip.tables import CAPTIONS, read_table, write_embeddings
+from cladeclip.row_cache import RowCache
+from cladeclip.tables import CAPTIONS, embedding_kind, read_table
 
 with job_log(snakemake.log[0]):
-    folder = Path(snakemake.input.encoder).parent
-    captions = read_table(snakemake.input.captions, CAPTIONS)
-    embeddings = embed_texts(load_encoder(folder), list(captions["caption"]), batch_size=snakemake.params.batch_size)
-    made_by = {"encoder": snakemake.wildcards.encoder, "features": f"text-{snakemake.wildcards.captioner}"}
-    write_embeddings(snakemake.output[0], list(captions["image_id"]), embeddings, made_by | made_with(folder))
+    folder, params = Path(snakemake.input.encoder).parent, snakemake.params
+    table = read_table(snakemake.input.captions, CAPTIONS)
+    captions, contents = list(table["caption"]), list(table["caption_hash"])
+    encoder = load_encoder(folder)
+    made_by = {"precision": precision_used(choose_device(), params.precision)}
+    key = f"{folder_fingerprint(folder)} {made_by} batch {params.batch_size} code {params.code}"
+    cache = RowCache(params.cache, key, embedding_kind(encoder.dim))
+    settings = {key: params[key] for key in ("batch_size", "precision")}
+    add_missing_texts(encoder, captions, contents, cache, **settings)
+    made_by |= {"encoder": snakemake.wildcards.encoder, "features": f"text-{snakemake.wildcards.captioner}"}
+    made_by |= {"captions_cut": captions_cut(encoder, captions), **made_with(folder)}
+    write_cached(snakemake.output[0], list(table["image_id"]), contents, cache, encoder.dim, made_by)

@@ -6,7 +6,7 @@ from cladeclip.tables import ACCURACY, IMAGES, PREDICTIONS, SPLIT, read_table, r
 
 with job_log(snakemake.log[0]):
     images, split = read_table(snakemake.input.images, IMAGES), read_table(snakemake.input.split, SPLIT)
-    settings = {name: snakemake.params[name] for name in ("query_share", "seed")}
+    settings = {name: snakemake.params[name] for name in ("query_share", "seed", "genus_only_names")}
     embeddings = rows_for(snakemake.input.embeddings, list(images["image_id"]))
     accuracy, predictions = evaluate(images, embeddings, split, protocol=snakemake.wildcards.split, **settings)
     made_by = dict(snakemake.wildcards) | settings

@@ -1,8 +1,9 @@
-"""Embeddings of pictures, of captions, and of both together."""
+"""Embeddings of pictures and of captions."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -11,12 +12,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from cladeclip.datasets.pictures import open_picture
-from cladeclip.encoders.encoder import Encoder, choose_device
-from cladeclip.encoders.row_cache import RowCache
+from cladeclip.encoders.encoder import Encoder, choose_device, half_precision
 from cladeclip.errors import DataError
 from cladeclip.progress import progress
+from cladeclip.row_cache import RowCache
+from cladeclip.tables import EmbeddingsWriter, embedding_column, embedding_rows, rows_per_piece
 
 logger = logging.getLogger(__name__)
+
+Batch = TypeVar("Batch", Tensor, list[str], list[Image.Image])
+Made = TypeVar("Made")
 
 
 class _Pictures(Dataset[Tensor]):
@@ -48,6 +53,7 @@ def embed_images(
     batch_size: int,
     workers: int,
     decode: str = "fast",
+    precision: str = "auto",
     device: str = "auto",
 ) -> np.ndarray:
     """Embeddings (n, dim) float32 of the pictures `image_ids` below `root`, not normalised.
@@ -57,16 +63,17 @@ def embed_images(
     Args:
         workers: processes that decode and transform; 0 does it in this one. The result does not depend on it.
         decode: `fast` lets the JPEG decoder reduce large pictures; `exact` decodes them at full size.
+        precision: `auto` is fp16 autocast on CUDA and fp32 elsewhere; `fp32` is fp32 everywhere.
 
     Raises:
         DataError: a picture cannot be read any more.
     """
-    batches = _embedded_batches(encoder, root, image_ids, batch_size, workers, decode, device)
+    batches = _embedded_images(encoder, root, image_ids, batch_size, workers, decode, precision, device)
     rows = [rows for _, rows in batches]
     return np.concatenate(rows) if rows else np.empty((0, encoder.dim), dtype=np.float32)
 
 
-def embed_missing_images(
+def add_missing_images(
     encoder: Encoder,
     root: str | Path,
     image_ids: Sequence[str],
@@ -76,27 +83,76 @@ def embed_missing_images(
     batch_size: int,
     workers: int,
     decode: str = "fast",
+    precision: str = "auto",
     device: str = "auto",
-) -> np.ndarray:
-    """As `embed_images`, but computes only the pictures whose content the cache does not know, and adds them to it."""
+) -> None:
+    """As `embed_images`, but computes only the pictures whose content the cache does not know, into the cache."""
     missing = cache.missing(content_hashes)
-    computed = 0
     wanted = [image_ids[i] for i in missing]
-    for start, rows in _embedded_batches(encoder, root, wanted, batch_size, workers, decode, device):
-        cache.add([content_hashes[i] for i in missing[start : start + len(rows)]], rows)
-        computed += len(rows)
+    for start, rows in _embedded_images(encoder, root, wanted, batch_size, workers, decode, precision, device):
+        cache.add([content_hashes[i] for i in missing[start : start + len(rows)]], embedding_column(rows))
     cache.save()
-    logger.info("embedded %s, reused %s", f"{computed:,}", f"{len(image_ids) - computed:,}")
-    return cache.take(content_hashes)
+    logger.info("embedded %s, reused %s", f"{len(missing):,}", f"{len(image_ids) - len(missing):,}")
 
 
-def _embedded_batches(
+def embed_texts(
+    encoder: Encoder, captions: Sequence[str], *, batch_size: int, precision: str = "auto", device: str = "auto"
+) -> np.ndarray:
+    """Embeddings (n, dim) float32 of captions, not normalised; equal captions are encoded once.
+
+    Captions longer than the text tower's context are cut at a word.
+
+    Raises:
+        ConfigError: the encoder has no text tower.
+    """
+    distinct = sorted(set(captions))
+    rows = [rows for _, rows in _embedded_texts(encoder, distinct, batch_size, precision, device)]
+    position = {caption: row for row, caption in enumerate(distinct)}
+    return np.concatenate(rows)[[position[caption] for caption in captions]]
+
+
+def add_missing_texts(
+    encoder: Encoder,
+    captions: Sequence[str],
+    caption_hashes: Sequence[str],
+    cache: RowCache,
+    *,
+    batch_size: int,
+    precision: str = "auto",
+    device: str = "auto",
+) -> None:
+    """As `embed_texts`, but computes only the captions that the cache does not know, into the cache."""
+    missing = cache.missing(caption_hashes)
+    wanted = [captions[i] for i in missing]
+    for start, rows in _embedded_texts(encoder, wanted, batch_size, precision, device):
+        cache.add([caption_hashes[i] for i in missing[start : start + len(rows)]], embedding_column(rows))
+    cache.save()
+    logger.info("embedded %s captions, reused %s", f"{len(missing):,}", f"{len(captions) - len(missing):,}")
+
+
+def write_cached(
+    path: str | Path,
+    image_ids: Sequence[str],
+    contents: Sequence[str],
+    cache: RowCache,
+    dim: int,
+    metadata: Mapping[str, str],
+) -> None:
+    """Writes the embeddings table of images (sorted) from the cache's rows of `contents`, a piece at a time."""
+    with EmbeddingsWriter(path, dim, metadata) as writer:
+        for start in range(0, len(image_ids), rows_per_piece(dim)):
+            piece = slice(start, start + rows_per_piece(dim))
+            writer.write(image_ids[piece], embedding_rows(cache.take(contents[piece])))
+
+
+def _embedded_images(
     encoder: Encoder,
     root: str | Path,
     image_ids: Sequence[str],
     batch_size: int,
     workers: int,
     decode: str,
+    precision: str,
     device: str,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Pairs of a position in `image_ids` and the embeddings (b, dim) from there on."""
@@ -112,48 +168,48 @@ def _embedded_batches(
         n = len(batch)
         if n < batch_size:
             batch = torch.cat([batch, batch.new_zeros(batch_size - n, *batch.shape[1:])])
-        yield start, encode_in_halves(encoder, batch.to(where, non_blocking=True))[:n].cpu().numpy()
+        with half_precision(where, precision):
+            rows = torch.cat(in_halves(encoder.encode_images, batch.to(where, non_blocking=True)))
+        yield start, rows[:n].cpu().numpy()
         start += n
         bar.update(n)
     bar.close()
 
 
-def encode_in_halves(encoder: Encoder, batch: Tensor) -> Tensor:
-    """The batch's embeddings; where the GPU's memory does not hold it, half after half."""
+def _embedded_texts(
+    encoder: Encoder, captions: Sequence[str], batch_size: int, precision: str, device: str
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Pairs of a position in `captions` and the embeddings (b, dim) from there on."""
+    where = choose_device(device)
+    encode = encoder.to(where).text_encoder()
+    starts = range(0, len(captions), batch_size)
+    for start in progress(starts, total=len(starts), desc="embedding captions", unit="batches"):
+        batch = [cut_to_context(caption, encoder) for caption in captions[start : start + batch_size]]
+        padded = batch + [""] * (batch_size - len(batch))
+        with half_precision(where, precision):
+            yield start, torch.cat(in_halves(encode, padded))[: len(batch)].cpu().numpy()
+
+
+def in_halves(make: Callable[[Batch], Made], batch: Batch) -> list[Made]:
+    """What `make` makes of the batch; where the GPU's memory does not hold it, of half after half."""
     try:
-        return encoder.encode_images(batch)
+        return [make(batch)]
     except torch.cuda.OutOfMemoryError:
         if len(batch) == 1:
             raise
-        logger.warning("the GPU's memory does not hold a batch of %d: halved; lower embed.batch_size.", len(batch))
+        logger.warning("the GPU's memory does not hold a batch of %d: halved; lower the batch size.", len(batch))
     torch.cuda.empty_cache()
     middle = len(batch) // 2
-    return torch.cat([encode_in_halves(encoder, half) for half in (batch[:middle], batch[middle:])])
+    return in_halves(make, batch[:middle]) + in_halves(make, batch[middle:])
 
 
-def embed_texts(encoder: Encoder, captions: Sequence[str], *, batch_size: int, device: str = "auto") -> np.ndarray:
-    """Embeddings (n, dim) float32 of captions, not normalised; equal captions are encoded once.
-
-    Captions longer than the text tower's context are cut at a word, and the log says how many.
-
-    Raises:
-        ConfigError: the encoder has no text tower.
-    """
-    encoder = encoder.to(choose_device(device))
-    encode = encoder.text_encoder()
-    distinct = sorted(set(captions))
-    cut = {caption: short for caption in distinct if (short := cut_to_context(caption, encoder)) != caption}
-    if cut:
-        n = sum(caption in cut for caption in captions)
+def captions_cut(encoder: Encoder, captions: Sequence[str]) -> int:
+    """How many of the captions are longer than the text tower's context; the log says so, too."""
+    cut = {caption for caption in set(captions) if cut_to_context(caption, encoder) != caption}
+    n = sum(caption in cut for caption in captions)
+    if n:
         logger.info("%d of %d captions were longer than %d tokens and cut.", n, len(captions), encoder.context_length)
-    rows = []
-    starts = range(0, len(distinct), batch_size)
-    for start in progress(starts, total=len(starts), desc="embedding captions", unit="batches"):
-        batch = [cut.get(caption, caption) for caption in distinct[start : start + batch_size]]
-        padded = batch + [""] * (batch_size - len(batch))
-        rows.append(encode(padded)[: len(batch)].cpu().numpy())
-    position = {caption: row for row, caption in enumerate(distinct)}
-    return np.concatenate(rows)[[position[caption] for caption in captions]]
+    return n
 
 
 def cut_to_context(caption: str, encoder: Encoder) -> str:

@@ -18,7 +18,7 @@ class Encoder:
     """An image tower with its transform and, where the model has one, its text tower.
 
     Attributes:
-        family: open_clip, timm or handcrafted.
+        family: open_clip, timm, transformers or handcrafted.
         dim: length of an embedding.
         image_px: side of the square that the tower sees.
         mean, std: of the normalisation, per channel.
@@ -71,6 +71,16 @@ def choose_device(device: str = "auto") -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(device)
+
+
+def half_precision(device: torch.device, precision: str) -> torch.autocast:
+    """fp16 autocast on CUDA with precision `auto`, which is open_clip's own way; nothing with `fp32` or elsewhere."""
+    return torch.autocast(device.type, torch.float16, enabled=precision_used(device, precision) == "fp16")
+
+
+def precision_used(device: torch.device, precision: str) -> str:
+    """`fp16` or `fp32`, as `half_precision` does it."""
+    return "fp16" if precision == "auto" and device.type == "cuda" else "fp32"
 
 
 def as_floats(values: Any) -> tuple[float, ...]:

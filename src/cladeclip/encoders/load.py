@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cladeclip.encoders.encoder import Encoder, as_floats
 from cladeclip.encoders.handcrafted import handcrafted_encoder
+from cladeclip.encoders.vision_tower import vision_tower_encoder
 from cladeclip.encoders.weights import HANDCRAFTED_CONFIG, OPEN_CLIP_CONFIG, TIMM_CONFIG, WEIGHTS
 from cladeclip.errors import CladeclipError, first_line
 
@@ -26,6 +27,9 @@ def load_encoder(folder: str | Path) -> Encoder:
         if (folder / OPEN_CLIP_CONFIG).is_file():
             return _open_clip_encoder(folder)
         if (folder / TIMM_CONFIG).is_file():
+            # Both libraries call it config.json; only transformers' names a model_type.
+            if "model_type" in json.loads((folder / TIMM_CONFIG).read_text()):
+                return vision_tower_encoder(folder)
             return _timm_encoder(folder)
         if (folder / HANDCRAFTED_CONFIG).is_file():
             return handcrafted_encoder(**json.loads((folder / HANDCRAFTED_CONFIG).read_text()))

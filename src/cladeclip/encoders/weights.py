@@ -1,28 +1,35 @@
 """Encoder folders: every encoder as a folder that its own library loads with `local-dir:`.
 
-Whatever the config names (a pretrained tag, a hub repository, a weight file, a seed for random weights) is brought into
-one form: `model.safetensors` with `open_clip_config.json` (open_clip) or `config.json` (timm), and `encoder.json`, which
-says where it came from and holds the sha256 of every file. A trained student is such a folder as well.
+Whatever the config names (a pretrained tag, a hub repository, a weight file, a seed for random weights) is brought into one
+form: `model.safetensors` with `open_clip_config.json` (open_clip) or `config.json` (timm; transformers, which adds
+`preprocessor_config.json`), and `encoder.json`, which says where it came from and holds the sha256 of every file. A trained
+student is such a folder as well.
 """
 
 import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from cladeclip.atomic import sha256_of_file, write_json
+from cladeclip.atomic import read_json, sha256_of_file, write_json
 from cladeclip.errors import CladeclipError, ConfigError, first_line
 
 logger = logging.getLogger(__name__)
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 TIMM_CONFIG = "config.json"
+PROCESSOR_CONFIG = "preprocessor_config.json"
 HANDCRAFTED_CONFIG = "handcrafted.json"
 WEIGHTS = "model.safetensors"
+# The files of an encoder folder that decide its embeddings.
+DECIDING = (WEIGHTS, OPEN_CLIP_CONFIG, TIMM_CONFIG, PROCESSOR_CONFIG, HANDCRAFTED_CONFIG)
+# Sizes and times of an encoder folder's files when they were hashed last.
+SEEN = ".seen.json"
 # What of a picture's preprocessing an open_clip config holds.
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
 
@@ -41,6 +48,8 @@ def make_encoder_folder(name: str, definition: Mapping[str, Any], folder: str | 
             write_json(folder / HANDCRAFTED_CONFIG, {"image_px": definition.get("image_px", 96)})
         case "timm":
             _timm_folder(name, definition, folder)
+        case "transformers":
+            _transformers_folder(name, definition["architecture"], folder)
         case "open_clip":
             _open_clip_folder(name, definition, folder)
     shutil.rmtree(folder / ".download", ignore_errors=True)
@@ -50,11 +59,12 @@ def make_encoder_folder(name: str, definition: Mapping[str, Any], folder: str | 
         "files": {file: {"sha256": sha256_of_file(folder / file)} for file in files},
     }
     write_json(folder / "encoder.json", record)
+    write_json(folder / SEEN, _sizes_and_times(folder, files))
 
 
 def folder_fingerprint(folder: str | Path) -> str:
     """A hash of everything in an encoder folder that decides its embeddings: weights, architecture and transform."""
-    files = [Path(folder, name) for name in (WEIGHTS, OPEN_CLIP_CONFIG, TIMM_CONFIG, HANDCRAFTED_CONFIG)]
+    files = [Path(folder, name) for name in DECIDING]
     found = [f"{path.name} {sha256_of_file(path)}" for path in files if path.is_file()]
     return hashlib.sha256("\n".join(found).encode()).hexdigest()
 
@@ -277,6 +287,68 @@ def _load_timm_weights(name: str, model: Any, definition: Mapping[str, Any]) -> 
         raise ConfigError(
             f"config: encoders.{name}.weights: {path} does not fit the architecture: {first_line(error)}"
         ) from error
+
+
+def _transformers_folder(name: str, architecture: str, folder: Path) -> None:
+    from cladeclip.encoders.vision_tower import save_vision_tower
+
+    source = architecture.removeprefix("local-dir:")
+    if architecture.startswith("hf-hub:"):
+        source = str(folder / ".download")
+        download(
+            f"encoder '{name}'", architecture.removeprefix("hf-hub:"), Path(source), f"encoders.{name}.architecture"
+        )
+    try:
+        save_vision_tower(source, folder)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"config: encoders.{name}.architecture {architecture!r} cannot be loaded: {first_line(error)}"
+        ) from error
+
+
+def download(what: str, repository: str, folder: Path, key: str) -> None:
+    """Brings a model's configs, tokenizer and weights from the hub into `folder`; what is there already is kept.
+
+    Raises:
+        CladeclipError: the hub cannot be reached; the message says what to put where.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+
+    wanted = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+    try:
+        files = HfApi().model_info(repository, files_metadata=True, timeout=20).siblings or []
+        size = sum(file.size or 0 for file in files if any(fnmatch(file.rfilename, one) for one in wanted))
+        logger.info("%s: fetching %s, %.1f GB.", what, repository, size / 1e9)
+        snapshot_download(repository, local_dir=str(folder), allow_patterns=wanted)
+    except Exception as error:  # the hub client raises errors of several libraries where there is no network
+        raise CladeclipError(
+            f"{what}: {repository} could not be downloaded ({first_line(error)}). Run this where there is internet (a "
+            f"cluster's login node), or fetch it there by `hf download {repository} --local-dir DIR` and set {key} "
+            "to that folder."
+        ) from error
+
+
+def note_changed_weights(weights: str | Path) -> None:
+    """Brings encoder.json up to date where somebody replaced a file of an encoder folder: its embeddings are then stale.
+
+    Only files whose size or time is not the one seen last are hashed.
+    """
+    for record_path in sorted(Path(weights).glob("*/encoder.json")):
+        folder, record = record_path.parent, read_json(record_path)
+        now = _sizes_and_times(folder, record["files"])
+        if (folder / SEEN).is_file() and now == read_json(folder / SEEN):
+            continue
+        hashes = {name: {"sha256": sha256_of_file(folder / name)} for name in now}
+        changed = sorted(name for name in hashes if hashes[name] != record["files"][name])
+        if changed:
+            logger.warning("%s: %s changed; what it made is stale.", folder, ", ".join(changed))
+            write_json(record_path, record | {"files": record["files"] | hashes})
+        write_json(folder / SEEN, now)
+
+
+def _sizes_and_times(folder: Path, names: Iterable[str]) -> dict[str, list[int]]:
+    found = {name: (folder / name).stat() for name in names if (folder / name).is_file()}
+    return {name: [status.st_size, status.st_mtime_ns] for name, status in found.items()}
 
 
 def save_weights(model: Any, path: str | Path) -> None:

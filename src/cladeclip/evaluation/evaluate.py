@@ -11,7 +11,14 @@ ALL = "All"
 
 
 def evaluate(
-    images: pd.DataFrame, embeddings: np.ndarray, split: pd.DataFrame, *, protocol: str, query_share: float, seed: int
+    images: pd.DataFrame,
+    embeddings: np.ndarray,
+    split: pd.DataFrame,
+    *,
+    protocol: str,
+    query_share: float,
+    seed: int,
+    genus_only_names: str = "keep",
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The `accuracy` and `predictions` tables of embeddings (n, d) in the order of `images`.
 
@@ -20,6 +27,7 @@ def evaluate(
         protocol: the split's name. `all` draws `query_share` of each subset's content groups as queries, from `seed`;
             `open-{fold}` does so within the part `unseen`; with `holdout-{fold}` the queries are the part `query` and the
             gallery is the part `fit`.
+        genus_only_names: `leave_out` scores species without the images whose name is a genus alone.
 
     Raises:
         DataError: a subset of the taxa has no query or no gallery.
@@ -36,15 +44,19 @@ def evaluate(
             is_gallery = members & ~is_query
         else:
             is_query, is_gallery = members & (part == "query"), members & (part == "fit")
-        query, gallery = np.flatnonzero(is_query), np.flatnonzero(is_gallery)
-        if len(query) == 0 or len(gallery) == 0:
-            raise DataError(
-                f"evaluation of taxa {taxa}: {len(query)} queries and {len(gallery)} gallery images; at least one of each "
-                "is needed. Raise the query share, or leave out categories with so few pictures."
-            )
         for column, source in RANKS.items():
             if column == "taxa" and taxa != ALL:
                 continue
+            scored = np.ones(len(images), dtype=bool)
+            if column == "species" and genus_only_names == "leave_out":
+                scored = (images["name_kind"] != "genus").to_numpy()
+            query, gallery = np.flatnonzero(is_query & scored), np.flatnonzero(is_gallery & scored)
+            if len(query) == 0 or len(gallery) == 0:
+                raise DataError(
+                    f"evaluation of taxa {taxa} by {column}: {len(query)} queries and {len(gallery)} gallery images; at "
+                    "least one of each is needed. Raise the query share, set eval.genus_only_names to keep, or leave out "
+                    "categories with so few pictures."
+                )
             names = images[source].to_numpy(dtype=object)
             found = predict_labels(embeddings[query], embeddings[gallery], names[gallery].astype(str))
             truth = names[query]

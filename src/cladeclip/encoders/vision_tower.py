@@ -1,0 +1,69 @@
+"""Vision towers of the transformers library (Florence-2, DINOv2, ...): the embedding is the mean of the patch tokens."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from cladeclip.encoders.encoder import Encoder, as_floats
+
+# Where models of pictures and text keep the part that sees.
+TOWER_NAMES = ("vision_tower", "vision_model")
+
+
+class PatchMean(nn.Module):
+    """A batch (n, 3, h, w) to the mean (n, dim) of the tower's patch tokens.
+
+    Tokens before the patches (class, registers) are left out; a map (n, dim, rows, columns) is averaged over its places.
+    """
+
+    def __init__(self, tower: Any) -> None:
+        super().__init__()
+        self.tower = tower
+
+    def forward(self, batch: Tensor) -> Tensor:
+        tokens = self.tower(batch).last_hidden_state
+        if tokens.ndim == 4:
+            return tokens.flatten(2).mean(2)
+        patch = self.tower.config.patch_size
+        patches = (batch.shape[2] // patch) * (batch.shape[3] // patch)
+        return tokens[:, -patches:].mean(1)
+
+
+def vision_tower_encoder(folder: Path) -> Encoder:
+    """The encoder of a folder that `transformers.AutoModel` and `AutoImageProcessor` load."""
+    from transformers import AutoImageProcessor, AutoModel
+
+    model: Any = AutoModel.from_pretrained(folder, dtype=torch.float32)
+    processor: Any = AutoImageProcessor.from_pretrained(folder)
+    tower = PatchMean(next((getattr(model, name) for name in TOWER_NAMES if hasattr(model, name)), model)).eval()
+
+    def transform(image: Image.Image) -> Tensor:
+        return processor(images=image, return_tensors="pt")["pixel_values"][0]
+
+    # What the processor makes of any picture says what the tower sees.
+    sample = transform(Image.fromarray(np.zeros((64, 64, 3), dtype=np.uint8)))
+    with torch.inference_mode():
+        dim = int(tower(sample[None]).shape[1])
+    return Encoder(
+        family="transformers",
+        dim=dim,
+        image_px=int(sample.shape[-1]),
+        mean=as_floats(processor.image_mean),
+        std=as_floats(processor.image_std),
+        interpolation="bicubic",
+        transform=transform,
+        tower=tower,
+        model=tower,
+    )
+
+
+def save_vision_tower(source: str, folder: Path) -> None:
+    """Copies model and image processor from `source` (a folder) to `folder`, the weights as safetensors."""
+    from transformers import AutoImageProcessor, AutoModel
+
+    AutoModel.from_pretrained(source, dtype=torch.float32).save_pretrained(folder, max_shard_size="100GB")
+    AutoImageProcessor.from_pretrained(source).save_pretrained(folder)
