@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +20,9 @@ from cladeclip.row_cache import RowCache
 from cladeclip.tables import EmbeddingsWriter, embedding_column, embedding_rows, rows_per_piece
 
 logger = logging.getLogger(__name__)
+
+# Pictures that a core encodes at once: the activations of more do not fit its cache (three times slower at 64).
+CPU_BATCH = 4
 
 Batch = TypeVar("Batch", Tensor, list[str], list[Image.Image])
 Made = TypeVar("Made")
@@ -61,7 +65,9 @@ def embed_images(
     Every batch has the same shape (the last one is padded), so that a row does not depend on its neighbours.
 
     Args:
-        workers: processes that decode and transform; 0 does it in this one. The result does not depend on it.
+        batch_size: pictures that a GPU encodes at once; a CPU encodes CPU_BATCH.
+        workers: with a GPU, processes that decode; without, threads that decode and encode. The result does not depend
+            on their number.
         decode: `fast` lets the JPEG decoder reduce large pictures; `exact` decodes them at full size.
         precision: `auto` is fp16 autocast on CUDA and fp32 elsewhere; `fp32` is fp32 everywhere.
 
@@ -160,20 +166,57 @@ def _embedded_images(
         return
     where = choose_device(device)
     encoder = encoder.to(where)
+    # Convolutions are up to twice as fast with a picture's channels side by side in memory.
+    encoder.tower.to(memory_format=torch.channels_last)
     pictures = _Pictures(Path(root), image_ids, encoder, fast=decode == "fast")
-    loader = DataLoader(pictures, batch_size, num_workers=workers, pin_memory=where.type == "cuda")
-    bar = progress(total=len(image_ids), desc="embedding", unit="pictures")
+    if where.type == "cuda":
+        batches = _on_gpu(encoder, pictures, batch_size, workers, precision, where)
+    else:
+        batches = _on_cpu(encoder, pictures, max(1, workers))
     start = 0
-    for batch in loader:
-        n = len(batch)
-        if n < batch_size:
-            batch = torch.cat([batch, batch.new_zeros(batch_size - n, *batch.shape[1:])])
+    with progress(total=len(image_ids), desc="embedding", unit="pictures") as bar:
+        for rows in batches:
+            yield start, rows
+            start += len(rows)
+            bar.update(len(rows))
+
+
+def _on_gpu(
+    encoder: Encoder, pictures: _Pictures, batch_size: int, workers: int, precision: str, where: torch.device
+) -> Iterator[np.ndarray]:
+    """Workers decode and transform, this process runs the model."""
+    for batch in DataLoader(pictures, batch_size, num_workers=workers, pin_memory=True):
+        whole = _padded(batch, batch_size).to(where, non_blocking=True)
         with half_precision(where, precision):
-            rows = torch.cat(in_halves(encoder.encode_images, batch.to(where, non_blocking=True)))
-        yield start, rows[:n].cpu().numpy()
-        start += n
-        bar.update(n)
-    bar.close()
+            rows = torch.cat(in_halves(encoder.encode_images, whole))
+        yield rows[: len(batch)].cpu().numpy()
+
+
+def _on_cpu(encoder: Encoder, pictures: _Pictures, threads: int) -> Iterator[np.ndarray]:
+    """Each thread decodes a few pictures and encodes them on one core.
+
+    Nothing is handed over and nobody waits at the end of an operation that is split over cores: 0.85 to 1.0 of what decoding
+    and encoding would take in perfect overlap, against 0.7 with decoding processes. Image decoders and torch do their work
+    outside of Python's lock.
+    """
+
+    def encoded(start: int) -> np.ndarray:
+        few = [pictures[i] for i in range(start, min(start + CPU_BATCH, len(pictures)))]
+        return encoder.encode_images(_padded(torch.stack(few), CPU_BATCH))[: len(few)].numpy()
+
+    threads_before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        yield from pool.map(encoded, range(0, len(pictures), CPU_BATCH))
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads_before)
+
+
+def _padded(batch: Tensor, size: int) -> Tensor:
+    """The batch with empty pictures behind it, `size` in all."""
+    return torch.cat([batch, batch.new_zeros(size - len(batch), *batch.shape[1:])])
 
 
 def _embedded_texts(
