@@ -1,4 +1,4 @@
-"""Wall time and peak memory of a function, in a process of its own."""
+"""Wall time and peak memory of a function, in a process of its own, and of its peer beside it."""
 
 import multiprocessing
 import resource
@@ -11,24 +11,73 @@ from typing import Any
 
 REPEATS = 3
 
+Row = dict[str, Any]
 
-def measure(function: Callable[..., Any], *arguments: Any, repeats: int = REPEATS) -> tuple[float, float]:
-    """Median seconds, and the median of the peak memory above the start of the call in MB, over `repeats` processes.
 
-    Each call runs in a fresh process that imports what `function`'s module imports before the clock starts.
+def measure(function: Callable[..., Any], *arguments: Any, repeats: int = REPEATS) -> tuple[float, float, Any]:
+    """Median seconds, the median of the peak memory above the start of the call in MB, and what the last call returned.
+
+    Each call runs in a fresh process that imports what `function`'s module imports before the clock starts; where the
+    function has an attribute `prepare`, that makes its arguments from `arguments`, also before the clock starts.
     """
     context = multiprocessing.get_context("spawn")
-    seconds, megabytes = [], []
+    seconds, megabytes, result = [], [], None
     for _ in range(repeats):
         receiver, sender = context.Pipe(duplex=False)
         process = context.Process(target=_timed, args=(sender, function, arguments))
         process.start()
         sender.close()
-        taken, peak = receiver.recv()
-        process.join()
+        try:
+            taken, peak, result = receiver.recv()
+        except EOFError as error:
+            raise RuntimeError(f"{function.__name__} failed; its message stands above.") from error
+        finally:
+            process.join()
         seconds.append(taken)
         megabytes.append(peak)
-    return statistics.median(seconds), statistics.median(megabytes)
+    return statistics.median(seconds), statistics.median(megabytes), result
+
+
+def compare(
+    stage: str,
+    case: str,
+    n: int,
+    ours: Callable[..., Any],
+    peer_name: str,
+    peer: Callable[..., Any],
+    *arguments: Any,
+    note: str = "",
+    repeats: int = REPEATS,
+) -> Row:
+    """A row of results/benchmarks.csv: ours and the peer with the same arguments."""
+    ours_s, ours_mb, _ = measure(ours, *arguments, repeats=repeats)
+    peer_s, peer_mb, _ = measure(peer, *arguments, repeats=repeats)
+    return row(stage, case, n, ours_s, ours_mb, peer_name, peer_s, peer_mb, note)
+
+
+def row(
+    stage: str,
+    case: str,
+    n: int,
+    ours_s: float,
+    ours_mb: float,
+    peer: str = "",
+    peer_s: float = float("nan"),
+    peer_mb: float = float("nan"),
+    note: str = "",
+) -> Row:
+    return {
+        "stage": stage,
+        "case": case,
+        "n": n,
+        "ours_s": round(ours_s, 3),
+        "peer": peer,
+        "peer_s": round(peer_s, 3),
+        "speedup": round(peer_s / ours_s, 2),
+        "ours_peak_mb": round(ours_mb, 1),
+        "peer_peak_mb": round(peer_mb, 1),
+        "note": note,
+    }
 
 
 def _timed(sender: Any, function: Callable[..., Any], arguments: tuple) -> None:
@@ -40,12 +89,14 @@ def _timed(sender: Any, function: Callable[..., Any], arguments: tuple) -> None:
     before, stop, peaks = _resident(), threading.Event(), [0]
     watcher = threading.Thread(target=_watch, args=(stop, peaks))
     watcher.start()
-    start = time.perf_counter()
-    function(*arguments)
-    taken = time.perf_counter() - start
-    stop.set()
-    watcher.join()
-    sender.send((taken, max(0, peaks[0] - before) / 1e6))
+    try:
+        start = time.perf_counter()
+        result = function(*arguments)
+        taken = time.perf_counter() - start
+    finally:
+        stop.set()
+        watcher.join()
+    sender.send((taken, max(0, peaks[0] - before) / 1e6, result))
 
 
 def _watch(stop: threading.Event, peaks: list[int]) -> None:

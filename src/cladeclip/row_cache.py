@@ -58,7 +58,7 @@ class RowCache:
         self._batches: list[tuple[Path, int]] = []
         self._end = 0
         self._chunks: list[_Chunk] = []
-        self._new: list[pa.RecordBatch] = []
+        self._start_collecting()
         self._saved = time.monotonic()
         siblings = shard[shard.index("-of-") :]
         for path in sorted(self.folder.glob("*/*.arrow")):
@@ -81,7 +81,8 @@ class RowCache:
 
     def add(self, contents: Sequence[str], values: pa.Array) -> None:
         """Keeps values; they reach the disk at the next checkpoint or `save`, and can be taken from then on."""
-        self._new.append(pa.record_batch([pa.array(contents, pa.string()), values], schema=self._schema))
+        self._writer.write_batch(pa.record_batch([pa.array(contents, pa.string()), values], schema=self._schema))
+        self._n_new += len(contents)
         if time.monotonic() - self._saved >= self.checkpoint_seconds:
             self.save()
 
@@ -90,9 +91,9 @@ class RowCache:
 
         So there are few chunks (the logarithm of the rows), and a row is rewritten as seldom.
         """
-        if self._new:
+        if self._n_new:
             absorbed = []
-            n = sum(batch.num_rows for batch in self._new)
+            n = self._n_new
             while self._chunks and self._chunks[-1].rows < 2 * n:
                 absorbed.append(self._chunks.pop())
                 n += absorbed[-1].rows
@@ -100,7 +101,8 @@ class RowCache:
             self._write(path, absorbed[::-1], n)
             for chunk in absorbed:
                 chunk.path.unlink(missing_ok=True)
-        self._new, self._saved = [], time.monotonic()
+            self._start_collecting()
+        self._saved = time.monotonic()
 
     def take(self, contents: Sequence[str]) -> pa.Array:
         """The saved values of these hashes, in their order. Files are mapped for the call alone."""
@@ -118,8 +120,14 @@ class RowCache:
         """Removes what this shard wrote."""
         shutil.rmtree(self._mine, ignore_errors=True)
 
+    def _start_collecting(self) -> None:
+        # One buffer that grows: thousands of small arrays would lie scattered over the heap and keep it from shrinking.
+        self._sink, self._n_new = pa.BufferOutputStream(), 0
+        self._writer = pa.ipc.new_stream(self._sink, self._schema)
+
     def _write(self, path: Path, absorbed: list[_Chunk], n: int) -> None:
-        new = pa.Table.from_batches(self._new).combine_chunks()
+        self._writer.close()
+        new = pa.ipc.open_stream(self._sink.getvalue()).read_all().combine_chunks()
         with (
             atomic_path(path) as temporary,
             pa.OSFile(str(temporary), "wb") as sink,

@@ -17,7 +17,7 @@ from cladeclip.encoders.encoder import Encoder, choose_device
 from cladeclip.errors import ConfigError, DataError
 from cladeclip.progress import progress
 from cladeclip.training.head import Head
-from cladeclip.training.pictures import EpochBatches, TrainingPictures, seeded, training_loader
+from cladeclip.training.pictures import BatchFinish, EpochBatches, TrainingPictures, seeded, training_loader
 from cladeclip.training.settings import TrainSettings
 
 logger = logging.getLogger(__name__)
@@ -70,6 +70,7 @@ def train(
     optimiser, schedule = make_optimiser(encoder.tower, head, settings, total)
     pictures = TrainingPictures(store, image_ids, labels, encoder, settings.augment, seed)
     loader = training_loader(pictures, batches, workers=workers, pin=where.type == "cuda")
+    finish = BatchFinish(encoder, settings.augment, seed, where)
     autocast = torch.autocast(where.type, torch.bfloat16, enabled=settings.precision == "auto" and where.type == "cuda")
     train_mode(encoder.tower, settings.batchnorm)
 
@@ -83,9 +84,10 @@ def train(
             draw = head.draw(step_labels)
             centres = head.drawn_centres(draw)
             losses, cosines = [], []
-            for batch, batch_labels in group:
+            for number, (batch, batch_labels) in enumerate(group, start=step * settings.gradient_acc):
+                batch = finish(batch, number)
                 with autocast:
-                    embeddings = encoder.tower(batch.to(where, non_blocking=True))
+                    embeddings = encoder.tower(batch)
                 loss, cosine = head.loss(embeddings, batch_labels.to(where), draw, centres)
                 (loss / len(group)).backward()
                 losses.append(loss.detach())

@@ -2,12 +2,13 @@
 
 import hashlib
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -19,22 +20,26 @@ Key = tuple[int, int]
 
 @contextmanager
 def seeded(*key: int) -> Iterator[None]:
-    """Seeds Python's, numpy's and torch's random numbers from `key`, and restores them afterwards."""
-    before = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
+    """Seeds Python's, numpy's and torch's (CPU) random numbers from `key`, and restores them afterwards."""
+    before = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
     digest = hashlib.sha256(repr(key).encode()).digest()
     random.seed(digest)
     np.random.seed(int.from_bytes(digest[:4], "little"))
-    torch.manual_seed(int.from_bytes(digest[4:12], "little") >> 1)
+    torch.default_generator.manual_seed(int.from_bytes(digest[4:12], "little") >> 1)
     try:
         yield
     finally:
         random.setstate(before[0])
         np.random.set_state(before[1])
-        torch.random.set_rng_state(before[2])
+        torch.default_generator.set_state(before[2])
 
 
 class TrainingPictures(Dataset[tuple[Tensor, int]]):
-    """Items (transformed picture, label) by key (epoch, position): the augmentation depends on the key alone."""
+    """Items (augmented picture, label) by key (epoch, position): the augmentation depends on the key alone.
+
+    A picture is (3, image_px, image_px) uint8, a quarter of the bytes of float32 on its way from a worker; `BatchFinish`
+    does the rest with a whole batch at once. With augment `none` it is what the encoder's own transform gives.
+    """
 
     def __init__(
         self,
@@ -83,22 +88,63 @@ def training_loader(pictures: TrainingPictures, batches: EpochBatches, *, worker
     return DataLoader(pictures, batch_sampler=batches, num_workers=workers, pin_memory=pin)
 
 
-def train_transform(encoder: Encoder, augment: str):
+def train_transform(encoder: Encoder, augment: str) -> Callable[[Image.Image], Tensor]:
     """`timm`: the published augmentation; `crop_flip`: random resized crop and flip; `none`: the eval transform."""
     if augment == "none":
         return encoder.transform
     from timm.data import create_transform
 
     extra = (
-        {"auto_augment": "rand-m9-mstd0.5-inc1", "color_jitter": 0.4, "re_prob": 0.25, "re_mode": "pixel"}
+        {"auto_augment": "rand-m9-mstd0.5-inc1", "color_jitter": 0.4}
         if augment == "timm"
         else {"scale": (0.5, 1.0), "color_jitter": None}
     )
-    return create_transform(
+    transform = create_transform(
         encoder.image_px,
         is_training=True,
         interpolation=encoder.interpolation,
         mean=encoder.mean,
-        std=encoder.std,
+        normalize=False,
         **extra,
     )
+    spare_posterize(transform)
+    return transform
+
+
+def spare_posterize(transform: Any) -> None:
+    """Lets a timm pipeline keep one bit a channel where its RandAugment asks for none.
+
+    It does so at its strongest. No bits are a black picture, and an error in newer versions of Pillow.
+    """
+    for step in transform.transforms:
+        for operation in getattr(step, "ops", ()):
+            if "Posterize" in operation.name:
+                operation.aug_fn = _posterize
+
+
+def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
+    return image if bits >= 8 else ImageOps.posterize(image, max(bits, 1))
+
+
+class BatchFinish:
+    """What is done with a whole batch on the training device: normalisation and, with augment `timm`, random erasing."""
+
+    def __init__(self, encoder: Encoder, augment: str, seed: int, device: torch.device) -> None:
+        from timm.data.random_erasing import RandomErasing
+
+        self.seed, self.device = seed, device
+        self.mean, self.std = (
+            255.0 * torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (encoder.mean, encoder.std)
+        )
+        # Drawn on the CPU, so that the same pictures are erased on every device.
+        self.erase = RandomErasing(0.25 if augment == "timm" else 0.0, mode="pixel", device="cpu")
+
+    def __call__(self, pictures: Tensor, number: int) -> Tensor:
+        """The batch (b, 3, h, w) float32 on the device; `number` of the batch within the training decides the erasing."""
+        batch = pictures.to(self.device, non_blocking=True)
+        if pictures.dtype == torch.uint8:
+            batch = batch.float().sub_(self.mean).div_(self.std)
+        if self.erase.probability > 0:
+            with seeded(self.seed, number):
+                batch = self.erase(batch)
+        return batch

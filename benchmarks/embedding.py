@@ -1,0 +1,216 @@
+"""Reading pictures, embedding them, and reading their embeddings."""
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+import yaml
+from PIL import Image
+from timm.data import create_transform
+from torch.utils.data import DataLoader, Dataset
+
+from benchmarks.measure import Row, compare, measure, row
+from benchmarks.synthetic import groups
+from cladeclip.datasets.store import PictureStore, build_store
+from cladeclip.demo.specimens import draw_specimens
+from cladeclip.encoders.embed import CPU_BATCH, Pictures, add_missing_images, embed_images, write_cached
+from cladeclip.encoders.encoder import Encoder
+from cladeclip.encoders.load import load_encoder
+from cladeclip.encoders.weights import make_encoder_folder
+from cladeclip.row_cache import RowCache
+from cladeclip.tables import embedding_kind, read_embeddings, write_embeddings
+from cladeclip.training.pictures import BatchFinish, EpochBatches, TrainingPictures, spare_posterize, training_loader
+
+CORES = os.cpu_count() or 1
+EPOCHS = 4
+
+
+def encoder_and_pictures(encoder: str, root: str, pictures: list[str]) -> tuple[Encoder, str, list[str]]:
+    model = load_encoder(encoder)
+    model.tower.eval()
+    return model, root, pictures
+
+
+def our_embedding(encoder: Encoder, root: str, pictures: list[str]) -> None:
+    embed_images(encoder, root, pictures, batch_size=32, workers=CORES)
+
+
+def one_at_a_time(encoder: Encoder, root: str, pictures: list[str]) -> None:
+    """The report's way: open, transform and encode one picture after the other."""
+    with torch.inference_mode():
+        for picture in pictures:
+            encoder.tower(encoder.transform(Image.open(Path(root, picture)).convert("RGB"))[None]).numpy()
+
+
+def decoding_and_encoding_alone(encoder: Encoder, root: str, pictures: list[str]) -> float:
+    """Seconds of one core for decoding everything plus those for encoding everything, one after the other."""
+    torch.set_num_threads(1)
+    encoder.tower.to(memory_format=torch.channels_last)
+    decoded = Pictures(Path(root), pictures, encoder, fast=True)
+    start = time.process_time()
+    batch = torch.stack([decoded[i] for i in range(len(decoded))])
+    for few in batch.split(CPU_BATCH):
+        encoder.encode_images(few)
+    return time.process_time() - start
+
+
+def our_loader(encoder: Encoder, root: str, pictures: list[str]) -> None:
+    store = PictureStore(Path(root, "store.arrow"))
+    data = TrainingPictures(store, pictures, np.zeros(len(pictures), dtype=np.int64), encoder, "timm", seed=0)
+    finish = BatchFinish(encoder, "timm", 0, torch.device("cpu"))
+    batches = EpochBatches(len(pictures), 16, EPOCHS, seed=0)
+    for number, (batch, _) in enumerate(training_loader(data, batches, workers=CORES, pin=False)):
+        finish(batch, number)
+
+
+class OriginalFiles(Dataset):
+    """The usual way: the original file, then timm's training transform as one pipeline."""
+
+    def __init__(self, encoder: Encoder, root: str, pictures: list[str]) -> None:
+        self.paths = [Path(root, picture) for picture in pictures]
+        self.transform = create_transform(
+            encoder.image_px,
+            is_training=True,
+            auto_augment="rand-m9-mstd0.5-inc1",
+            interpolation=encoder.interpolation,
+            mean=encoder.mean,
+            std=encoder.std,
+            re_prob=0.25,
+            re_mode="pixel",
+        )
+        spare_posterize(self.transform)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.transform(Image.open(self.paths[index]).convert("RGB")), 0
+
+
+def original_files(encoder: Encoder, root: str, pictures: list[str]) -> None:
+    data = OriginalFiles(encoder, root, pictures)
+    loader = DataLoader(data, 16, shuffle=True, drop_last=True, num_workers=CORES, persistent_workers=True)
+    for _ in range(EPOCHS):
+        for _ in loader:
+            pass
+
+
+def with_store(encoder: str, root: str, pictures: list[str], folder: str) -> tuple[Encoder, str, list[str]]:
+    build_store(root, pictures, Path(folder, "store.arrow"), side=288, workers=CORES)
+    return load_encoder(encoder), folder, pictures
+
+
+def with_files(encoder: str, root: str, pictures: list[str], folder: str) -> tuple[Encoder, str, list[str]]:
+    return load_encoder(encoder), root, pictures
+
+
+def our_reading(path: str) -> None:
+    read_embeddings(path)
+
+
+def arrow_reading(path: str) -> None:
+    column = pq.read_table(path)["embedding"].combine_chunks()
+    column.flatten().to_numpy().reshape(len(column), -1)
+
+
+def cached_embedding(encoder: Encoder, root: str, pictures: list[str], n: int, folder: str) -> int:
+    """What the rule does: the cache's missing rows, then the table. `n` images, over and over the same files.
+
+    Returns:
+        The number of rows that were computed.
+    """
+    ids = [f"{i:07d}" for i in range(n)]
+    cache = RowCache(Path(folder, "cache"), "key", embedding_kind(encoder.dim))
+    known = len(cache)
+    files = [pictures[i % len(pictures)] for i in range(n)]
+    add_missing_images(encoder, root, files, ids, cache, batch_size=32, workers=CORES)
+    write_cached(Path(folder, "image.parquet"), ids, ids, cache, encoder.dim, {})
+    return len(cache) - known
+
+
+def with_empty_cache(encoder: str, root: str, pictures: list[str], n: int) -> tuple:
+    return *encoder_and_pictures(encoder, root, pictures), n, tempfile.mkdtemp(dir=root)
+
+
+def with_all_but_ten(encoder: str, root: str, pictures: list[str], n: int) -> tuple:
+    arguments = with_empty_cache(encoder, root, pictures, n)
+    cached_embedding(*arguments[:3], n - 10, arguments[4])
+    return arguments
+
+
+def ten_more(*arguments: Any) -> int:
+    return cached_embedding(*arguments)
+
+
+our_embedding.prepare = encoder_and_pictures  # type: ignore[attr-defined]
+one_at_a_time.prepare = encoder_and_pictures  # type: ignore[attr-defined]
+decoding_and_encoding_alone.prepare = encoder_and_pictures  # type: ignore[attr-defined]
+our_loader.prepare = with_store  # type: ignore[attr-defined]
+original_files.prepare = with_files  # type: ignore[attr-defined]
+cached_embedding.prepare = with_empty_cache  # type: ignore[attr-defined]
+ten_more.prepare = with_all_but_ten  # type: ignore[attr-defined]
+
+
+def rows(small: bool, data: Path | None) -> Iterator[Row]:
+    """The rows of stage `embed`."""
+    part = 10 if small else 1
+    with tempfile.TemporaryDirectory() as folder:
+        demo = _encoder("config/demo.yaml", "specimen-vit", folder)
+        if data is not None:
+            yield from _real_pictures(str(data), demo, folder, part)
+        yield from _reading(100_000 // part, folder)
+        root = str(Path(folder, "drawn"))
+        draw_specimens(root, species_per_genus=1, images_per_species=111 // part, image_px=96, seed=1, workers=CORES)
+        drawn = _pictures(root, "*/images")
+        n = 5_000 // part
+        ours_s, ours_mb, computed = measure(ten_more, demo, root, drawn, n)
+        all_s, all_mb, _ = measure(cached_embedding, demo, root, drawn, n)
+        note = f"{computed} rows computed"
+        yield row("embed", "10 drawn pictures added", n, ours_s, ours_mb, "computing all", all_s, all_mb, note)
+        for n in (1_000 // part, 5_000 // part, 20_000 // part):
+            seconds, megabytes, _ = measure(cached_embedding, demo, root, drawn, n)
+            note = f"{1e3 * seconds / n:.2f} ms a picture"
+            yield row("embed", "drawn pictures, the demo's encoder", n, seconds, megabytes, note=note)
+
+
+def _real_pictures(root: str, demo: str, folder: str, part: int) -> Iterator[Row]:
+    lite0 = _encoder("config/mini.yaml", "lite0", folder)
+    fish = _pictures(root, "Fish/images")[::part]
+    others = [picture for kind in ("Bird", "Butterfly") for picture in _pictures(root, f"{kind}/images")][::part]
+    n, peer = len(fish), "one at a time"
+    yield compare("embed", "fish, the demo's encoder", n, our_embedding, peer, one_at_a_time, demo, root, fish)
+    yield compare("embed", "fish, EfficientNet-Lite0", n, our_embedding, peer, one_at_a_time, lite0, root, fish)
+    ours_s, ours_mb, _ = measure(our_embedding, lite0, root, fish)
+    _, _, seconds = measure(decoding_and_encoding_alone, lite0, root, fish)
+    peer, note = "perfect overlap", "CPU seconds of decoding and encoding alone / cores"
+    yield row("embed", "fish, EfficientNet-Lite0", n, ours_s, ours_mb, peer, seconds / CORES, note=note)
+    for case, pictures in (("fish", fish), ("pictures up to 500 px", others)):
+        arguments = (lite0, root, pictures, folder)
+        case, peer = f"training loader, 224 px, {case}", "original files"
+        yield compare("train", case, len(pictures), our_loader, peer, original_files, *arguments)
+
+
+def _reading(n: int, folder: str) -> Iterator[Row]:
+    path = str(Path(folder, "embeddings.parquet"))
+    write_embeddings(path, [f"{i:07d}" for i in range(n)], groups(n, 1024, 740)[0], {})
+    note = f"the array has {4 * 1024 * n / 1e6:.0f} MB"
+    peer = "pyarrow read_table"
+    yield compare("embed", "reading 1024-d embeddings", n, our_reading, peer, arrow_reading, path, note=note)
+
+
+def _pictures(root: str, pattern: str) -> list[str]:
+    suffixes = (".jpg", ".jpeg", ".png")
+    found = (path for folder in Path(root).glob(pattern) for path in folder.iterdir())
+    return sorted(path.relative_to(root).as_posix() for path in found if path.suffix.lower() in suffixes)
+
+
+def _encoder(config: str, name: str, folder: str) -> str:
+    target = Path(folder, name)
+    make_encoder_folder(name, yaml.safe_load(Path(config).read_text())["encoders"][name], target)
+    return str(target)
