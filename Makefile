@@ -41,8 +41,8 @@ lint: setup ## check style, types and the workflow
 	$(BIN)/mypy
 	$(SNAKEMAKE) --lint
 
-bench: setup ## measure against peers: results/benchmarks.csv
-	$(BIN)/python -m benchmarks
+bench: setup ## measure against peers: make bench [DATA=FOLDER] [SMALL=1]; results/benchmarks.csv
+	$(BIN)/python -m benchmarks $(if $(SMALL),--small) $(if $(DATA),--data "$(DATA)")
 
 clean: ## remove the results and data of the demo; everything else stays
 	rm -rf results/demo data/demo

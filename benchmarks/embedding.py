@@ -21,6 +21,7 @@ from cladeclip.datasets.store import PictureStore, build_store
 from cladeclip.demo.specimens import draw_specimens
 from cladeclip.encoders.embed import CPU_BATCH, Pictures, add_missing_images, embed_images, write_cached
 from cladeclip.encoders.encoder import Encoder
+from cladeclip.encoders.fusion import normalise
 from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.weights import make_encoder_folder
 from cladeclip.row_cache import RowCache
@@ -39,6 +40,10 @@ def encoder_and_pictures(encoder: str, root: str, pictures: list[str]) -> tuple[
 
 def our_embedding(encoder: Encoder, root: str, pictures: list[str]) -> None:
     embed_images(encoder, root, pictures, batch_size=32, workers=CORES)
+
+
+def decoded_exactly(encoder: Encoder, root: str, pictures: list[str]) -> None:
+    embed_images(encoder, root, pictures, batch_size=32, workers=CORES, decode="exact")
 
 
 def one_at_a_time(encoder: Encoder, root: str, pictures: list[str]) -> None:
@@ -149,6 +154,7 @@ def ten_more(*arguments: Any) -> int:
 
 
 our_embedding.prepare = encoder_and_pictures  # type: ignore[attr-defined]
+decoded_exactly.prepare = encoder_and_pictures  # type: ignore[attr-defined]
 one_at_a_time.prepare = encoder_and_pictures  # type: ignore[attr-defined]
 decoding_and_encoding_alone.prepare = encoder_and_pictures  # type: ignore[attr-defined]
 our_loader.prepare = with_store  # type: ignore[attr-defined]
@@ -190,6 +196,15 @@ def _real_pictures(root: str, demo: str, folder: str, part: int) -> Iterator[Row
     _, _, seconds = measure(decoding_and_encoding_alone, lite0, root, fish)
     peer, note = "perfect overlap", "CPU seconds of decoding and encoding alone / cores"
     yield row("embed", "fish, EfficientNet-Lite0", n, ours_s, ours_mb, peer, seconds / CORES, note=note)
+    model = load_encoder(lite0)
+    fast, exact = (
+        normalise(embed_images(model, root, fish, batch_size=32, workers=CORES, decode=decode))
+        for decode in ("fast", "exact")
+    )
+    cosine = (fast * exact).sum(axis=1)
+    note = f"cosine between both: median {np.median(cosine):.4f}, lowest {cosine.min():.4f}"
+    peer = "decode: exact"
+    yield compare("embed", "fish, decode: fast", n, our_embedding, peer, decoded_exactly, lite0, root, fish, note=note)
     for case, pictures in (("fish", fish), ("pictures up to 500 px", others)):
         arguments = (lite0, root, pictures, folder)
         case, peer = f"training loader, 224 px, {case}", "original files"
