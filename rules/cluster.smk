@@ -26,6 +26,8 @@ rule cluster:
         runtime=120,
     params:
         seed=config["cluster"]["seed"],
+        restarts=config["cluster"]["restarts"],
+        max_points=config["cluster"]["max_points"],
         max_iterations=config["cluster"]["max_iterations"],
         code=code("cluster"),
     message:

@@ -61,6 +61,26 @@ def test_the_same_seed_gives_the_same_bytes(blobs):
     assert a.centroids.tobytes() == b.centroids.tobytes()
 
 
+def test_a_rotation_changes_nothing(blobs):
+    points, _ = blobs
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(12, 12)))[0].astype(np.float32)
+    plain, rotated = kmeans(points, 20, seed=4), kmeans(points @ rotation, 20, seed=4)
+    assert adjusted_rand_score(plain.labels, rotated.labels) == pytest.approx(1)
+    assert rotated.inertia == pytest.approx(plain.inertia, rel=1e-5)
+
+
+def test_the_order_of_rows_is_no_more_than_another_seed(blobs):
+    """The start draws rows by their position; the best of several seeds is the same partition in either order."""
+    points, _ = blobs
+    order = np.random.default_rng(1).permutation(len(points))
+    plain, shuffled = (
+        min((kmeans(rows, 20, seed=seed) for seed in range(6)), key=lambda found: found.inertia)
+        for rows in (points, points[order])
+    )
+    assert shuffled.inertia == pytest.approx(plain.inertia, rel=1e-5)
+    assert adjusted_rand_score(plain.labels[order], shuffled.labels) == pytest.approx(1)
+
+
 @pytest.mark.parametrize("k", [2, 57, 118, 120])
 def test_every_label_is_used(k):
     """Sixty pairs of equal rows, then as many clusters as there are distinct rows or fewer."""
@@ -76,9 +96,10 @@ def test_every_label_is_used(k):
 @pytest.mark.parametrize(
     ("points", "k", "words"),
     [
-        (np.zeros((5, 2)), 6, "k is 6, but only 5 images"),
+        (np.ones((5, 2)), 6, "k is 6, but only 5 images"),
         (np.eye(5), 1, "at least 2"),
         (np.ones((5, 2)), 3, "only 1 embeddings differ"),
+        (np.concatenate([np.eye(5), np.zeros((2, 5))]), 3, "2 embedding(s) are zero in every dimension"),
         (np.array([[1, np.nan], [0, 1]]), 2, "1 embedding(s) hold NaN"),
     ],
 )

@@ -40,14 +40,23 @@ class Clustering:
 
 
 def kmeans(
-    embeddings: np.ndarray, k: int, *, seed: int, max_iterations: int = 100, tolerance: float = TOLERANCE
+    embeddings: np.ndarray,
+    k: int,
+    *,
+    seed: int,
+    max_iterations: int = 100,
+    tolerance: float = TOLERANCE,
+    device: str = "auto",
 ) -> Clustering:
-    """Clusters embeddings (n, d) float32 into k clusters; the same seed gives the same bytes.
+    """Clusters embeddings (n, d) float32 into k clusters; on the CPU, the same seed gives the same bytes.
 
-    With `tolerance` 0 it iterates until no row changes its cluster.
+    Args:
+        tolerance: an iteration that lowers the inertia by a smaller share is the last; with 0 it iterates until no row
+            changes its cluster.
+        device: `cpu`, `cuda`, or `auto` for the GPU where faiss sees one.
 
     Raises:
-        DataError: k is not between 2 and the number of distinct rows, or a row holds NaN or infinity.
+        DataError: k is not between 2 and the number of distinct rows, or a row is zero or holds NaN or infinity.
     """
     points = np.ascontiguousarray(embeddings, dtype=np.float32)
     _check(points, k)
@@ -56,9 +65,9 @@ def kmeans(
     labels = np.full(len(points), -1, dtype=np.int64)
     converged, iterations, before = False, 0, np.inf
     while not converged and iterations < max_iterations:
-        squared, assigned = _assign(points, centroids)
+        squared, assigned = nearest_centroids(points, centroids, device)
         inertia = float(squared.sum(dtype=np.float64))
-        assigned = _fill_empty(points, centroids, squared, assigned)
+        assigned = fill_empty(k, squared, assigned)
         converged = bool((assigned == labels).all()) or before - inertia < tolerance * inertia
         labels, before = assigned, inertia
         centroids = _means(points, labels, k)
@@ -73,6 +82,11 @@ def _check(points: np.ndarray, k: int) -> None:
     if not np.isfinite(points).all():
         bad = int((~np.isfinite(points).all(axis=1)).sum())
         raise DataError(f"k-means: {bad} embedding(s) hold NaN or infinity; check the teacher's weights.")
+    if zero := int((~points.any(axis=1)).sum()):
+        raise DataError(
+            f"k-means: {zero} embedding(s) are zero in every dimension and have no direction; check the teacher, "
+            "or take those pictures out of the data."
+        )
     if k < 2:
         raise DataError(f"k-means: k is {k}; at least 2 clusters are needed.")
     if k > len(points):
@@ -121,16 +135,19 @@ def _squared_to(points: np.ndarray, square: np.ndarray, chosen: np.ndarray | lis
     return np.maximum(square[:, None] + square[chosen][None, :] - 2.0 * products, 0.0)
 
 
-def _assign(points: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    index = faiss.IndexFlatL2(points.shape[1])
+def nearest_centroids(points: np.ndarray, centroids: np.ndarray, device: str) -> tuple[np.ndarray, np.ndarray]:
+    """Squared distance (n,) float32 to, and number (n,) int64 of, each point's nearest centroid."""
+    index: faiss.Index = faiss.IndexFlatL2(points.shape[1])
+    if device == "cuda" or (device == "auto" and faiss.get_num_gpus() > 0):
+        index = faiss.index_cpu_to_all_gpus(index)
     index.add(centroids)
     squared, labels = index.search(points, 1)
     return squared[:, 0], labels[:, 0].astype(np.int64)
 
 
-def _fill_empty(points: np.ndarray, centroids: np.ndarray, squared: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def fill_empty(k: int, squared: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Gives every empty cluster the row that lies farthest from its own centroid, among clusters with rows to spare."""
-    sizes = np.bincount(labels, minlength=len(centroids))
+    sizes = np.bincount(labels, minlength=k)
     empty = np.flatnonzero(sizes == 0)
     if len(empty) == 0:
         return labels

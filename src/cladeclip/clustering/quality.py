@@ -1,11 +1,19 @@
 """How well a set of labels agrees with species and genera."""
 
 import warnings
+from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, normalized_mutual_info_score
+from sklearn.metrics import (
+    adjusted_mutual_info_score,
+    adjusted_rand_score,
+    homogeneity_score,
+    normalized_mutual_info_score,
+    silhouette_score,
+)
 
 TRUTH = {"species": "scientific_name", "genus": "genus"}
 
@@ -23,7 +31,10 @@ def labels_table(fit: pd.DataFrame, labels: np.ndarray, distances: np.ndarray | 
 
 
 def label_quality(labels: np.ndarray, fit: pd.DataFrame) -> dict[str, Any]:
-    """Sizes of the classes, and NMI, AMI, ARI and purity against species and genus.
+    """Sizes of the classes, and how they agree with species and genus.
+
+    For each rank: NMI, AMI, ARI, purity, homogeneity, and `split`, the number of species (or genera) whose images lie in
+    more than one class. `mixed_categories` counts the classes that hold more than one category.
 
     Args:
         labels: (n,) class of each image.
@@ -47,8 +58,44 @@ def label_quality(labels: np.ndarray, fit: pd.DataFrame) -> dict[str, Any]:
                 "ami": float(adjusted_mutual_info_score(names, labels)),
                 "ari": float(adjusted_rand_score(names, labels)),
                 "purity": purity(labels, names),
+                "homogeneity": float(homogeneity_score(names, labels)),
+                "split": int((_distinct(names, labels) > 1).sum()),
             }
+    quality["mixed_categories"] = int((_distinct(labels, fit["category"].to_numpy(dtype=str)) > 1).sum())
     return quality
+
+
+def stability(runs: Sequence[np.ndarray]) -> float | None:
+    """Mean ARI over all pairs of partitions (n,) of the same images; None with fewer than two."""
+    scores = [adjusted_rand_score(a, b) for a, b in combinations(runs, 2)]
+    return float(np.mean(scores)) if scores else None
+
+
+def silhouette(points: np.ndarray, labels: np.ndarray) -> float | None:
+    """Mean silhouette of points (n, d); None where they have one cluster, or only singletons. Takes n * n time."""
+    if not 2 <= len(np.unique(labels)) < len(points):
+        return None
+    return float(silhouette_score(points, labels))
+
+
+def elbow(ks: Sequence[int], inertias: Sequence[float]) -> int | None:
+    """The k at which the inertia curve bends most: farthest below the chord between its ends, both axes scaled to 0..1.
+
+    Satopaa et al., "Finding a Kneedle in a Haystack" (2011). None with fewer than three values of k, or no bend.
+    """
+    order = np.argsort(ks)
+    x, y = np.asarray(ks, dtype=float)[order], np.asarray(inertias, dtype=float)[order]
+    if len(x) < 3 or y[0] <= y[-1]:
+        return None
+    below = 1 - (x - x[0]) / (x[-1] - x[0]) - (y - y[-1]) / (y[0] - y[-1])
+    best = int(np.argmax(below))
+    return int(x[best]) if below[best] > 0 else None
+
+
+def _distinct(groups: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """How many different values each group has."""
+    pairs = pd.DataFrame({"group": groups, "value": values}).drop_duplicates()
+    return pairs.groupby("group").size().to_numpy()
 
 
 def purity(labels: np.ndarray, names: np.ndarray) -> float:

@@ -12,6 +12,7 @@ from jinja2 import Environment, StrictUndefined
 
 from cladeclip import __version__
 from cladeclip.atomic import read_json
+from cladeclip.clustering.quality import elbow
 from cladeclip.errors import ConfigError
 from cladeclip.evaluation.nearest_label import COLUMNS
 from cladeclip.evaluation.significance import PairedTest
@@ -141,6 +142,7 @@ def render_report(results: Path, config: Mapping[str, Any], summary: Mapping[str
     comparison = read_table(results / "comparison.parquet", COMPARISON)
     images = read_table(results / "images.parquet", IMAGES)
     primary = Primary(**config["report"]["primary"])
+    qualities = _qualities(results, config)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("cladeclip.reporting").joinpath("report.html").read_text(encoding="utf-8"))
     return template.render(
@@ -155,7 +157,8 @@ def render_report(results: Path, config: Mapping[str, Any], summary: Mapping[str
             {"name": split, **read_table(results / split / "split.parquet", SPLIT)["part"].value_counts().to_dict()}
             for split in config["splits"]
         ],
-        qualities=_qualities(results, config),
+        qualities=qualities,
+        elbows=_elbows(qualities, config),
         counts=_counts(images),
         names_not_binomial=int((images["name_kind"] != "species").sum()),
         quarantine=read_table(results / "quarantine.parquet", QUARANTINE).to_dict(orient="records"),
@@ -177,6 +180,21 @@ def _qualities(results: Path, config: Mapping[str, Any]) -> list[dict[str, Any]]
         for path in sorted((results / split / "clusters").glob("*.quality.json")):
             found.append({"split": split, "labels": path.name.removesuffix(".quality.json"), **read_json(path)})
     return sorted(found, key=lambda quality: (quality["split"], quality["n_labels"], quality["labels"]))
+
+
+def _elbows(qualities: list[dict[str, Any]], config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Where the inertia curve of each teacher's features bends, as far as it does."""
+    curves: dict[tuple[str, str, str], list[tuple[int, float]]] = {}
+    for quality in qualities:
+        labels = parse_labels(quality["labels"], config["encoders"])
+        if isinstance(labels, ClusterLabels):
+            key = (quality["split"], labels.teacher, labels.features)
+            curves.setdefault(key, []).append((labels.k, quality.get("inertia", 0.0)))
+    bends = [
+        {"split": split, "teacher": teacher, "features": features, "k": elbow(*zip(*curve, strict=True))}
+        for (split, teacher, features), curve in curves.items()
+    ]
+    return [bend for bend in bends if bend["k"] is not None]
 
 
 def _counts(images: pd.DataFrame) -> list[dict[str, Any]]:
