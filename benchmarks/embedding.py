@@ -167,13 +167,13 @@ def rows(small: bool, data: Path | None) -> Iterator[Row]:
     """The rows of stage `embed`."""
     part = 10 if small else 1
     with tempfile.TemporaryDirectory() as folder:
-        demo = _encoder("config/demo.yaml", "specimen-vit", folder)
+        demo = encoder_folder("config/demo.yaml", "specimen-vit", folder)
         if data is not None:
             yield from _real_pictures(str(data), demo, folder, part)
         yield from _reading(100_000 // part, folder)
         root = str(Path(folder, "drawn"))
         draw_specimens(root, species_per_genus=1, images_per_species=111 // part, image_px=96, seed=1, workers=CORES)
-        drawn = _pictures(root, "*/images")
+        drawn = pictures_below(root, "*/images")
         n = 5_000 // part
         ours_s, ours_mb, computed = measure(ten_more, demo, root, drawn, n)
         all_s, all_mb, _ = measure(cached_embedding, demo, root, drawn, n)
@@ -186,9 +186,9 @@ def rows(small: bool, data: Path | None) -> Iterator[Row]:
 
 
 def _real_pictures(root: str, demo: str, folder: str, part: int) -> Iterator[Row]:
-    lite0 = _encoder("config/mini.yaml", "lite0", folder)
-    fish = _pictures(root, "Fish/images")[::part]
-    others = [picture for kind in ("Bird", "Butterfly") for picture in _pictures(root, f"{kind}/images")][::part]
+    lite0 = encoder_folder("config/mini.yaml", "lite0", folder)
+    fish = pictures_below(root, "Fish/images")[::part]
+    others = [picture for kind in ("Bird", "Butterfly") for picture in pictures_below(root, f"{kind}/images")][::part]
     n, peer = len(fish), "one at a time"
     yield compare("embed", "fish, the demo's encoder", n, our_embedding, peer, one_at_a_time, demo, root, fish)
     yield compare("embed", "fish, EfficientNet-Lite0", n, our_embedding, peer, one_at_a_time, lite0, root, fish)
@@ -219,13 +219,15 @@ def _reading(n: int, folder: str) -> Iterator[Row]:
     yield compare("embed", "reading 1024-d embeddings", n, our_reading, peer, arrow_reading, path, note=note)
 
 
-def _pictures(root: str, pattern: str) -> list[str]:
+def pictures_below(root: str, pattern: str) -> list[str]:
+    """The pictures in the folders that `pattern` finds below `root`."""
     suffixes = (".jpg", ".jpeg", ".png")
     found = (path for folder in Path(root).glob(pattern) for path in folder.iterdir())
     return sorted(path.relative_to(root).as_posix() for path in found if path.suffix.lower() in suffixes)
 
 
-def _encoder(config: str, name: str, folder: str) -> str:
+def encoder_folder(config: str, name: str, folder: str) -> str:
+    """The folder of an encoder that a config of the repository defines, made below `folder`."""
     target = Path(folder, name)
     make_encoder_folder(name, yaml.safe_load(Path(config).read_text())["encoders"][name], target)
     return str(target)

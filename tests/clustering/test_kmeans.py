@@ -4,7 +4,7 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import make_blobs
 from sklearn.metrics import adjusted_rand_score
 
-from cladeclip.clustering.kmeans import kmeans
+from cladeclip.clustering import kmeans
 from cladeclip.errors import DataError
 
 

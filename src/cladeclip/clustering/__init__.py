@@ -1,1 +1,5 @@
-"""Cluster ids as class labels: k-means on a teacher's embeddings, controls that need no teacher, and how good they are."""
+"""Class labels for the students: clusters of a teacher's embeddings, and controls; and how good they are."""
+
+from cladeclip.clustering.lloyd import Clustering, kmeans
+
+__all__ = ["Clustering", "kmeans"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cladeclip.clustering.kmeans import Clustering, fill_empty, kmeans, nearest_centroids
+from cladeclip.clustering.lloyd import Clustering, fill_empty, kmeans, nearest_centroids
 from cladeclip.encoders.fusion import normalise
 from cladeclip.tables import EmbeddingsFile, rows_for
 
