@@ -1,5 +1,6 @@
 """Whether two models that answered the same queries differ by more than chance."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,3 +41,71 @@ def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> PairedTest:
     discordant = only_a + only_b
     p_value = float(binomtest(only_a, discordant, 0.5).pvalue) if discordant else 1.0
     return PairedTest(len(a), only_a, only_b, (only_a - only_b) / len(a), p_value)
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """McNemar's test of two models, and a bootstrap interval of their difference.
+
+    Attributes:
+        test: McNemar's exact test.
+        difference: accuracy of a minus accuracy of b, as a fraction.
+        low, high: 95 % percentile bootstrap interval of the difference.
+    """
+
+    test: PairedTest
+    difference: float
+    low: float
+    high: float
+
+
+def paired_comparison(
+    correct_a: np.ndarray,
+    correct_b: np.ndarray,
+    *,
+    groups: np.ndarray | None = None,
+    seed: int = 0,
+    draws: int = 10_000,
+) -> PairedComparison:
+    """Compares two models on the same queries.
+
+    Args:
+        correct_a, correct_b: (n,) bool, in the same order of queries.
+        groups: (n,) content group of each query: groups are resampled whole, since equal pictures are no independent
+            evidence. Each query is its own where not given.
+
+    Raises:
+        ValueError: the two do not have the same, non-zero length.
+    """
+    test = mcnemar(correct_a, correct_b)
+    difference = np.asarray(correct_a, dtype=float) - np.asarray(correct_b, dtype=float)
+    low, high = bootstrap_interval(difference, groups=groups, seed=seed, draws=draws)
+    return PairedComparison(test, float(difference.mean()), low, high)
+
+
+def bootstrap_interval(
+    values: np.ndarray, *, groups: np.ndarray | None = None, seed: int = 0, draws: int = 10_000
+) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of the mean of values (n,), resampling whole groups.
+
+    Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    members = np.arange(len(values)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    sums, sizes = np.bincount(members, weights=values), np.bincount(members)
+    rng = np.random.default_rng(seed)
+    means = np.empty(draws)
+    for draw in range(draws):
+        chosen = rng.integers(len(sizes), size=len(sizes))
+        means[draw] = sums[chosen].sum() / sizes[chosen].sum()
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for the number of comparisons made (Holm, Scandinavian Journal of Statistics 1979)."""
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    corrected = np.empty(len(p))
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+    return corrected.tolist()

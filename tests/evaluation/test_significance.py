@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+from scipy.stats import bootstrap
+
+from cladeclip.evaluation import mcnemar, paired_comparison
+from cladeclip.evaluation.significance import bootstrap_interval, holm
+
+
+@pytest.fixture
+def answers():
+    rng = np.random.default_rng(0)
+    return rng.random(300) < 0.7, rng.random(300) < 0.6
+
+
+def test_a_paired_comparison_is_mcnemars_test_with_scipys_bootstrap_interval(answers):
+    a, b = answers
+    found = paired_comparison(a, b)
+    assert found.test == mcnemar(a, b)
+    assert found.difference == pytest.approx(a.mean() - b.mean())
+    theirs = bootstrap((a.astype(float) - b,), np.mean, method="percentile", n_resamples=10_000, rng=1)
+    assert found.low == pytest.approx(theirs.confidence_interval.low, abs=0.01)
+    assert found.high == pytest.approx(theirs.confidence_interval.high, abs=0.01)
+    other = paired_comparison(b, a)
+    assert (other.low, other.high) == pytest.approx((-found.high, -found.low))
+
+
+def test_groups_are_resampled_whole(answers):
+    """Ten copies of every query are no more evidence than one."""
+    values = answers[0].astype(float)
+    once = bootstrap_interval(values)
+    copied = bootstrap_interval(np.repeat(values, 10), groups=np.repeat(np.arange(300), 10))
+    assert copied == pytest.approx(once)
+    ignored = bootstrap_interval(np.repeat(values, 10))
+    assert ignored[1] - ignored[0] < 0.5 * (once[1] - once[0])
+
+
+def test_the_interval_covers_the_truth_about_19_times_in_20():
+    rng = np.random.default_rng(1)
+    covered = 0
+    for _ in range(200):
+        low, high = bootstrap_interval(rng.random(80) < 0.5, draws=400)
+        covered += low <= 0.5 <= high
+    assert 180 <= covered <= 199
+
+
+def test_holm_by_definition():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+    assert holm([0.2]) == pytest.approx([0.2])
