@@ -66,6 +66,9 @@ def test_split_species_and_mixed_categories_are_counted(fit):
     quality = label_quality(labels, fit)
     assert quality["species"]["split"] == sum(len(set(labels[names == name])) > 1 for name in set(names))
     assert quality["mixed_categories"] == sum(len(set(categories[labels == label])) > 1 for label in set(labels))
+    assert "family" not in quality
+    assert label_quality(labels, fit.assign(family="A"))["family"]["purity"] == 1
+    assert "family" not in label_quality(labels, fit.assign(family=[None, *["A"] * 69]))
     truth = label_quality(np.unique(names, return_inverse=True)[1], fit)
     assert (truth["species"]["split"], truth["mixed_categories"]) == (0, 0)
     assert truth["genus"]["homogeneity"] == pytest.approx(1)

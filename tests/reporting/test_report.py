@@ -56,8 +56,11 @@ def results_of(folder, images, spread):
         write_table(place / "predictions.parquet", PREDICTIONS, predictions, {})
         paths.append(place / "accuracy.parquet")
     write_table(folder / "comparison.parquet", COMPARISON, comparison_table(paths), {})
-    for labels in ("handmade-image-k9", "handmade-image-k18", "random-k9"):
+    inertia = {"handmade-image-k9": 50.0, "handmade-image-k18": 20.0, "handmade-image-k27": 15.0}
+    for labels in (*inertia, "random-k9"):
         quality = label_quality(np.arange(len(images)) % 9, images)
+        if labels in inertia:
+            quality |= {"inertia": inertia[labels], "silhouette": 0.123, "stability": None}
         write_json(folder / "holdout-0" / "clusters" / f"{labels}.quality.json", quality)
     return paths
 
@@ -163,3 +166,11 @@ def test_the_page_is_the_same_bytes_again(finished):
     folder, _ = finished
     summary = summarise(folder, CONFIG)
     assert render_report(folder, CONFIG, summary) == render_report(folder, CONFIG, summary)
+
+
+def test_the_page_shows_what_is_known_of_each_k_and_where_the_inertia_bends(finished):
+    folder, _ = finished
+    text = render_report(folder, CONFIG, summarise(folder, CONFIG))
+    assert "The inertia of the clusters of handmade image (holdout-0) bends most at k = 18." in text
+    assert text.count("0.123") == 3
+    assert text.count("<svg") == 2

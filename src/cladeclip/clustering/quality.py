@@ -15,7 +15,10 @@ from sklearn.metrics import (
     silhouette_score,
 )
 
-TRUTH = {"species": "scientific_name", "genus": "genus"}
+# The ranks that labels are compared with, as far as the data has them.
+TRUTH = {"species": "scientific_name"} | {
+    rank: rank for rank in ("genus", "family", "order", "class", "phylum", "kingdom", "category")
+}
 
 
 def fit_images(images: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
@@ -33,8 +36,8 @@ def labels_table(fit: pd.DataFrame, labels: np.ndarray, distances: np.ndarray | 
 def label_quality(labels: np.ndarray, fit: pd.DataFrame) -> dict[str, Any]:
     """Sizes of the classes, and how they agree with species and genus.
 
-    For each rank: NMI, AMI, ARI, purity, homogeneity, and `split`, the number of species (or genera) whose images lie in
-    more than one class. `mixed_categories` counts the classes that hold more than one category.
+    For each rank that all images have: NMI, AMI, ARI, purity, homogeneity, and `split`, the number of species (genera, ...)
+    whose images lie in more than one class. `mixed_categories` counts the classes that hold more than one category.
 
     Args:
         labels: (n,) class of each image.
@@ -49,6 +52,9 @@ def label_quality(labels: np.ndarray, fit: pd.DataFrame) -> dict[str, Any]:
         "size": dict(zip(("min", "q25", "median", "q75", "max"), map(float, quantiles), strict=True)),
     }
     for rank, column in TRUTH.items():
+        # A rank that some images lack would make one class of all that is unknown.
+        if column not in fit or fit[column].isna().any() or (fit[column] == "").any():
+            continue
         names = fit[column].to_numpy(dtype=str)
         with warnings.catch_warnings():
             # Many small classes look like a continuous target to scikit-learn.

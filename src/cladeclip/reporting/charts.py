@@ -23,6 +23,33 @@ def accuracy_against_k(comparison: pd.DataFrame, config: Mapping[str, Any], prim
     return vl_convert.vegalite_to_svg(chart.to_dict())
 
 
+def inertia_against_k(curves: pd.DataFrame) -> str:
+    """The inertia against k, a panel a split and a line for each teacher's features.
+
+    Args:
+        curves: columns split, series, k, inertia.
+    """
+    colour = alt.Color("series:N", title="clusters of", scale=alt.Scale(range=list(PALETTE)))
+    panels = []
+    for split, of_split in curves.groupby("split", sort=False):
+        y = alt.Y("inertia:Q", title="inertia", scale=alt.Scale(zero=True))
+        encoded = alt.Chart(of_split).encode(x=_k_axis(of_split), y=y, color=colour)
+        lines, dots = encoded.mark_line(strokeWidth=2), encoded.mark_point(filled=True, size=70, opacity=1)
+        panels.append(alt.layer(lines, dots).properties(width=360, height=180, title=str(split)))
+    chart = alt.hconcat(*panels).resolve_scale(color="shared")
+    return vl_convert.vegalite_to_svg(chart.to_dict())
+
+
+def _k_axis(points: pd.DataFrame) -> Any:
+    ks = sorted(int(k) for k in points["k"].unique()) or [1]
+    return alt.X(
+        "k:Q",
+        title="number of clusters k",
+        scale=alt.Scale(type="log", nice=False, padding=12),
+        axis=alt.Axis(values=ks, format="d"),
+    )
+
+
 def _points_and_lines(
     chosen: pd.DataFrame, config: Mapping[str, Any], measure: str
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -47,13 +74,7 @@ def _points_and_lines(
 
 def _panel(points: pd.DataFrame, lines: pd.DataFrame, split: str) -> Any:
     y = alt.Y("accuracy:Q", title="accuracy", axis=alt.Axis(format="%"), scale=alt.Scale(zero=False, nice=True))
-    ks = sorted(int(k) for k in points["k"].unique()) or [1]
-    x = alt.X(
-        "k:Q",
-        title="number of clusters k",
-        scale=alt.Scale(type="log", nice=False, padding=12),
-        axis=alt.Axis(values=ks, format="d"),
-    )
+    x = _k_axis(points)
     colour = alt.Color("series:N", title="trained", scale=alt.Scale(range=list(PALETTE)))
     of_split = points[points["split"] == split]
     line = (

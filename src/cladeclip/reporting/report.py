@@ -17,7 +17,7 @@ from cladeclip.errors import ConfigError
 from cladeclip.evaluation.nearest_label import COLUMNS
 from cladeclip.evaluation.significance import PairedTest
 from cladeclip.names import ClusterLabels, ControlLabels, Model, parse_labels
-from cladeclip.reporting.charts import accuracy_against_k
+from cladeclip.reporting.charts import accuracy_against_k, inertia_against_k
 from cladeclip.reporting.comparison import Primary, paired_tests, primary_rows
 from cladeclip.tables import COMPARISON, IMAGES, QUARANTINE, SPLIT, read_table
 
@@ -143,6 +143,7 @@ def render_report(results: Path, config: Mapping[str, Any], summary: Mapping[str
     images = read_table(results / "images.parquet", IMAGES)
     primary = Primary(**config["report"]["primary"])
     qualities = _qualities(results, config)
+    curves = _inertia_curves(qualities, config)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("cladeclip.reporting").joinpath("report.html").read_text(encoding="utf-8"))
     return template.render(
@@ -158,7 +159,8 @@ def render_report(results: Path, config: Mapping[str, Any], summary: Mapping[str
             for split in config["splits"]
         ],
         qualities=qualities,
-        elbows=_elbows(qualities, config),
+        inertia_chart=inertia_against_k(curves) if len(curves) else "",
+        elbows=_elbows(curves),
         counts=_counts(images),
         names_not_binomial=int((images["name_kind"] != "species").sum()),
         quarantine=read_table(results / "quarantine.parquet", QUARANTINE).to_dict(orient="records"),
@@ -182,17 +184,21 @@ def _qualities(results: Path, config: Mapping[str, Any]) -> list[dict[str, Any]]
     return sorted(found, key=lambda quality: (quality["split"], quality["n_labels"], quality["labels"]))
 
 
-def _elbows(qualities: list[dict[str, Any]], config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Where the inertia curve of each teacher's features bends, as far as it does."""
-    curves: dict[tuple[str, str, str], list[tuple[int, float]]] = {}
+def _inertia_curves(qualities: list[dict[str, Any]], config: Mapping[str, Any]) -> pd.DataFrame:
+    rows = []
     for quality in qualities:
         labels = parse_labels(quality["labels"], config["encoders"])
         if isinstance(labels, ClusterLabels):
-            key = (quality["split"], labels.teacher, labels.features)
-            curves.setdefault(key, []).append((labels.k, quality.get("inertia", 0.0)))
+            series = f"{labels.teacher} {labels.features}"
+            rows.append({"split": quality["split"], "series": series, "k": labels.k, "inertia": quality["inertia"]})
+    return pd.DataFrame(rows, columns=["split", "series", "k", "inertia"])
+
+
+def _elbows(curves: pd.DataFrame) -> list[dict[str, Any]]:
+    """Where the inertia curve of each teacher's features bends, as far as it does."""
     bends = [
-        {"split": split, "teacher": teacher, "features": features, "k": elbow(*zip(*curve, strict=True))}
-        for (split, teacher, features), curve in curves.items()
+        {"split": split, "series": series, "k": elbow(curve["k"].tolist(), curve["inertia"].tolist())}
+        for (split, series), curve in curves.groupby(["split", "series"], sort=False)
     ]
     return [bend for bend in bends if bend["k"] is not None]
 
