@@ -8,7 +8,7 @@ says what makes a value (weights, transform, code): chunks under another key are
 import logging
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +68,20 @@ class RowCache:
 
     def __len__(self) -> int:
         return len(self._number)
+
+    def fill(self, contents: Sequence[str], make: Callable[[list[int]], Iterable[pa.Array]], what: str) -> None:
+        """Computes and saves the values that are missing; the log says `what` happened to how many ("embedded").
+
+        Args:
+            make: from positions in `contents` to their values, a piece after the other.
+        """
+        missing = self.missing(contents)
+        start = 0
+        for values in make(missing):
+            self.add([contents[i] for i in missing[start : start + len(values)]], values)
+            start += len(values)
+        self.save()
+        logger.info("%s %s, reused %s", what, f"{len(missing):,}", f"{len(contents) - len(missing):,}")
 
     def missing(self, contents: Sequence[str]) -> list[int]:
         """Positions of the first occurrence of every hash that has no value."""

@@ -1,7 +1,6 @@
 """Captions by InternVL through transformers' own classes (no remote code)."""
 
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,6 @@ from cladeclip.encoders.weights import download
 from cladeclip.errors import CladeclipError, first_line
 from cladeclip.progress import progress
 from cladeclip.row_cache import RowCache
-
-logger = logging.getLogger(__name__)
 
 # Decoding a larger picture at full size would show the model nothing more.
 DECODE_PX = 896
@@ -80,17 +77,18 @@ def add_missing_captions(
     Raises:
         CladeclipError: the model cannot be loaded.
     """
-    missing = cache.missing(content_hashes)
-    if missing:
+
+    def make(positions: list[int]) -> Iterator[pa.Array]:
+        if not positions:
+            return
         captioner = InternVL(folder, prompt=prompt, max_new_tokens=max_new_tokens, device=device)
-    starts = range(0, len(missing), batch_size)
-    for start in progress(starts, total=len(starts), desc="captioning", unit="batches"):
-        batch = missing[start : start + batch_size]
-        pictures = [open_picture(Path(root, image_ids[i]), DECODE_PX) for i in batch]
-        captions = list(chain(*in_halves(captioner.caption, pictures)))
-        cache.add([content_hashes[i] for i in batch], pa.array(captions, pa.string()))
-    cache.save()
-    logger.info("captioned %s, reused %s", f"{len(missing):,}", f"{len(image_ids) - len(missing):,}")
+        starts = range(0, len(positions), batch_size)
+        for start in progress(starts, total=len(starts), desc="captioning", unit="batches"):
+            batch = positions[start : start + batch_size]
+            pictures = [open_picture(Path(root, image_ids[i]), DECODE_PX) for i in batch]
+            yield pa.array(chain(*in_halves(captioner.caption, pictures)), pa.string())
+
+    cache.fill(content_hashes, make, "captioned")
 
 
 def make_captioner_folder(name: str, definition: Mapping[str, Any], folder: str | Path) -> None:

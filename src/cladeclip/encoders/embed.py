@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import pyarrow as pa
 import torch
 from PIL import Image
 from torch import Tensor
@@ -78,8 +79,7 @@ def embed_images(
     Raises:
         DataError: a picture cannot be read any more.
     """
-    batches = _embedded_images(encoder, root, image_ids, batch_size, workers, decode, precision, device)
-    rows = [rows for _, rows in batches]
+    rows = list(_embedded_images(encoder, root, image_ids, batch_size, workers, decode, precision, device))
     return np.concatenate(rows) if rows else np.empty((0, encoder.dim), dtype=np.float32)
 
 
@@ -97,12 +97,13 @@ def add_missing_images(
     device: str = "auto",
 ) -> None:
     """As `embed_images`, but computes only the pictures whose content the cache does not know, into the cache."""
-    missing = cache.missing(content_hashes)
-    wanted = [image_ids[i] for i in missing]
-    for start, rows in _embedded_images(encoder, root, wanted, batch_size, workers, decode, precision, device):
-        cache.add([content_hashes[i] for i in missing[start : start + len(rows)]], embedding_column(rows))
-    cache.save()
-    logger.info("embedded %s, reused %s", f"{len(missing):,}", f"{len(image_ids) - len(missing):,}")
+
+    def make(positions: list[int]) -> Iterator[pa.Array]:
+        wanted = [image_ids[i] for i in positions]
+        batches = _embedded_images(encoder, root, wanted, batch_size, workers, decode, precision, device)
+        return map(embedding_column, batches)
+
+    cache.fill(content_hashes, make, "embedded")
 
 
 def embed_texts(
@@ -116,7 +117,7 @@ def embed_texts(
         ConfigError: the encoder has no text tower.
     """
     distinct = sorted(set(captions))
-    rows = [rows for _, rows in _embedded_texts(encoder, distinct, batch_size, precision, device)]
+    rows = list(_embedded_texts(encoder, distinct, batch_size, precision, device))
     position = {caption: row for row, caption in enumerate(distinct)}
     return np.concatenate(rows)[[position[caption] for caption in captions]]
 
@@ -132,12 +133,12 @@ def add_missing_texts(
     device: str = "auto",
 ) -> None:
     """As `embed_texts`, but computes only the captions that the cache does not know, into the cache."""
-    missing = cache.missing(caption_hashes)
-    wanted = [captions[i] for i in missing]
-    for start, rows in _embedded_texts(encoder, wanted, batch_size, precision, device):
-        cache.add([caption_hashes[i] for i in missing[start : start + len(rows)]], embedding_column(rows))
-    cache.save()
-    logger.info("embedded %s captions, reused %s", f"{len(missing):,}", f"{len(captions) - len(missing):,}")
+
+    def make(positions: list[int]) -> Iterator[pa.Array]:
+        wanted = [captions[i] for i in positions]
+        return map(embedding_column, _embedded_texts(encoder, wanted, batch_size, precision, device))
+
+    cache.fill(caption_hashes, make, "captions embedded")
 
 
 def write_cached(
@@ -164,8 +165,8 @@ def _embedded_images(
     decode: str,
     precision: str,
     device: str,
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Pairs of a position in `image_ids` and the embeddings (b, dim) from there on."""
+) -> Iterator[np.ndarray]:
+    """The embeddings (b, dim) of a batch after the other."""
     if not image_ids:
         return
     where = choose_device(device)
@@ -177,11 +178,9 @@ def _embedded_images(
         batches = _on_gpu(encoder, pictures, batch_size, workers, precision, where)
     else:
         batches = _on_cpu(encoder, pictures, max(1, workers))
-    start = 0
     with progress(total=len(image_ids), desc="embedding", unit="pictures") as bar:
         for rows in batches:
-            yield start, rows
-            start += len(rows)
+            yield rows
             bar.update(len(rows))
 
 
@@ -230,8 +229,8 @@ def _padded(batch: Tensor, size: int) -> Tensor:
 
 def _embedded_texts(
     encoder: Encoder, captions: Sequence[str], batch_size: int, precision: str, device: str
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Pairs of a position in `captions` and the embeddings (b, dim) from there on."""
+) -> Iterator[np.ndarray]:
+    """The embeddings (b, dim) of a batch after the other."""
     where = choose_device(device)
     encode = encoder.to(where).text_encoder()
     starts = range(0, len(captions), batch_size)
@@ -239,7 +238,7 @@ def _embedded_texts(
         batch = [cut_to_context(caption, encoder) for caption in captions[start : start + batch_size]]
         padded = batch + [""] * (batch_size - len(batch))
         with half_precision(where, precision):
-            yield start, torch.cat(in_halves(encode, padded))[: len(batch)].cpu().numpy()
+            yield torch.cat(in_halves(encode, padded))[: len(batch)].cpu().numpy()
 
 
 def in_halves(make: Callable[[Batch], Made], batch: Batch) -> list[Made]:
