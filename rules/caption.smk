@@ -42,7 +42,7 @@ rule caption:
     params:
         root=ROOT,
         captioner=lambda wildcards: ordered(captioner_of(wildcards)),
-        cache=f"{RESULTS}/cache/captions-{{captioner}}",
+        cache=f"{RESULTS}/cache/captions/{{captioner}}",
         code=code("caption"),
     message:
         "Captioning with '{wildcards.captioner}'."

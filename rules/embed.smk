@@ -63,7 +63,7 @@ rule embed:
         gpu=needs_gpu,
     params:
         root=ROOT,
-        cache=lambda wildcards: f"{RESULTS}/cache/{wildcards.place}{wildcards.encoder}",
+        cache=lambda wildcards: f"{RESULTS}/cache/images/{wildcards.place}{wildcards.encoder}",
         batch_size=EMBED["batch_size"],
         decode=EMBED["decode"],
         precision=EMBED["precision"],
@@ -114,7 +114,7 @@ rule embed_text:
         runtime=240,
         gpu=1,
     params:
-        cache=f"{RESULTS}/cache/{{encoder}}-text",
+        cache=f"{RESULTS}/cache/texts/{{encoder}}/{{captioner}}",
         batch_size=EMBED["text_batch_size"],
         precision=EMBED["precision"],
         code=code("embed_text"),

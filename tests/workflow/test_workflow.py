@@ -104,6 +104,14 @@ def test_every_product_lies_where_its_name_says_with_its_columns(checkout):
     assert not list(results.rglob("*.partial*"))
 
 
+def test_every_job_that_may_run_beside_another_has_a_cache_of_its_own(checkout):
+    """An encoder's pictures, its captions by one captioner: a folder that two jobs write to would lose chunks."""
+    written = {path.parents[1] for path in (checkout.results / "cache").rglob("*.arrow")}
+    cache = checkout.results / "cache"
+    images = {cache / "images" / encoder for encoder in ("tiny-clip", "tiny-timm", "handmade")}
+    assert written == images | {cache / "texts" / "tiny-clip" / "template"}
+
+
 def test_the_manifest_holds_the_checksum_of_every_result(checkout):
     manifest = read_json(checkout.results / "manifest.json")
     assert f"holdout-0/checkpoints/{MODEL}/model.safetensors" in manifest
