@@ -1,7 +1,7 @@
 # Students: an encoder trained to tell the classes of its labels apart. The checkpoint is an encoder folder.
 TRAIN = config["train"]
 # Keys that change how a training runs, but not its result.
-RUNNING = {"workers", "threads", "gpus"}
+RUNNING = {"workers", "threads", "gpus", "checkpoint_minutes", "lr_range"}
 TRAIN_SETTINGS = ordered({key: value for key, value in TRAIN.items() if key not in RUNNING})
 CHECKPOINT = f"{RESULTS}/{{split}}/checkpoints/{{student}}.{{labels}}.seed{{seed}}"
 
@@ -30,6 +30,7 @@ rule train:
         gpu=TRAIN["gpus"],
     params:
         settings=TRAIN_SETTINGS,
+        events=f"{LOGS}/train/{{split}}/{{student}}.{{labels}}.seed{{seed}}",
         code=code("train"),
     message:
         "Training {wildcards.student} on {wildcards.labels}, seed {wildcards.seed} ({wildcards.split})."

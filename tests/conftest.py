@@ -1,6 +1,7 @@
 """Small drawn data that many tests share."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ import yaml
 
 from cladeclip.datasets.listing import refresh_listing
 from cladeclip.datasets.prepare import prepare
+from cladeclip.datasets.store import PictureStore, build_store
 from cladeclip.demo.specimens import draw_specimens
+from cladeclip.encoders.weights import make_encoder_folder
 from cladeclip.tables import LISTING, read_table
 from cladeclip.training.settings import TrainSettings
 
@@ -44,3 +47,35 @@ def real_pictures():
     if not REAL_PICTURES.is_dir():
         pytest.skip("the real pictures (shared/data/vlm4bio-mini) are not beside this checkout")
     return REAL_PICTURES
+
+
+TINY = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "patch_size": 16, "width": 32, "layers": 1, "head_width": 16},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+}
+
+
+@pytest.fixture(scope="session")
+def student(tmp_path_factory):
+    """The folder of a tiny CLIP with random weights."""
+    folder = tmp_path_factory.mktemp("student")
+    make_encoder_folder("tiny", {"family": "open_clip", "architecture": TINY, "seed": 5}, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def store(specimens, images, tmp_path_factory):
+    """The store of the drawn pictures."""
+    path = tmp_path_factory.mktemp("store") / "36.arrow"
+    build_store(specimens, list(images["image_id"]), path, side=36, workers=1)
+    return PictureStore(path)
+
+
+def until(happened, process, seconds=90):
+    """Waits until `happened()`; fails when the process ends before, or takes longer."""
+    end = time.monotonic() + seconds
+    while not happened():
+        assert process.poll() is None, f"the process ended with {process.returncode}: {process.stderr.read()}"
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.02)

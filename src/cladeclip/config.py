@@ -135,6 +135,8 @@ def _pattern_in_words(fault: jsonschema.ValidationError) -> str:
         return "allowed are image, text-CAPTIONER and fused-CAPTIONER"
     if "random-k" in pattern:
         return "allowed are species, genus and random-kNUMBER with a number of 2 or more"
+    if "all_but_last" in pattern:
+        return "allowed are none, stem and all_but_last_NUMBER"
     if "{40}" in pattern:
         return "allowed is the 40-digit hash of a commit"
     if "/" in pattern:

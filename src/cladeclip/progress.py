@@ -10,13 +10,14 @@ SECONDS_BETWEEN_LINES = 10
 LINE = "{desc}: {n_fmt} of {total_fmt} {unit} in {elapsed}, {rate_fmt}{postfix}"
 
 
-def progress(iterable: Iterable | None = None, *, total: int, desc: str, unit: str) -> Any:
+def progress(iterable: Iterable | None = None, *, total: int, desc: str, unit: str, initial: int = 0) -> Any:
     """A tqdm over `iterable` (or to be advanced by hand) that suits where standard error goes."""
     if sys.stderr.isatty():
-        return tqdm(iterable, total=total, desc=desc, unit=unit)
+        return tqdm(iterable, total=total, initial=initial, desc=desc, unit=unit)
     return tqdm(
         iterable,
         total=total,
+        initial=initial,
         desc=desc,
         unit=unit,
         file=_Lines(),

@@ -46,7 +46,7 @@ def reference(z, w, y, *, s, m2, m3, filter_above, exact):
 
 
 def head_of(w, settings):
-    head = Head(len(w), w.shape[1], settings, torch.Generator().manual_seed(0))
+    head = Head(len(w), w.shape[1], settings, seed=0)
     head.centres = torch.tensor(w)
     return head
 
@@ -112,29 +112,29 @@ def test_the_margin_agrees_with_pytorch_metric_learning():
     theirs = ArcFaceLoss(num_classes=5, embedding_size=16, margin=math.degrees(0.3), scale=32)
     settings = replace(RECIPE, margin_gradient="exact")
     head = head_of(theirs.W.detach().T.numpy().copy(), settings)
-    draw = head.draw(y)
+    draw = head.draw(y, 0)
     ours, _ = head.loss(z, y, draw, head.drawn_centres(draw))
     torch.testing.assert_close(ours, theirs(z, y), rtol=1e-4, atol=1e-4)
 
 
 def test_every_positive_class_is_drawn_and_the_sample_has_its_size():
-    head = Head(100, 8, replace(RECIPE, sample_rate=0.1, num_feat=5), torch.Generator().manual_seed(1))
+    head = Head(100, 8, replace(RECIPE, sample_rate=0.1, num_feat=5), seed=1)
     labels = torch.tensor([3, 3, 99, 50])
-    draw = head.draw(labels)
+    draw = head.draw(labels, 0)
     assert len(draw.classes) == 10
     assert set(labels.tolist()) <= set(draw.classes.tolist())
     assert draw.classes.tolist() == sorted(draw.classes.tolist())
     assert len(draw.dimensions) == 5
     many = torch.arange(40)
-    assert head.draw(many).classes.tolist() == list(range(40))
+    assert head.draw(many, 1).classes.tolist() == list(range(40))
 
 
 def run_steps(head, batches, lr=0.1):
-    for z, y in batches:
-        draw = head.draw(y)
+    for step, (z, y) in enumerate(batches):
+        draw = head.draw(y, step)
         centres = head.drawn_centres(draw)
         head.loss(z, y, draw, centres)[0].backward()
-        head.step(draw, centres, lr=lr, betas=(0.9, 0.999), eps=1e-8)
+        head.update(draw, centres, step=step + 1, lr=lr, betas=(0.9, 0.999), eps=1e-8)
 
 
 def some_batches(n):
@@ -145,7 +145,7 @@ def some_batches(n):
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 def test_with_every_centre_a_step_is_adamw(decay):
     settings = replace(RECIPE, weight_decay=decay)
-    head = Head(20, 8, settings, torch.Generator().manual_seed(1))
+    head = Head(20, 8, settings, seed=1)
     weights = torch.nn.Parameter(head.centres.clone())
     theirs = torch.optim.AdamW([weights], lr=0.1, betas=(0.9, 0.999), eps=1e-8, weight_decay=decay)
     everything = Draw(torch.arange(20), None)
@@ -158,16 +158,16 @@ def test_with_every_centre_a_step_is_adamw(decay):
 
 
 def test_centres_that_are_not_drawn_stay_with_their_moments():
-    head = Head(20, 8, replace(RECIPE, sample_rate=0.3), torch.Generator().manual_seed(1))
+    head = Head(20, 8, replace(RECIPE, sample_rate=0.3), seed=1)
     run_steps(head, some_batches(1))
     z, y = some_batches(2)[1]
-    draw = head.draw(y)
+    draw = head.draw(y, 0)
     rest = [c for c in range(20) if c not in draw.classes.tolist()]
     before = [t[rest].clone() for t in (head.centres, head.first_moment, head.second_moment)]
     moving = head.centres[draw.classes].clone()
     centres = head.drawn_centres(draw)
     head.loss(z, y, draw, centres)[0].backward()
-    head.step(draw, centres, lr=0.1, betas=(0.9, 0.999), eps=1e-8)
+    head.update(draw, centres, step=2, lr=0.1, betas=(0.9, 0.999), eps=1e-8)
     for kept, now in zip(before, (head.centres, head.first_moment, head.second_moment), strict=True):
         torch.testing.assert_close(now[rest], kept, rtol=0, atol=0)
     assert (head.centres[draw.classes] != moving).any(dim=1).all()

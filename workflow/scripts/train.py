@@ -2,24 +2,23 @@
 
 from pathlib import Path
 
-from cladeclip.datasets.store import PictureStore
-from cladeclip.encoders.load import load_encoder
 from cladeclip.job_log import job_log
-from cladeclip.tables import CLUSTERS, read_table
-from cladeclip.training.checkpoint import save_checkpoint
-from cladeclip.training.loop import train
-from cladeclip.training.settings import TrainSettings
+from cladeclip.training.job import TrainingJob
+from cladeclip.training.launch import launch
 
 with job_log(snakemake.log[0]):
-    source = Path(snakemake.input.encoder).parent
-    encoder, labels = load_encoder(source), read_table(snakemake.input.labels, CLUSTERS)
-    history = train(
-        encoder,
-        PictureStore(snakemake.input.store),
-        list(labels["image_id"]),
-        labels["label"].to_numpy(),
-        TrainSettings.from_config(snakemake.params.settings),
+    train = snakemake.config["train"]
+    job = TrainingJob(
+        encoder=str(Path(snakemake.input.encoder).parent),
+        store=snakemake.input.store,
+        labels=snakemake.input.labels,
+        checkpoint=str(Path(snakemake.output.model).parent),
+        settings=dict(snakemake.params.settings),
         seed=int(snakemake.wildcards.seed),
-        workers=snakemake.config["train"]["workers"],
+        workers=train["workers"],
+        threads=snakemake.threads,
+        checkpoint_minutes=train["checkpoint_minutes"],
+        events=snakemake.params.events,
+        code=snakemake.params.code,
     )
-    save_checkpoint(encoder, source, Path(snakemake.output.model).parent, history)
+    launch(job, train["gpus"])

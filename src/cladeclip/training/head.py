@@ -3,7 +3,8 @@
     cos_ij = clamp( normalise(z_i) . normalise(W_j), -1, 1 )
     loss   = mean_i -log softmax(margin logits_i)[y_i]
 
-The head is thrown away after training. Sources: UNICOM (An et al., ICLR 2023), Partial FC (An et al., CVPR 2022).
+The classes are spread over the processes of the training; no process holds all centres. The head is thrown away after
+training. Sources: UNICOM (An et al., ICLR 2023), Partial FC (An et al., CVPR 2022).
 """
 
 from dataclasses import dataclass
@@ -12,74 +13,101 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cladeclip.random_streams import torch_stream
 from cladeclip.training.margin import margin_logits
+from cladeclip.training.processes import SINGLE, Processes
 from cladeclip.training.settings import TrainSettings
+from cladeclip.training.softmax import ShardedCrossEntropy
 
 CENTRE_STD = 0.01
+# Centres are drawn, and updated, in blocks of rows. Drawn: the start does not depend on the number of processes.
+# Updated: what a step writes in between stays small, and in the processor's cache.
+ROWS_DRAWN, ROWS_UPDATED = 4096, 1024
 
 
 @dataclass(frozen=True)
 class Draw:
-    """What one optimiser step uses of the head.
+    """What one optimiser step uses of this process's part of the head.
 
     Attributes:
-        classes: (c,) int64, sorted: the classes whose centres take part.
-        dimensions: (n,) int64, sorted, the embedding dimensions that take part; None is all of them.
+        classes: (c,) int64, sorted: the classes whose centres take part; None is all of this process's.
+        dimensions: (n,) int64, sorted: the embedding dimensions that take part; None is all of them.
     """
 
-    classes: Tensor
+    classes: Tensor | None
     dimensions: Tensor | None
 
 
 class Head:
-    """K class centres (K, D) float32 with the state of their optimiser.
+    """This process's share of K class centres (K, D) float32, with the state of their optimiser.
 
     Centres that a step does not draw get no gradient and no update: their Adam moments stay as they are, while bias
     correction counts the steps of the whole training. With every centre drawn this is AdamW.
+
+    Attributes:
+        share: the classes of this process, consecutive.
+        centres, first_moment, second_moment: (len(share), D) float32.
     """
 
-    def __init__(self, n_classes: int, dim: int, settings: TrainSettings, generator: torch.Generator) -> None:
-        self.settings = settings
-        self.generator = generator
-        self.centres = torch.empty(n_classes, dim).normal_(0.0, CENTRE_STD, generator=generator)
+    def __init__(
+        self, n_classes: int, dim: int, settings: TrainSettings, seed: int, processes: Processes = SINGLE
+    ) -> None:
+        self.settings, self.seed, self.processes = settings, seed, processes
+        self.n_classes, self.dim = n_classes, dim
+        self.share = processes.share_of(n_classes)
+        self.centres = initial_centres(self.share, dim, seed)
         self.first_moment = torch.zeros_like(self.centres)
         self.second_moment = torch.zeros_like(self.centres)
-        self.steps = 0
 
     def to(self, device: torch.device) -> "Head":
         for name in ("centres", "first_moment", "second_moment"):
             setattr(self, name, getattr(self, name).to(device))
         return self
 
-    def draw(self, labels: Tensor) -> Draw:
-        """Draws for one step: all classes in `labels`, random others up to round(sample_rate * K), and dimensions."""
-        n_classes, dim = self.centres.shape
-        wanted = round(self.settings.sample_rate * n_classes)
-        if wanted >= n_classes:
-            classes = torch.arange(n_classes)
-        else:
-            priority = torch.rand(n_classes, generator=self.generator)
-            positive = torch.unique(labels.cpu())
+    def draw(self, labels: Tensor, step: int) -> Draw:
+        """Draws for a step: all own classes in `labels`, random others up to round(sample_rate * own), and dimensions.
+
+        Args:
+            labels: (n,) int64, those of all processes.
+            step: of the training; the draw depends on it and the seed alone.
+        """
+        own = len(self.share)
+        wanted = round(self.settings.sample_rate * own)
+        classes = None
+        if wanted < own:
+            priority = torch.rand(own, generator=torch_stream(self.seed, f"classes {step} {self.processes.rank}"))
+            positive = torch.unique(labels.cpu()) - self.share.start
+            positive = positive[(positive >= 0) & (positive < own)]
             priority[positive] = 2.0
-            classes = torch.topk(priority, max(wanted, len(positive))).indices.sort().values
+            drawn = torch.topk(priority, max(wanted, len(positive), 1)).indices
+            classes = drawn.sort().values + self.share.start
         dimensions = None
-        if self.settings.num_feat < dim:
-            shuffled = torch.randperm(dim, generator=self.generator)
+        if self.settings.num_feat < self.dim:
+            # The same in every process.
+            shuffled = torch.randperm(self.dim, generator=torch_stream(self.seed, f"dimensions {step}"))
             dimensions = shuffled[: self.settings.num_feat].sort().values
         return Draw(classes, dimensions)
 
+    def drawn(self, draw: Draw) -> int:
+        """How many centres a step uses in this process."""
+        return len(self.share) if draw.classes is None else len(draw.classes)
+
     def drawn_centres(self, draw: Draw) -> Tensor:
         """The drawn centres (c, D) as a leaf that collects gradients."""
-        return self.centres[draw.classes.to(self.centres.device)].requires_grad_()
+        if draw.classes is None:
+            return self.centres.detach().requires_grad_()
+        return self.centres[self._rows(draw.classes)].requires_grad_()
 
     def loss(self, embeddings: Tensor, labels: Tensor, draw: Draw, centres: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of embeddings (n, D) with labels (n,), and the mean cosine to their own centres."""
-        target = torch.searchsorted(draw.classes.to(labels.device), labels)
+        """The loss of all processes' embeddings (n, D) with labels (n,), and the mean cosine to their own centres.
+
+        Both are the same in every process. The gradient of `embeddings` is the part that this process's classes give:
+        its sum over the processes is the loss's.
+        """
+        target = self._columns(labels, draw)
         if draw.dimensions is not None:
             dimensions = draw.dimensions.to(embeddings.device)
             embeddings, centres = embeddings[:, dimensions], centres[:, dimensions]
-        # The centres are float32, and so is all that follows, whatever the encoder's autocast gives.
-        embeddings = embeddings.to(centres.dtype)
         cosines = functional.linear(functional.normalize(embeddings), functional.normalize(centres))
         cosines = cosines.clamp(-1.0, 1.0)
         settings = self.settings
@@ -92,21 +120,57 @@ class Head:
             filter_above=settings.margin_loss_filter,
             gradient=settings.margin_gradient,
         )
-        return functional.cross_entropy(logits, target), cosines.detach().gather(1, target[:, None]).mean()
+        loss: Tensor = ShardedCrossEntropy.apply(logits, target, self.processes)
+        rows = torch.nonzero(target >= 0).squeeze(1)
+        own_cosines = self.processes.sum(cosines.detach()[rows, target[rows]].sum())
+        return loss, own_cosines / len(labels)
 
     @torch.no_grad()
-    def step(self, draw: Draw, centres: Tensor, *, lr: float, betas: tuple[float, float], eps: float) -> None:
-        """One AdamW step of the drawn centres from the gradient that `centres` collected."""
+    def update(
+        self, draw: Draw, centres: Tensor, *, step: int, lr: float, betas: tuple[float, float], eps: float
+    ) -> None:
+        """One AdamW step of the drawn centres from the gradient that `centres` collected.
+
+        Args:
+            step: of the training, from 1: for the bias correction.
+        """
         if centres.grad is None:
-            raise ValueError("Head.step: no gradient has reached the centres; call backward() first.")
-        self.steps += 1
-        rows = draw.classes.to(self.centres.device)
+            raise ValueError("Head.update: no gradient has reached the centres; call backward() first.")
         beta1, beta2 = betas
-        gradient = centres.grad
-        first = self.first_moment[rows].lerp_(gradient, 1 - beta1)
-        second = self.second_moment[rows].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        self.first_moment[rows], self.second_moment[rows] = first, second
-        correction1, correction2 = 1 - beta1**self.steps, 1 - beta2**self.steps
-        denominator = (second / correction2).sqrt_().add_(eps)
-        updated = centres.detach() * (1 - lr * self.settings.weight_decay)
-        self.centres[rows] = updated.addcdiv_(first, denominator, value=-lr / correction1)
+        correction1, correction2 = 1 - beta1**step, 1 - beta2**step
+        decay = 1 - lr * self.settings.weight_decay
+        for start in range(0, len(centres), ROWS_UPDATED):
+            block = slice(start, start + ROWS_UPDATED)
+            rows = block if draw.classes is None else self._rows(draw.classes[block])
+            gradient = centres.grad[block]
+            first = self.first_moment[rows].lerp_(gradient, 1 - beta1)
+            second = self.second_moment[rows].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+            denominator = (second / correction2).sqrt_().add_(eps)
+            updated = (self.centres[rows] * decay).addcdiv_(first, denominator, value=-lr / correction1)
+            self.first_moment[rows], self.second_moment[rows], self.centres[rows] = first, second, updated
+
+    def _rows(self, classes: Tensor) -> Tensor:
+        """Classes of this process to rows of its centres."""
+        return (classes - self.share.start).to(self.centres.device)
+
+    def _columns(self, labels: Tensor, draw: Draw) -> Tensor:
+        """The column of each label among the drawn classes, -1 where it is another process's."""
+        if draw.classes is None:
+            own = (labels >= self.share.start) & (labels < self.share.stop)
+            return torch.where(own, labels - self.share.start, -1)
+        classes = draw.classes.to(labels.device)
+        column = torch.searchsorted(classes, labels).clamp(max=len(classes) - 1)
+        return torch.where(classes[column] == labels, column, -1)
+
+
+def initial_centres(share: range, dim: int, seed: int) -> Tensor:
+    """The rows `share` of the K x D start, entries from N(0, 0.01^2): the same rows whoever draws them."""
+    centres = torch.empty(len(share), dim)
+    for block in range(share.start // ROWS_DRAWN, -(-share.stop // ROWS_DRAWN)):
+        drawn = torch.empty(ROWS_DRAWN, dim)
+        drawn.normal_(0.0, CENTRE_STD, generator=torch_stream(seed, f"centres {block}"))
+        first, last = max(share.start, block * ROWS_DRAWN), min(share.stop, (block + 1) * ROWS_DRAWN)
+        centres[first - share.start : last - share.start] = drawn[
+            first - block * ROWS_DRAWN : last - block * ROWS_DRAWN
+        ]
+    return centres

@@ -2,9 +2,11 @@
 
 import logging
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,24 +18,19 @@ from cladeclip.datasets.store import PictureStore
 from cladeclip.encoders.encoder import Encoder, choose_device
 from cladeclip.errors import ConfigError, DataError
 from cladeclip.progress import progress
+from cladeclip.training.curves import Curves, StepReport
+from cladeclip.training.freezing import freeze
 from cladeclip.training.head import Head
+from cladeclip.training.optimisation import Schedule, average_of, make_optimiser, one_cycle
 from cladeclip.training.pictures import BatchFinish, EpochBatches, TrainingPictures, seeded, training_loader
+from cladeclip.training.processes import SINGLE, Processes
 from cladeclip.training.settings import TrainSettings
+from cladeclip.training.state import TrainingState
+from cladeclip.training.stopping import NOTHING, TO_SAVE, TO_STOP, TrainingInterrupted, listening
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class StepReport:
-    """What one optimiser step showed: a row of training.csv."""
-
-    step: int
-    epoch: int
-    loss: float
-    target_cosine: float
-    positive_share: float
-    lr_encoder: float
-    lr_centres: float
+Batch = tuple[Tensor, Tensor]
 
 
 def train(
@@ -45,83 +42,229 @@ def train(
     *,
     seed: int,
     workers: int,
-    device: str = "auto",
+    device: str | torch.device = "auto",
+    processes: Processes = SINGLE,
+    state: TrainingState | None = None,
+    events: Path | None = None,
 ) -> pd.DataFrame:
     """Trains `encoder.tower` in place on pictures with class labels 0..K-1.
 
     Args:
         labels: (n,) int64.
         workers: processes that read and augment; the result does not depend on their number.
+        processes: one a GPU; each calls this function with the same arguments.
+        state: where the state of the training is saved, and taken up from.
+        events: folder for TensorBoard's event files.
 
     Returns:
         The table of training.csv: a StepReport every `log_every` steps and at the last.
 
     Raises:
         ConfigError, DataError: the settings and the data cannot go together, or the loss is not a number.
+        TrainingInterrupted: SIGTERM or SIGINT came; the state is saved.
     """
     where = choose_device(device)
+    if settings.epochs == 0:
+        return Curves(1, 0, 0).table()
     n_classes = int(labels.max()) + 1
-    batches = EpochBatches(len(image_ids), settings.batch_size, settings.epochs, seed)
-    total = check_feasible(len(image_ids), n_classes, batches.per_epoch, settings)
-
-    torch.manual_seed(seed)
-    encoder = encoder.to(where)
-    head = Head(n_classes, encoder.dim, settings, torch.Generator().manual_seed(seed)).to(where)
-    optimiser, schedule = make_optimiser(encoder.tower, head, settings, total)
-    pictures = TrainingPictures(store, image_ids, labels, encoder, settings.augment, seed)
-    loader = training_loader(pictures, batches, workers=workers, pin=where.type == "cuda")
-    finish = BatchFinish(encoder, settings.augment, seed, where)
-    autocast = torch.autocast(where.type, torch.bfloat16, enabled=settings.precision == "auto" and where.type == "cuda")
-    train_mode(encoder.tower, settings.batchnorm)
-
-    reports = []
-    # Dropout and stochastic depth draw from torch's own stream, which must not depend on what ran before.
-    with seeded(seed):
-        steps = steps_of(loader, settings.epochs, batches.per_epoch, settings.gradient_acc)
-        bar = progress(steps, total=total, desc="training", unit="steps")
-        for step, group in enumerate(bar):
-            step_labels = torch.cat([batch_labels for _, batch_labels in group])
-            draw = head.draw(step_labels)
-            centres = head.drawn_centres(draw)
-            losses, cosines = [], []
-            for number, (batch, batch_labels) in enumerate(group, start=step * settings.gradient_acc):
-                batch = finish(batch, number)
-                with autocast:
-                    embeddings = encoder.tower(batch)
-                loss, cosine = head.loss(embeddings, batch_labels.to(where), draw, centres)
-                (loss / len(group)).backward()
-                losses.append(loss.detach())
-                cosines.append(cosine)
-            loss_value = float(torch.stack(losses).mean())
-            if not math.isfinite(loss_value):
+    total = check_feasible(len(image_ids), n_classes, settings, processes.count)
+    training = Training(
+        encoder, n_classes, settings, one_cycle(settings, total), seed=seed, device=where, processes=processes
+    )
+    rows = state.resume(training) if state else []
+    groups = picture_groups(encoder, store, image_ids, labels, settings, training, workers=workers)
+    events = events if processes.rank == 0 else None
+    curves = Curves(
+        settings.log_every, total, settings.batch_size * settings.gradient_acc * processes.count, rows, events
+    )
+    steps_an_epoch = total // settings.epochs
+    bar = progress(total=total, initial=training.step, desc="training", unit="steps")
+    with listening() as requests:
+        for group in groups:
+            report = training.take_step(group, epoch=training.step // steps_an_epoch + 1)
+            if not math.isfinite(report.loss):
+                if state:
+                    state.remove()
                 raise DataError(
-                    f"training: the loss is {loss_value} at step {step + 1} of {total}; lower train.lr "
+                    f"training: the loss is {report.loss} at step {report.step} of {total}; lower train.lr "
                     f"(now {settings.lr}), or set train.precision to fp32."
                 )
-            encoder_group, centre_group = optimiser.param_groups
-            lr_encoder, lr_centres = encoder_group["lr"], centre_group["lr"]
-            optimiser.step()
-            head.step(draw, centres, lr=lr_centres, betas=centre_group["betas"], eps=centre_group["eps"])
-            optimiser.zero_grad(set_to_none=True)
-            schedule.step()
-            if step % settings.log_every == 0 or step == total - 1:
-                reports.append(
-                    StepReport(
-                        step=step + 1,
-                        epoch=step // (total // settings.epochs) + 1,
-                        loss=loss_value,
-                        target_cosine=float(torch.stack(cosines).mean()),
-                        positive_share=len(torch.unique(step_labels)) / len(draw.classes),
-                        lr_encoder=lr_encoder,
-                        lr_centres=lr_centres,
-                    )
+            curves.add(report)
+            bar.set_postfix(loss=f"{report.loss:.3f}", refresh=False)
+            bar.update()
+            if state is None or training.step == total:
+                continue
+            asked = TO_SAVE if state.due() and requests.asked == NOTHING else requests.take()
+            # One process is asked, all act.
+            asked = int(processes.max(torch.tensor(asked, device=where)))
+            if asked == NOTHING:
+                continue
+            saved = state.save(training, curves.rows, where)
+            if asked == TO_STOP:
+                curves.close()
+                kept = f"its state is in {state.folder}" if saved else "its state could not be saved"
+                raise TrainingInterrupted(
+                    f"training: stopped by a signal after step {training.step} of {total}; {kept}. The same command goes on."
                 )
-                bar.set_postfix(loss=f"{loss_value:.3f}", refresh=False)
-    encoder.tower.eval()
-    return pd.DataFrame(reports)
+    bar.close()
+    curves.close()
+    training.finish()
+    return curves.table()
 
 
-def check_feasible(n_images: int, n_classes: int, batches_per_epoch: int, settings: TrainSettings) -> int:
+class Training:
+    """An encoder, its head and their optimiser between two steps.
+
+    Attributes:
+        step: the number of steps taken.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        n_classes: int,
+        settings: TrainSettings,
+        schedule: Schedule,
+        *,
+        seed: int,
+        device: torch.device,
+        processes: Processes = SINGLE,
+    ) -> None:
+        self.settings, self.seed, self.device, self.processes = settings, seed, device, processes
+        self.encoder = encoder.to(device)
+        self.tower: Any = encoder.tower
+        freeze(self.tower, settings.freeze)
+        train_mode(self.tower, settings.batchnorm)
+        self.head = Head(n_classes, encoder.dim, settings, seed, processes).to(device)
+        self.optimiser = make_optimiser(self.tower, self.head, settings)
+        self.schedule = schedule(self.optimiser)
+        self.average = average_of(self.tower, settings.ema)
+        self.forward = self._forward()
+        self.finish_batch = BatchFinish(encoder, settings.augment, seed, device)
+        self.step = 0
+
+    def _forward(self) -> Any:
+        """The tower as it is called: with its gradients averaged over the processes, and compiled if so wished."""
+        forward: Any = self.tower
+        if self.processes.count > 1:
+            forward = nn.parallel.DistributedDataParallel(
+                forward,
+                device_ids=[self.device] if self.device.type == "cuda" else None,
+                broadcast_buffers=self.settings.batchnorm == "live",
+            )
+        return torch.compile(forward) if self.settings.compile else forward
+
+    def take_step(self, group: list[Batch], epoch: int) -> StepReport:
+        """One optimiser step from the `gradient_acc` batches of this process."""
+        settings, processes = self.settings, self.processes
+        everyones_labels = [processes.gather(labels.to(self.device)) for _, labels in group]
+        step_labels = torch.cat(everyones_labels)
+        draw = self.head.draw(step_labels, self.step)
+        centres = self.head.drawn_centres(draw)
+        losses, cosines = [], []
+        for number, ((pictures, _), labels) in enumerate(zip(group, everyones_labels, strict=True)):
+            last = number == len(group) - 1
+            with nullcontext() if last or processes.count == 1 else self.forward.no_sync():
+                # Dropout and stochastic depth draw from torch's own stream.
+                with seeded(self.seed, self.step, number, processes.rank):
+                    if self.device.type == "cuda":
+                        torch.cuda.manual_seed(torch.initial_seed())
+                    batch = self.finish_batch(pictures, self._first_picture(number, len(labels)))
+                    with encoder_precision(self.device, settings.precision):
+                        embeddings = self.forward(batch)
+                # The head sees the embeddings of all processes, in float32, and gives each its own gradient back.
+                everyones = processes.gather(embeddings.detach().float()).requires_grad_()
+                loss, cosine = self.head.loss(everyones, labels, draw, centres)
+                (loss / len(group)).backward()
+                assert everyones.grad is not None
+                gradient = processes.own(processes.sum(everyones.grad))
+                # Times their number, since the processes' gradients are averaged.
+                with encoder_precision(self.device, settings.precision, backward=True):
+                    embeddings.backward((gradient * processes.count).to(embeddings.dtype))
+            losses.append(loss.detach())
+            cosines.append(cosine)
+        encoder_group, centre_group = self.optimiser.param_groups
+        report = StepReport(
+            step=self.step + 1,
+            epoch=epoch,
+            loss=float(torch.stack(losses).mean()),
+            target_cosine=float(torch.stack(cosines).mean()),
+            positive_share=len(torch.unique(step_labels)) / self._centres_in_use(draw),
+            lr_encoder=encoder_group["lr"],
+            lr_centres=centre_group["lr"],
+        )
+        self.step += 1
+        self.optimiser.step()
+        betas, eps = centre_group["betas"], centre_group["eps"]
+        self.head.update(draw, centres, step=self.step, lr=report.lr_centres, betas=betas, eps=eps)
+        self.optimiser.zero_grad(set_to_none=True)
+        self.schedule.step()
+        if self.average is not None:
+            self.average.update_parameters(self.tower)
+        return report
+
+    def _first_picture(self, number: int, pictures: int) -> int:
+        """The number, among all that the training sees, of this process's first picture in a batch of the step."""
+        batch = self.step * self.settings.gradient_acc + number
+        return batch * pictures + self.processes.rank * pictures // self.processes.count
+
+    def _centres_in_use(self, draw: Any) -> int:
+        if draw.classes is None:
+            return self.head.n_classes
+        return int(self.processes.sum(torch.tensor(self.head.drawn(draw), device=self.device)))
+
+    def finish(self) -> None:
+        """Leaves the tower as it is to be used: with the averaged weights, if there is an average."""
+        if self.average is not None:
+            self.tower.load_state_dict(self.average.module.state_dict())
+        self.tower.eval()
+
+    def tensors(self) -> dict[str, Tensor]:
+        found = {f"encoder.{name}": tensor for name, tensor in self.tower.state_dict().items()}
+        for number, moments in self.optimiser.state_dict()["state"].items():
+            found |= {f"moments.{number}.{name}": torch.as_tensor(value) for name, value in moments.items()}
+        if self.average is not None:
+            found |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
+        head = self.head
+        return found | {
+            "head.centres": head.centres,
+            "head.first_moment": head.first_moment,
+            "head.second_moment": head.second_moment,
+        }
+
+    def numbers(self) -> dict[str, Any]:
+        schedule = {name: value for name, value in self.schedule.state_dict().items() if is_plain(value)}
+        return {"groups": self.optimiser.state_dict()["param_groups"], "schedule": schedule}
+
+    def restore(self, step: int, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
+        def below(prefix: str) -> dict[str, Tensor]:
+            return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+        self.step = step
+        self.tower.load_state_dict(below("encoder."))
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in below("moments.").items():
+            number, _, of_what = name.partition(".")
+            moments.setdefault(int(number), {})[of_what] = value
+        groups = [group | {"betas": tuple(group["betas"])} for group in numbers["groups"]]
+        self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
+        self.schedule.load_state_dict(dict(numbers["schedule"]))
+        if self.average is not None:
+            self.average.load_state_dict(below("average."))
+        for name, value in below("head.").items():
+            setattr(self.head, name, value.to(self.device))
+
+
+def is_plain(value: Any) -> bool:
+    """Whether JSON gives the value back as it was."""
+    if isinstance(value, list):
+        return all(map(is_plain, value))
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and is_plain(item) for key, item in value.items())
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def check_feasible(n_images: int, n_classes: int, settings: TrainSettings, processes: int = 1) -> int:
     """The number of optimiser steps, or one clear sentence why there can be none.
 
     Raises:
@@ -130,14 +273,20 @@ def check_feasible(n_images: int, n_classes: int, batches_per_epoch: int, settin
     """
     if n_classes < 2:
         raise DataError("training: all images have the same label; raise labels.k, or check the data.")
-    if n_images < settings.batch_size:
+    if n_classes < processes:
+        raise ConfigError(f"training: {n_classes} classes are fewer than train.gpus (now {processes}); lower it.")
+    together = settings.batch_size * processes
+    if n_images < together:
+        each = f" on each of {processes} GPUs" if processes > 1 else ""
         raise ConfigError(
-            f"training: {n_images} images are fewer than one batch; lower train.batch_size (now {settings.batch_size})."
+            f"training: {n_images} images are fewer than one batch; lower train.batch_size "
+            f"(now {settings.batch_size}{each})."
         )
-    total = settings.epochs * (batches_per_epoch // settings.gradient_acc)
+    batches_an_epoch = n_images // together
+    total = settings.epochs * (batches_an_epoch // settings.gradient_acc)
     if total == 0:
         raise ConfigError(
-            f"training: an epoch has {batches_per_epoch} batches, fewer than train.gradient_acc "
+            f"training: an epoch has {batches_an_epoch} batches, fewer than train.gradient_acc "
             f"(now {settings.gradient_acc}); lower it."
         )
     if settings.pct_start * total <= 1:
@@ -148,35 +297,35 @@ def check_feasible(n_images: int, n_classes: int, batches_per_epoch: int, settin
     return total
 
 
-def make_optimiser(
-    tower: nn.Module, head: Head, settings: TrainSettings, total_steps: int
-) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.OneCycleLR]:
-    """AdamW with two groups and the one-cycle schedule over `total_steps`, each group to its own highest rate.
-
-    The centres' group holds the rates and betas alone: AdamW skips parameters without gradient, and `Head.step` updates
-    the centres, so that those not drawn stay as they are.
-    """
-    lr_centres = settings.lr * settings.lr_pfc_weight
-    groups = [
-        {"params": [p for p in tower.parameters() if p.requires_grad], "lr": settings.lr},
-        {"params": [nn.Parameter(head.centres, requires_grad=True)], "lr": lr_centres},
-    ]
-    optimiser = torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=[settings.lr, lr_centres], total_steps=total_steps, pct_start=settings.pct_start
+def picture_groups(
+    encoder: Encoder,
+    store: PictureStore,
+    image_ids: list[str],
+    labels: np.ndarray,
+    settings: TrainSettings,
+    training: Training,
+    *,
+    workers: int,
+) -> Iterator[list[Batch]]:
+    """The batches of this process, in groups of `gradient_acc`, from the step that the training has reached."""
+    batches = EpochBatches(
+        len(image_ids),
+        settings.batch_size,
+        settings.epochs,
+        training.seed,
+        gradient_acc=settings.gradient_acc,
+        start=training.step * settings.gradient_acc,
+        processes=training.processes,
     )
-    return optimiser, schedule
+    pictures = TrainingPictures(store, image_ids, labels, encoder, settings.augment, training.seed)
+    loader = training_loader(pictures, batches, workers=workers, pin=training.device.type == "cuda")
+    return groups_of(loader, settings.gradient_acc)
 
 
-def steps_of(
-    loader: DataLoader, epochs: int, per_epoch: int, gradient_acc: int
-) -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """Groups of `gradient_acc` batches, each for one optimiser step; what an epoch has over is dropped."""
+def groups_of(loader: DataLoader, size: int) -> Iterator[list[Batch]]:
     batches = iter(loader)
-    for _ in range(epochs):
-        epoch = islice(batches, per_epoch)
-        while len(group := list(islice(epoch, gradient_acc))) == gradient_acc:
-            yield group
+    while group := list(islice(batches, size)):
+        yield group
 
 
 def train_mode(tower: nn.Module, batchnorm: str) -> None:
@@ -186,3 +335,25 @@ def train_mode(tower: nn.Module, batchnorm: str) -> None:
         for module in tower.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
+
+
+@contextmanager
+def encoder_precision(device: torch.device, precision: str, *, backward: bool = False) -> Iterator[None]:
+    """How the encoder computes: `auto` is bf16 autocast on CUDA, and TF32 for what stays float32 there.
+
+    `tf32` is the second alone, `fp32` neither. The head is outside of this: it is float32 throughout. Autocast is for
+    the forward pass: the backward pass follows it by itself.
+    """
+    if device.type != "cuda" or precision == "fp32":
+        yield
+        return
+    autocast: AbstractContextManager = nullcontext()
+    if precision == "auto" and not backward:
+        autocast = torch.autocast("cuda", torch.bfloat16)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        with autocast:
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -18,14 +18,16 @@ def margin_logits(
     """Logits (n, c) from cosines (n, c) in [-1, 1].
 
     Args:
-        target: (n,) int64, the column of each row's own class.
+        target: (n,) int64, the column of each row's own class; -1 where it is not among the columns.
         s: scale.
         m2, m3: angular and cosine margin; only one of them may be above 0.
         filter_above: inter-class filtering; 0 is off.
         gradient: of the angular margin. `straight_through` is the published code's: the forward value has the margin,
             the backward pass sees d(target logit)/d cos = s. `exact` differentiates through arccos and cos.
     """
-    target_cosine = cosines.gather(1, target[:, None])
+    rows = torch.nonzero(target >= 0).squeeze(1)
+    own = (rows, target[rows])
+    target_cosine = cosines[own]
     if m3 > 0:
         with_margin = target_cosine - m3
     elif gradient == "exact":
@@ -35,4 +37,4 @@ def margin_logits(
         with_margin = target_cosine + shift
     if filter_above > 0:
         cosines = cosines.masked_fill(cosines > filter_above, 0.0)
-    return s * cosines.scatter(1, target[:, None], with_margin)
+    return s * cosines.index_put(own, with_margin)

@@ -14,6 +14,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from cladeclip.datasets.store import PictureStore
 from cladeclip.encoders.encoder import Encoder
+from cladeclip.training.processes import SINGLE, Processes
+from cladeclip.training.stopping import leave_signals_to_the_parent
 
 Key = tuple[int, int]
 
@@ -64,28 +66,51 @@ class TrainingPictures(Dataset[tuple[Tensor, int]]):
 
 
 class EpochBatches(Sampler[list[Key]]):
-    """Batches of keys over all epochs; every epoch is shuffled anew and its incomplete last batch dropped."""
+    """Batches of keys over all epochs; every epoch is shuffled anew, and what does not fill an optimiser step is dropped.
 
-    def __init__(self, n: int, batch_size: int, epochs: int, seed: int) -> None:
+    With several processes each gets its own consecutive part of every batch, so that all of them together see what one
+    process with a batch that large would.
+
+    Args:
+        batch_size: of one process.
+        gradient_acc: batches of one optimiser step.
+        start: batches to leave out at the beginning, for a training that goes on.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        batch_size: int,
+        epochs: int,
+        seed: int,
+        *,
+        gradient_acc: int = 1,
+        start: int = 0,
+        processes: Processes = SINGLE,
+    ) -> None:
         self.n, self.batch_size, self.epochs, self.seed = n, batch_size, epochs, seed
-
-    @property
-    def per_epoch(self) -> int:
-        return self.n // self.batch_size
+        self.start, self.processes = start, processes
+        self.together = batch_size * processes.count
+        self.per_epoch = n // self.together // gradient_acc * gradient_acc
 
     def __len__(self) -> int:
-        return self.epochs * self.per_epoch
+        return self.epochs * self.per_epoch - self.start
 
     def __iter__(self) -> Iterator[list[Key]]:
-        for epoch in range(self.epochs):
+        own = self.processes.rank * self.batch_size
+        for epoch in range(self.start // max(self.per_epoch, 1), self.epochs):
             order = np.random.default_rng([self.seed, epoch]).permutation(self.n)
-            for start in range(0, self.per_epoch * self.batch_size, self.batch_size):
-                yield [(epoch, int(position)) for position in order[start : start + self.batch_size]]
+            first = self.start - epoch * self.per_epoch if epoch * self.per_epoch < self.start else 0
+            for batch in range(first, self.per_epoch):
+                begin = batch * self.together + own
+                yield [(epoch, int(position)) for position in order[begin : begin + self.batch_size]]
 
 
 def training_loader(pictures: TrainingPictures, batches: EpochBatches, *, workers: int, pin: bool) -> DataLoader:
     """One loader for the whole training: its workers start once. The batches do not depend on their number."""
-    return DataLoader(pictures, batch_sampler=batches, num_workers=workers, pin_memory=pin)
+    return DataLoader(
+        pictures, batch_sampler=batches, num_workers=workers, pin_memory=pin, worker_init_fn=leave_signals_to_the_parent
+    )
 
 
 def train_transform(encoder: Encoder, augment: str) -> Callable[[Image.Image], Tensor]:
@@ -139,12 +164,20 @@ class BatchFinish:
         # Drawn on the CPU, so that the same pictures are erased on every device.
         self.erase = RandomErasing(0.25 if augment == "timm" else 0.0, mode="pixel", device="cpu")
 
-    def __call__(self, pictures: Tensor, number: int) -> Tensor:
-        """The batch (b, 3, h, w) float32 on the device; `number` of the batch within the training decides the erasing."""
+    def __call__(self, pictures: Tensor, first: int) -> Tensor:
+        """The batch (b, 3, h, w) float32 on the device.
+
+        Args:
+            first: the number of its first picture among all that the training sees; it decides what is erased, so that
+                the same pictures are erased however they are spread over batches and processes.
+        """
         batch = pictures.to(self.device, non_blocking=True)
         if pictures.dtype == torch.uint8:
             batch = batch.float().sub_(self.mean).div_(self.std)
         if self.erase.probability > 0:
-            with seeded(self.seed, number):
-                batch = self.erase(batch)
+            with seeded(self.seed, first):
+                for number in range(len(batch)):
+                    random.seed(f"{self.seed} {first + number}")
+                    torch.default_generator.manual_seed(random.getrandbits(63))
+                    self.erase(batch[number])
         return batch

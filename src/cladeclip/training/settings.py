@@ -27,6 +27,9 @@ class TrainSettings:
     precision: str
     augment: str
     batchnorm: str
+    freeze: str
+    ema: float
+    compile: bool
     log_every: int
 
     @classmethod

@@ -1,0 +1,121 @@
+"""One training as a job: from the files that it needs to the checkpoint, in one process or as one of torchrun's."""
+
+import json
+import logging
+import os
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cladeclip.atomic import sha256_of_file
+from cladeclip.datasets.store import PictureStore
+from cladeclip.encoders.load import load_encoder
+from cladeclip.encoders.weights import folder_fingerprint
+from cladeclip.tables import CLUSTERS, read_table
+from cladeclip.training.checkpoint import save_checkpoint
+from cladeclip.training.loop import train
+from cladeclip.training.orphans import end_with_parent
+from cladeclip.training.processes import SINGLE, Processes, local_device, process_group
+from cladeclip.training.settings import TrainSettings
+from cladeclip.training.state import TrainingState
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What a training needs to know, in a form that travels to other processes as JSON.
+
+    Attributes:
+        encoder: folder of the student before training.
+        store: the picture store.
+        labels: a `clusters` table.
+        checkpoint: folder that the trained student goes to.
+        settings: of TrainSettings.
+        workers: loader processes of each training process.
+        threads: processor cores of the whole job.
+        checkpoint_minutes: between two saves of the state, which lies beside the checkpoint until the end.
+        events: folder for TensorBoard's event files; empty for none.
+        code: fingerprint of the code, so that a state is not taken up by other code.
+    """
+
+    encoder: str
+    store: str
+    labels: str
+    checkpoint: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    seed: int = 5
+    workers: int = 0
+    threads: int = 1
+    checkpoint_minutes: float = 10.0
+    events: str = ""
+    code: str = ""
+
+    @property
+    def state_folder(self) -> Path:
+        checkpoint = Path(self.checkpoint)
+        return checkpoint.with_name(f".{checkpoint.name}.state")
+
+    def belongs_to(self, processes: Processes) -> dict[str, Any]:
+        """What a saved state must agree with, in the words of the config where it has some."""
+        return {
+            "seed": self.seed,
+            "train.gpus": processes.count,
+            "the labels' sha256": sha256_of_file(self.labels),
+            "the picture store's sha256": sha256_of_file(self.store),
+            "the student's fingerprint": folder_fingerprint(self.encoder),
+            "the code's fingerprint": self.code,
+            **{f"train.{name}": value for name, value in self.settings.items()},
+        }
+
+
+def run_job(job: TrainingJob, device: torch.device, processes: Processes = SINGLE) -> None:
+    """Trains, and in the first process writes the checkpoint; the state is removed after that."""
+    # Fixed, since the order in which threads add numbers shows in the last digits of the weights.
+    torch.set_num_threads(max(1, job.threads // processes.count))
+    encoder, labels = load_encoder(job.encoder), read_table(job.labels, CLUSTERS)
+    state = TrainingState(job.state_folder, job.belongs_to(processes), job.checkpoint_minutes, processes)
+    history = train(
+        encoder,
+        PictureStore(job.store),
+        list(labels["image_id"]),
+        labels["label"].to_numpy(dtype=np.int64),
+        TrainSettings.from_config(job.settings),
+        seed=job.seed,
+        workers=job.workers,
+        device=device,
+        processes=processes,
+        state=state,
+        events=Path(job.events) if job.events else None,
+    )
+    if processes.rank == 0:
+        save_checkpoint(encoder, job.encoder, job.checkpoint, history)
+        state.remove()
+
+
+def main(path: str) -> None:
+    """One of torchrun's processes. Its standard error is the job's log."""
+    end_with_parent()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    if os.environ["RANK"] == "0":
+        logging.getLogger("cladeclip").setLevel(logging.INFO)
+    device = local_device()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    job = TrainingJob(**json.loads(Path(path).read_text(encoding="utf-8")))
+    with process_group(device) as processes:
+        run_job(job, device, processes)
+
+
+def as_json(job: TrainingJob) -> str:
+    return json.dumps(asdict(job))
+
+
+if __name__ == "__main__":
+    from torch.distributed.elastic.multiprocessing.errors import record
+
+    record(main)(sys.argv[1])

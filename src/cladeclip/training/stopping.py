@@ -1,0 +1,62 @@
+"""What a training is asked from outside while it runs: to save its state, or to save it and stop."""
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from cladeclip.errors import CladeclipError
+
+logger = logging.getLogger(__name__)
+
+STOP = (signal.SIGTERM, signal.SIGINT)
+SAVE = (signal.SIGUSR1,)
+NOTHING, TO_SAVE, TO_STOP = 0, 1, 2
+
+
+class TrainingInterrupted(CladeclipError):
+    """The training was asked to stop; the message says where its state is."""
+
+
+class Requests:
+    """What has been asked for since the last look: NOTHING, TO_SAVE or TO_STOP."""
+
+    def __init__(self) -> None:
+        self.asked = NOTHING
+
+    def take(self) -> int:
+        """What was asked for; a request to stop stays."""
+        asked = self.asked
+        if asked == TO_SAVE:
+            self.asked = NOTHING
+        return asked
+
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        """The handler of the signals. Nothing is done here: a step is finished before its state is saved."""
+        self.asked = max(self.asked, TO_SAVE if number in SAVE else TO_STOP)
+
+
+@contextmanager
+def listening() -> Iterator[Requests]:
+    """SIGTERM and SIGINT ask to stop, SIGUSR1 to save, until the block ends. In other than the main thread nothing does."""
+    requests = Requests()
+    if threading.current_thread() is not threading.main_thread():
+        yield requests
+        return
+    before = {number: signal.signal(number, requests.receive) for number in (*STOP, *SAVE)}
+    try:
+        yield requests
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def leave_signals_to_the_parent(worker: int = 0) -> None:
+    """Makes a loader's worker process ignore them: Slurm and a terminal send them to every process of a job.
+
+    The workers are needed until the state is saved; they end with their parent.
+    """
+    for number in (*STOP, *SAVE):
+        signal.signal(number, signal.SIG_IGN)

@@ -1,0 +1,214 @@
+"""Several processes against one, with gloo on the CPU: the same code as with nccl on GPUs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, replace
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from conftest import RECIPE, until
+
+from cladeclip.datasets.store import PictureStore
+from cladeclip.encoders.load import load_encoder
+from cladeclip.errors import CladeclipError
+from cladeclip.tables import CLUSTERS, write_table
+from cladeclip.training.head import Head, initial_centres
+from cladeclip.training.job import TrainingJob
+from cladeclip.training.launch import launch
+from cladeclip.training.loop import Training, picture_groups
+from cladeclip.training.optimisation import one_cycle
+from cladeclip.training.processes import Processes
+
+CLASSES, TOGETHER = 7, 12
+SETTINGS = replace(
+    RECIPE, epochs=8, batch_size=TOGETHER, lr=1e-3, augment="timm", num_feat=12, margin_loss_filter=0.2, log_every=1
+)
+
+
+@pytest.fixture(scope="module")
+def labels_table(images, tmp_path_factory):
+    path = tmp_path_factory.mktemp("labels") / "labels.parquet"
+    ids = sorted(images["image_id"])
+    labels = np.arange(len(ids)) % CLASSES
+    frame = pd.DataFrame({"image_id": ids, "label": labels.astype("int64"), "distance": np.float32(0)})
+    write_table(path, CLUSTERS, frame, {})
+    return path
+
+
+@pytest.fixture
+def job(student, store, labels_table, tmp_path):
+    return TrainingJob(
+        encoder=str(student),
+        store=store.path,
+        labels=str(labels_table),
+        checkpoint=str(tmp_path / "checkpoint"),
+        settings=asdict(SETTINGS),
+    )
+
+
+def gradients_of_two_steps(rank, count, job, folder):
+    """The losses of two steps, and the gradients of encoder and centres, of one process among `count`."""
+    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": "0"}
+    torch.set_num_threads(1)
+    if count > 1:
+        dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=count)
+    processes = Processes(rank, count)
+    settings = replace(SETTINGS, batch_size=TOGETHER // count)
+    encoder, table = load_encoder(job.encoder), pd.read_parquet(job.labels)
+    schedule = one_cycle(settings, 50)
+    training = Training(encoder, CLASSES, settings, schedule, seed=5, device=torch.device("cpu"), processes=processes)
+    seen = {}
+    update, step = training.head.update, training.optimiser.step
+
+    def recorded_update(draw, centres, **rest):
+        seen[f"centres.{training.step}"] = centres.grad.clone()
+        update(draw, centres, **rest)
+
+    def recorded_step():
+        for name, parameter in training.tower.named_parameters():
+            seen[f"encoder.{training.step}.{name}"] = parameter.grad.clone()
+        step()
+
+    training.head.update, training.optimiser.step = recorded_update, recorded_step
+    ids, labels = list(table["image_id"]), table["label"].to_numpy(dtype=np.int64)
+    groups = picture_groups(encoder, PictureStore(job.store), ids, labels, settings, training, workers=0)
+    losses = [training.take_step(next(groups), epoch=1).loss for _ in range(2)]
+    torch.save({"losses": losses, "seen": seen, "rows": len(training.head.centres)}, f"{folder}/{rank}.pt")
+    if count > 1:
+        dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_loss_and_gradients_of_every_step_are_those_of_one_process(job, tmp_path, count):
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    alone.mkdir()
+    together.mkdir()
+    gradients_of_two_steps(0, 1, job, alone)
+    mp.spawn(gradients_of_two_steps, (count, job, together), nprocs=count)
+    expected = torch.load(alone / "0.pt")
+    parts = [torch.load(together / f"{rank}.pt") for rank in range(count)]
+    # No process holds more than its share of the centres.
+    assert [part["rows"] for part in parts] == [CLASSES // count + (rank < CLASSES % count) for rank in range(count)]
+    for part in parts:
+        assert part["losses"] == pytest.approx(expected["losses"], rel=1e-5)
+    for name, gradient in expected["seen"].items():
+        if name.startswith("centres"):
+            torch.testing.assert_close(
+                torch.cat([part["seen"][name] for part in parts]), gradient, rtol=1e-4, atol=1e-6
+            )
+        else:
+            for part in parts:
+                torch.testing.assert_close(part["seen"][name], gradient, rtol=1e-3, atol=2e-6)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_whole_run_has_the_loss_curve_of_one_process(job, tmp_path, count):
+    launch(job, 1)
+    several = replace(
+        job,
+        checkpoint=str(tmp_path / "several"),
+        settings=job.settings | {"batch_size": TOGETHER // count},
+        threads=count,
+    )
+    launch(several, count)
+    alone, together = (pd.read_csv(tmp_path / name / "training.csv") for name in ("checkpoint", "several"))
+    assert len(alone) == 8 * (len(pd.read_parquet(job.labels)) // TOGETHER)
+    np.testing.assert_allclose(together, alone, rtol=2e-3)
+    assert not (tmp_path / ".several.state").exists()
+
+
+def test_the_centres_start_the_same_however_they_are_shared():
+    whole = initial_centres(range(10_000), 4, 5)
+    assert float(whole.std()) == pytest.approx(0.01, rel=0.02)
+    for count in (2, 3, 7):
+        shares = [Processes(rank, count).share_of(10_000) for rank in range(count)]
+        assert [len(share) for share in shares] == [10_000 // count + (r < 10_000 % count) for r in range(count)]
+        assert torch.equal(torch.cat([initial_centres(share, 4, 5) for share in shares]), whole)
+
+
+def test_each_process_samples_its_own_classes_and_all_draw_the_same_dimensions():
+    settings = replace(RECIPE, sample_rate=0.2, num_feat=5)
+    labels = torch.tensor([3, 60, 61])
+    draws = [Head(101, 8, settings, 5, Processes(rank, 2)).draw(labels, step=4) for rank in range(2)]
+    assert [len(draw.classes) for draw in draws] == [10, 10]
+    assert 3 in draws[0].classes
+    assert int(draws[0].classes.max()) < 51
+    assert {60, 61} <= set(draws[1].classes.tolist())
+    assert int(draws[1].classes.min()) >= 51
+    assert torch.equal(draws[0].dimensions, draws[1].dimensions)
+
+
+LAUNCH = """
+import json, sys
+from cladeclip.training.job import TrainingJob
+from cladeclip.training.launch import launch
+from cladeclip.job_log import job_log
+with job_log(sys.argv[3]):
+    launch(TrainingJob(**json.loads(sys.argv[1])), int(sys.argv[2]))
+"""
+
+
+def started(job, count, log):
+    command = [sys.executable, "-c", LAUNCH, json.dumps(asdict(job)), str(count), str(log)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def workers_of(process):
+    """The training processes, once all of them are in the loop."""
+    children = psutil.Process(process.pid).children()
+    return [child for child in children if "cladeclip.training.job" in child.cmdline()]
+
+
+@pytest.fixture
+def long_job(job):
+    return replace(job, settings=job.settings | {"epochs": 3000, "batch_size": 6}, checkpoint_minutes=1e-4)
+
+
+def test_a_killed_worker_ends_the_whole_job_with_its_message(long_job, tmp_path):
+    process = started(long_job, 2, tmp_path / "log")
+    until(lambda: (long_job.state_folder / "state.json").exists(), process)
+    workers = workers_of(process)
+    assert len(workers) == 2
+    workers[1].kill()
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "training: process 1 was killed by SIGKILL" in told
+    assert not any(worker.is_running() for worker in workers)
+
+
+def test_workers_do_not_outlive_a_killed_launcher(long_job, tmp_path):
+    process = started(long_job, 2, tmp_path / "log")
+    until(lambda: (long_job.state_folder / "state.json").exists(), process)
+    workers = workers_of(process)
+    process.send_signal(signal.SIGKILL)
+    assert len(workers) == 2
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert not alive
+
+
+def test_an_error_of_a_worker_is_the_error_of_the_job(job):
+    with pytest.raises(CladeclipError, match=r"training: \d+ images are fewer than one batch; .*on each of 2 GPUs"):
+        launch(replace(job, settings=job.settings | {"batch_size": 500}), 2)
+
+
+def test_sigterm_to_the_launcher_saves_the_state_and_the_next_run_ends_with_the_same_bytes(job, tmp_path):
+    job = replace(job, settings=job.settings | {"epochs": 120, "batch_size": 6}, threads=2)
+    whole = replace(job, checkpoint=str(tmp_path / "whole"))
+    launch(whole, 2)
+    process = started(replace(job, checkpoint_minutes=1e-4), 2, tmp_path / "log")
+    until(lambda: (job.state_folder / "state.json").exists(), process)
+    process.send_signal(signal.SIGTERM)
+    _, told = process.communicate(timeout=60)
+    assert "stopped by SIGTERM" in told
+    assert json.loads((job.state_folder / "state.json").read_text())["step"] < 120 * 4
+    launch(job, 2)
+    for name in ("model.safetensors", "training.csv"):
+        assert (tmp_path / "checkpoint" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
