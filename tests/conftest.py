@@ -1,9 +1,15 @@
 """Small drawn data that many tests share."""
 
+import json
 import os
+import subprocess
+import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
@@ -12,7 +18,8 @@ from cladeclip.datasets.prepare import prepare
 from cladeclip.datasets.store import PictureStore, build_store
 from cladeclip.demo.specimens import draw_specimens
 from cladeclip.encoders.weights import make_encoder_folder
-from cladeclip.tables import LISTING, read_table
+from cladeclip.tables import CLUSTERS, LISTING, read_table, write_table
+from cladeclip.training.job import TrainingJob
 from cladeclip.training.settings import TrainSettings
 
 REPOSITORY = Path(__file__).parents[1]
@@ -70,6 +77,39 @@ def store(specimens, images, tmp_path_factory):
     path = tmp_path_factory.mktemp("store") / "36.arrow"
     build_store(specimens, list(images["image_id"]), path, side=36, workers=1)
     return PictureStore(path)
+
+
+CLASSES = 7
+
+
+@pytest.fixture
+def training_job(student, store, images, tmp_path):
+    """A training of the tiny CLIP on CLASSES classes without meaning; its settings are still to be given."""
+    ids = sorted(images["image_id"])
+    frame = pd.DataFrame({"image_id": ids, "label": np.arange(len(ids)) % CLASSES, "distance": np.float32(0)})
+    write_table(tmp_path / "labels.parquet", CLUSTERS, frame, {})
+    return TrainingJob(
+        encoder=str(student),
+        store=store.path,
+        labels=str(tmp_path / "labels.parquet"),
+        checkpoint=str(tmp_path / "checkpoint"),
+    )
+
+
+LAUNCH = """
+import json, sys
+from cladeclip.job_log import job_log
+from cladeclip.training.job import TrainingJob
+from cladeclip.training.launch import launch
+with job_log(sys.argv[3]):
+    launch(TrainingJob(**json.loads(sys.argv[1])), int(sys.argv[2]))
+"""
+
+
+def started(job, gpus, log):
+    """A training in a process (group) of its own."""
+    command = [sys.executable, "-c", LAUNCH, json.dumps(asdict(job)), str(gpus), str(log)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def until(happened, process, seconds=90):

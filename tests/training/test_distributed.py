@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -14,44 +12,26 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from conftest import RECIPE, until
+from conftest import CLASSES, RECIPE, started, until
 
 from cladeclip.datasets.store import PictureStore
 from cladeclip.encoders.load import load_encoder
 from cladeclip.errors import CladeclipError
-from cladeclip.tables import CLUSTERS, write_table
 from cladeclip.training.head import Head, initial_centres
-from cladeclip.training.job import TrainingJob
 from cladeclip.training.launch import launch
 from cladeclip.training.loop import Training, picture_groups
 from cladeclip.training.optimisation import one_cycle
 from cladeclip.training.processes import Processes
 
-CLASSES, TOGETHER = 7, 12
+TOGETHER = 12
 SETTINGS = replace(
     RECIPE, epochs=8, batch_size=TOGETHER, lr=1e-3, augment="timm", num_feat=12, margin_loss_filter=0.2, log_every=1
 )
 
 
-@pytest.fixture(scope="module")
-def labels_table(images, tmp_path_factory):
-    path = tmp_path_factory.mktemp("labels") / "labels.parquet"
-    ids = sorted(images["image_id"])
-    labels = np.arange(len(ids)) % CLASSES
-    frame = pd.DataFrame({"image_id": ids, "label": labels.astype("int64"), "distance": np.float32(0)})
-    write_table(path, CLUSTERS, frame, {})
-    return path
-
-
 @pytest.fixture
-def job(student, store, labels_table, tmp_path):
-    return TrainingJob(
-        encoder=str(student),
-        store=store.path,
-        labels=str(labels_table),
-        checkpoint=str(tmp_path / "checkpoint"),
-        settings=asdict(SETTINGS),
-    )
+def job(training_job):
+    return replace(training_job, settings=asdict(SETTINGS))
 
 
 def gradients_of_two_steps(rank, count, job, folder):
@@ -144,21 +124,6 @@ def test_each_process_samples_its_own_classes_and_all_draw_the_same_dimensions()
     assert {60, 61} <= set(draws[1].classes.tolist())
     assert int(draws[1].classes.min()) >= 51
     assert torch.equal(draws[0].dimensions, draws[1].dimensions)
-
-
-LAUNCH = """
-import json, sys
-from cladeclip.training.job import TrainingJob
-from cladeclip.training.launch import launch
-from cladeclip.job_log import job_log
-with job_log(sys.argv[3]):
-    launch(TrainingJob(**json.loads(sys.argv[1])), int(sys.argv[2]))
-"""
-
-
-def started(job, count, log):
-    command = [sys.executable, "-c", LAUNCH, json.dumps(asdict(job)), str(count), str(log)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
 def workers_of(process):
