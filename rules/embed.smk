@@ -31,8 +31,10 @@ rule fetch_weights:
     conda:
         ENVIRONMENT
     params:
-        # The title is for the report alone: another one makes no weights stale.
-        definition=lambda wildcards: ordered({k: v for k, v in definition_of(wildcards).items() if k != "title"}),
+        # Title and licence are for people: another one makes no weights stale.
+        definition=lambda wildcards: ordered(
+            {k: v for k, v in definition_of(wildcards).items() if k not in ("title", "licence")}
+        ),
         code=code("fetch_weights"),
     message:
         "Bringing the weights of '{wildcards.encoder}' into weights/{wildcards.encoder}."

@@ -45,3 +45,12 @@ use rule train as train_timm with:
         history=f"{CHECKPOINT}/training.csv",
     wildcard_constraints:
         student=of_family("timm"),
+
+
+use rule train as train_unicom with:
+    output:
+        model=f"{CHECKPOINT}/model.safetensors",
+        config=f"{CHECKPOINT}/unicom_config.json",
+        history=f"{CHECKPOINT}/training.csv",
+    wildcard_constraints:
+        student=of_family("unicom"),

@@ -137,6 +137,8 @@ def _pattern_in_words(fault: jsonschema.ValidationError) -> str:
         return "allowed are species, genus and random-kNUMBER with a number of 2 or more"
     if "all_but_last" in pattern:
         return "allowed are none, stem and all_but_last_NUMBER"
+    if "{64}" in pattern:
+        return "allowed is a sha256 in 64 lower-case hexadecimal digits"
     if "{40}" in pattern:
         return "allowed is the 40-digit hash of a commit"
     if "/" in pattern:
@@ -149,7 +151,7 @@ def _check_encoders(config: Mapping[str, Any]) -> None:
         key = f"encoders.{name}"
         family, architecture = encoder["family"], encoder.get("architecture")
         if family == "handcrafted":
-            for unused in set(encoder) - {"family", "title", "image_px"}:
+            for unused in set(encoder) - {"family", "title", "licence", "image_px"}:
                 raise ConfigError(f"config: {key}.{unused} has no meaning for hand-made features; remove it.")
             continue
         if architecture is None:
@@ -159,11 +161,20 @@ def _check_encoders(config: Mapping[str, Any]) -> None:
                 raise ConfigError(
                     f"config: {key}.architecture is hf-hub:OWNER/REPOSITORY or local-dir:FOLDER for transformers."
                 )
-            for unused in set(encoder) - {"family", "title", "architecture"}:
+            for unused in set(encoder) - {"family", "title", "licence", "architecture"}:
                 raise ConfigError(
                     f"config: {key}.{unused} has no meaning for transformers, whose folder says it; remove it."
                 )
             continue
+        if "sha256" in encoder and "weights" not in encoder:
+            raise ConfigError(f"config: {key}.sha256 has no meaning without a weight file; remove it.")
+        if family == "unicom":
+            if "pretrained" in encoder:
+                raise ConfigError(
+                    f"config: {key}.pretrained has no meaning for unicom; give its weight file as weights."
+                )
+            if isinstance(architecture, str) and architecture != "ViT-B-32":
+                raise ConfigError(f"config: {key}.architecture is {architecture!r}; for unicom only ViT-B-32 is known.")
         if family == "timm" and not isinstance(architecture, str):
             raise ConfigError(f"config: {key}.architecture is a mapping; timm takes the name of an architecture.")
         if "match" in encoder and not (family == "timm" and "weights" in encoder):
@@ -224,10 +235,10 @@ def _check_references(config: Mapping[str, Any]) -> None:
                     "use image, or a teacher of family open_clip."
                 )
     for position, name in enumerate(config["students"]):
-        if encoders[name]["family"] not in ("open_clip", "timm"):
+        if encoders[name]["family"] not in ("open_clip", "timm", "unicom"):
             raise ConfigError(
                 f"config: students[{position}] is {name!r}, of family {encoders[name]['family']}, which cannot be trained; "
-                "use an encoder of family open_clip or timm."
+                "use an encoder of family open_clip, timm or unicom."
             )
     spelled: dict[str, tuple[str, str, int]] = {}
     labels = config["labels"]

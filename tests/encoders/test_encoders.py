@@ -197,7 +197,7 @@ def test_weights_that_cannot_be_downloaded_say_what_to_put_where(tmp_path, monke
 def test_pretrained_weights_fit_by_position(tmp_path):
     encoder = made(tmp_path, **LITE0)
     assert (encoder.dim, encoder.image_px, encoder.mean) == (1280, 224, (0.5, 0.5, 0.5))
-    stored = torch.load(weight_file(LITE0["weights"]), weights_only=True)
+    stored = torch.load(weight_file(LITE0), weights_only=True)
     kept = load_file(tmp_path / "it" / "model.safetensors")
     # All tensors but the classifier's two, in the same order.
     for value, key in zip(stored.values(), encoder.model.state_dict(), strict=False):

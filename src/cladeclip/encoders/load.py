@@ -11,8 +11,9 @@ from torch import Tensor
 
 from cladeclip.encoders.encoder import Encoder, as_floats
 from cladeclip.encoders.handcrafted import handcrafted_encoder
+from cladeclip.encoders.unicom import unicom_encoder
 from cladeclip.encoders.vision_tower import vision_tower_encoder
-from cladeclip.encoders.weights import HANDCRAFTED_CONFIG, OPEN_CLIP_CONFIG, TIMM_CONFIG, WEIGHTS
+from cladeclip.encoders.weights import HANDCRAFTED_CONFIG, OPEN_CLIP_CONFIG, TIMM_CONFIG, UNICOM_CONFIG, WEIGHTS
 from cladeclip.errors import CladeclipError, first_line
 
 
@@ -31,6 +32,8 @@ def load_encoder(folder: str | Path) -> Encoder:
             if "model_type" in json.loads((folder / TIMM_CONFIG).read_text()):
                 return vision_tower_encoder(folder)
             return _timm_encoder(folder)
+        if (folder / UNICOM_CONFIG).is_file():
+            return unicom_encoder(folder)
         if (folder / HANDCRAFTED_CONFIG).is_file():
             return handcrafted_encoder(**json.loads((folder / HANDCRAFTED_CONFIG).read_text()))
     except (RuntimeError, OSError, ValueError, SafetensorError) as error:
@@ -38,7 +41,7 @@ def load_encoder(folder: str | Path) -> Encoder:
             f"{folder}: the encoder cannot be loaded ({first_line(error)}); delete the folder and run again to rebuild it."
         ) from error
     raise CladeclipError(
-        f"{folder}: no {OPEN_CLIP_CONFIG}, {TIMM_CONFIG} or {HANDCRAFTED_CONFIG}; not an encoder folder."
+        f"{folder}: no {OPEN_CLIP_CONFIG}, {TIMM_CONFIG}, {UNICOM_CONFIG} or {HANDCRAFTED_CONFIG}; not an encoder folder."
     )
 
 

@@ -1,9 +1,9 @@
 """Encoder folders: every encoder as a folder that its own library loads with `local-dir:`.
 
 Whatever the config names (a pretrained tag, a hub repository, a weight file, a seed for random weights) is brought into one
-form: `model.safetensors` with `open_clip_config.json` (open_clip) or `config.json` (timm; transformers, which adds
-`preprocessor_config.json`), and `encoder.json`, which says where it came from and holds the sha256 of every file. A trained
-student is such a folder as well.
+form: `model.safetensors` with `open_clip_config.json` (open_clip), `config.json` (timm; transformers, which adds
+`preprocessor_config.json`) or `unicom_config.json` (UNICOM's own tower), and `encoder.json`, which says where it came from
+and holds the sha256 of every file. A trained student is such a folder as well.
 """
 
 import hashlib
@@ -25,9 +25,10 @@ OPEN_CLIP_CONFIG = "open_clip_config.json"
 TIMM_CONFIG = "config.json"
 PROCESSOR_CONFIG = "preprocessor_config.json"
 HANDCRAFTED_CONFIG = "handcrafted.json"
+UNICOM_CONFIG = "unicom_config.json"
 WEIGHTS = "model.safetensors"
 # The files of an encoder folder that decide its embeddings.
-DECIDING = (WEIGHTS, OPEN_CLIP_CONFIG, TIMM_CONFIG, PROCESSOR_CONFIG, HANDCRAFTED_CONFIG)
+DECIDING = (WEIGHTS, OPEN_CLIP_CONFIG, TIMM_CONFIG, PROCESSOR_CONFIG, HANDCRAFTED_CONFIG, UNICOM_CONFIG)
 # Sizes and times of an encoder folder's files when they were hashed last.
 SEEN = ".seen.json"
 # What of a picture's preprocessing an open_clip config holds.
@@ -50,6 +51,11 @@ def make_encoder_folder(name: str, definition: Mapping[str, Any], folder: str | 
             _timm_folder(name, definition, folder)
         case "transformers":
             _transformers_folder(name, definition["architecture"], folder)
+        case "unicom":
+            from cladeclip.encoders.unicom import make_unicom_folder
+
+            path = weight_file(definition) if "weights" in definition else None
+            save_weights(make_unicom_folder(name, definition, path, folder), folder / WEIGHTS)
         case "open_clip":
             _open_clip_folder(name, definition, folder)
     shutil.rmtree(folder / ".download", ignore_errors=True)
@@ -75,12 +81,13 @@ def made_with(folder: str | Path) -> dict[str, str]:
     return {"weights_sha256": sha256_of_file(weights)} if weights.is_file() else {}
 
 
-def weight_file(weights: str) -> Path:
-    """The path of a weight file; `python-package:MODULE/FILE` is a file inside an installed package.
+def weight_file(definition: Mapping[str, Any]) -> Path:
+    """The path of an encoder's weight file; `python-package:MODULE/FILE` is a file inside an installed package.
 
     Raises:
-        ConfigError: there is no such file.
+        ConfigError: there is no such file, or it is not the one whose `sha256` the definition gives.
     """
+    weights = definition["weights"]
     path = Path(weights)
     if weights.startswith("python-package:"):
         module, _, inside = weights.removeprefix("python-package:").partition("/")
@@ -91,6 +98,11 @@ def weight_file(weights: str) -> Path:
     if not path.is_file():
         raise ConfigError(
             f"weights {weights!r}: there is no such file; put it there or correct the path in `encoders:`."
+        )
+    if "sha256" in definition and (found_hash := sha256_of_file(path)) != definition["sha256"]:
+        raise ConfigError(
+            f"weights {weights!r}: the file's sha256 is {found_hash}, not {definition['sha256']}; it is damaged or another "
+            "one: download it again, or correct the sha256 in `encoders:`."
         )
     return path
 
@@ -157,7 +169,7 @@ def _open_clip_model(name: str, definition: Mapping[str, Any], model_cfg: Mappin
         torch.manual_seed(definition["seed"])
     model = _from_config(model_cfg, folder)
     if by_hand:
-        path = weight_file(definition["weights"])
+        path = weight_file(definition)
         try:
             open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True)
         except (RuntimeError, KeyError, ValueError) as error:
@@ -270,7 +282,7 @@ def _timm_folder(name: str, definition: Mapping[str, Any], folder: Path) -> None
 def _load_timm_weights(name: str, model: Any, definition: Mapping[str, Any]) -> None:
     from timm.models import load_state_dict
 
-    path = weight_file(definition["weights"])
+    path = weight_file(definition)
     stored = load_state_dict(str(path), weights_only=True)
     wanted = model.state_dict()
     if definition.get("match") == "position":

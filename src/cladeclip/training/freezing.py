@@ -10,11 +10,11 @@ from cladeclip.errors import ConfigError
 # In timm's notation: what belongs to the stem, which number in a name is the block's, and what follows the last block.
 AFTER_THE_LAST = (99999,)
 OPEN_CLIP_VIT = {
-    "stem": r"^(class_embedding|positional_embedding|conv1|ln_pre|patchnorm_pre_ln)",
-    "blocks": [(r"^transformer\.resblocks\.(\d+)", None), (r"^(ln_post|proj|attn_pool)", AFTER_THE_LAST)],
+    "stem": r"^(?:class_embedding|positional_embedding|conv1|ln_pre|patchnorm_pre_ln)",
+    "blocks": [(r"^transformer\.resblocks\.(\d+)", None), (r"^(?:ln_post|proj|attn_pool)", AFTER_THE_LAST)],
 }
 OPEN_CLIP_RESNET = {
-    "stem": r"^(conv|bn)\d",
+    "stem": r"^(?:conv|bn)\d",
     "blocks": [(r"^layer(\d+)", None), (r"^attnpool", AFTER_THE_LAST)],
 }
 
