@@ -38,6 +38,36 @@ rule train:
         script_of("train")
 
 
+# Not part of `all`: asked for by name, to find a learning rate.
+rule lr_range:
+    input:
+        encoder=rules.train.input.encoder,
+        store=rules.train.input.store,
+        labels=rules.train.input.labels,
+    output:
+        table=f"{RESULTS}/lr_range/{{split}}/{{student}}.{{labels}}.seed{{seed}}.csv",
+        plot=f"{RESULTS}/lr_range/{{split}}/{{student}}.{{labels}}.seed{{seed}}.svg",
+    log:
+        f"{LOGS}/lr_range/{{split}}/{{student}}.{{labels}}.seed{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/lr_range/{{split}}/{{student}}.{{labels}}.seed{{seed}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: TRAIN["threads"]
+    resources:
+        mem_mb=16000,
+        runtime=240,
+        gpu=min(1, TRAIN["gpus"]),
+    params:
+        settings=TRAIN_SETTINGS,
+        range=ordered(TRAIN["lr_range"]),
+        code=code("lr_range"),
+    message:
+        "Range test of the learning rate: {wildcards.student} on {wildcards.labels} ({wildcards.split})."
+    script:
+        script_of("lr_range")
+
+
 use rule train as train_timm with:
     output:
         model=f"{CHECKPOINT}/model.safetensors",

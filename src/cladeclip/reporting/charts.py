@@ -40,6 +40,21 @@ def inertia_against_k(curves: pd.DataFrame) -> str:
     return vl_convert.vegalite_to_svg(chart.to_dict())
 
 
+def loss_against_lr(steps: pd.DataFrame) -> str:
+    """The learning-rate range test: the loss of each step and its smoothed course.
+
+    Args:
+        steps: columns lr_encoder, loss, smoothed_loss.
+    """
+    rate = alt.X(
+        "lr_encoder:Q", title="learning rate of the encoder", scale=alt.Scale(type="log"), axis=alt.Axis(format="~e")
+    )
+    chart = alt.Chart(steps).encode(x=rate)
+    dots = chart.mark_point(filled=True, size=14, color="#999").encode(y=alt.Y("loss:Q", scale=alt.Scale(zero=False)))
+    line = chart.mark_line(strokeWidth=2, color=PALETTE[0]).encode(y="smoothed_loss:Q")
+    return vl_convert.vegalite_to_svg(alt.layer(dots, line).properties(width=480, height=280).to_dict())
+
+
 def _k_axis(points: pd.DataFrame) -> Any:
     ks = sorted(int(k) for k in points["k"].unique()) or [1]
     return alt.X(

@@ -1,0 +1,28 @@
+"""The learning-rate range test of a student on its labels: its table and its plot."""
+
+from pathlib import Path
+
+from cladeclip.atomic import atomic_path, write_text
+from cladeclip.datasets.store import PictureStore
+from cladeclip.encoders.load import load_encoder
+from cladeclip.job_log import job_log
+from cladeclip.reporting.charts import loss_against_lr
+from cladeclip.tables import CLUSTERS, read_table
+from cladeclip.training.lr_range import lr_range
+from cladeclip.training.settings import TrainSettings
+
+with job_log(snakemake.log[0]):
+    labels = read_table(snakemake.input.labels, CLUSTERS)
+    found = lr_range(
+        load_encoder(Path(snakemake.input.encoder).parent),
+        PictureStore(snakemake.input.store),
+        list(labels["image_id"]),
+        labels["label"].to_numpy(),
+        TrainSettings.from_config(snakemake.params.settings),
+        seed=int(snakemake.wildcards.seed),
+        workers=snakemake.config["train"]["workers"],
+        **snakemake.params.range,
+    )
+    with atomic_path(snakemake.output.table) as temporary:
+        found.to_csv(temporary, index=False)
+    write_text(snakemake.output.plot, loss_against_lr(found))
