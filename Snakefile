@@ -14,6 +14,7 @@ include: "rules/cluster.smk"
 include: "rules/train.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
+include: "rules/release.smk"
 
 
 localrules:

@@ -104,7 +104,15 @@ PREDICTIONS = Contract(
 COMPARISON = Contract(
     "comparison",
     "a model on a subset of taxa at a rank",
-    {"model": STRING, **ACCURACY.columns, "split": STRING},
+    {
+        "model": STRING,
+        **ACCURACY.columns,
+        "split": STRING,
+        "accuracy_individual_sd_seeds": FLOAT,
+        "accuracy_avg_sd_seeds": FLOAT,
+        "distance_individual_sd_seeds": FLOAT,
+        "distance_avg_sd_seeds": FLOAT,
+    },
     ("split", "model", "taxa", "column"),
 )
 # The picture store is not Parquet but an Arrow IPC file, which can be memory-mapped: a row is a picture as JPEG.

@@ -1,4 +1,4 @@
-"""What may be changed about a training beyond the recipe: averaging, freezing, compiling, event files, no training at all."""
+"""What may be changed about a training beyond the recipe: averaging, freezing, compiling, event files, no training."""
 
 import json
 import struct

@@ -9,9 +9,11 @@ import pandas as pd
 
 from cladeclip.evaluation.nearest_label import COLUMNS
 from cladeclip.evaluation.significance import PairedTest, mcnemar
+from cladeclip.names import ClusterLabels, ControlLabels, Model, parse_labels
 from cladeclip.tables import ACCURACY, PREDICTIONS, read_table
 
-CSV_COLUMNS = ("model", "taxa", "column", *COLUMNS, "split", "n_query", "n_gallery", "n_labels")
+SPREADS = tuple(f"{column}_sd_seeds" for column in COLUMNS)
+CSV_COLUMNS = ("model", "taxa", "column", *COLUMNS, "split", "n_query", "n_gallery", "n_labels", *SPREADS)
 
 
 @dataclass(frozen=True)
@@ -26,20 +28,30 @@ class Primary:
 
 
 def comparison_table(accuracy_paths: Iterable[str | Path]) -> pd.DataFrame:
-    """The `comparison` table from every model's `accuracy` table, `.../{split}/evaluation/{model}/accuracy.parquet`."""
+    """The `comparison` table from every model's `accuracy` table, `.../{split}/evaluation/{model}/accuracy.parquet`.
+
+    The columns `*_sd_seeds` hold the standard deviation over the training seeds of the same student and labels (one value
+    for all of them), where there are several.
+    """
     frames = []
     for path in map(Path, accuracy_paths):
         split, _, model, _ = path.parts[-4:]
         frames.append(read_table(path, ACCURACY).assign(split=split, model=model))
-    return pd.concat(frames, ignore_index=True)
+    table = pd.concat(frames, ignore_index=True)
+    trained = [Model.parse(model) for model in table["model"]]
+    replicated = pd.Series([f"{one.student}.{one.labels}" if one else None for one in trained], index=table.index)
+    groups = table.groupby([replicated, table["split"], table["taxa"], table["column"]], dropna=True)
+    for column, spread in zip(COLUMNS, SPREADS, strict=True):
+        table[spread] = groups[column].transform("std") if replicated.notna().any() else np.nan
+    return table
 
 
 def comparison_csv(comparison: pd.DataFrame) -> str:
-    """The table as CSV: accuracies in percent with two decimals."""
+    """The table as CSV: accuracies in percent with two decimals; a spread that there is none of is empty."""
     ordered = comparison.sort_values(["split", "model", "taxa", "column"], kind="stable")
     shown = ordered[list(CSV_COLUMNS)].copy()
-    for column in COLUMNS:
-        shown[column] = [f"{100 * value:.2f}" for value in shown[column]]
+    for column in (*COLUMNS, *SPREADS):
+        shown[column] = ["" if np.isnan(value) else f"{100 * value:.2f}" for value in shown[column].astype(float)]
     return shown.to_csv(index=False)
 
 
@@ -51,6 +63,49 @@ def primary_rows(comparison: pd.DataFrame, primary: Primary) -> pd.DataFrame:
         & (comparison["column"] == primary.column)
     ]
     return chosen.sort_values([primary.measure, "model"], ascending=[False, True], kind="stable")
+
+
+def standings(comparison: pd.DataFrame, primary: Primary, encoders: Iterable[str]) -> pd.DataFrame:
+    """Where the students of each k stand between the same student on labels without meaning (0) and on species labels (1).
+
+    Returns:
+        Columns student, teacher, features, k, accuracy, sd_seeds, random, species, position, in the primary comparison,
+        as means over seeds; no row where one of the two controls is missing.
+    """
+    rows = primary_rows(comparison, primary)
+    found: dict[tuple[str, ControlLabels | ClusterLabels], list[float]] = {}
+    for model, accuracy in zip(rows["model"], rows[primary.measure], strict=True):
+        if trained := Model.parse(model):
+            labels = parse_labels(trained.labels, encoders)
+            found.setdefault((trained.student, labels), []).append(accuracy)
+    standing = []
+    for (student, labels), accuracies in found.items():
+        lower = [np.mean(values) for (of, label), values in found.items() if of == student and _is(label, "random")]
+        upper = [np.mean(values) for (of, label), values in found.items() if of == student and _is(label, "species")]
+        if not isinstance(labels, ClusterLabels) or not lower or not upper:
+            continue
+        accuracy, random, species = float(np.mean(accuracies)), float(np.mean(lower)), float(np.mean(upper))
+        standing.append(
+            {
+                "student": student,
+                "teacher": labels.teacher,
+                "features": labels.features,
+                "k": labels.k,
+                "accuracy": accuracy,
+                "sd_seeds": float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else np.nan,
+                "random": random,
+                "species": species,
+                "position": (accuracy - random) / (species - random) if species != random else np.nan,
+            }
+        )
+    columns = ["student", "teacher", "features", "k", "accuracy", "sd_seeds", "random", "species", "position"]
+    return pd.DataFrame(standing, columns=columns).sort_values(
+        ["student", "teacher", "features", "k"], ignore_index=True
+    )
+
+
+def _is(labels: ClusterLabels | ControlLabels, kind: str) -> bool:
+    return isinstance(labels, ControlLabels) and labels.kind == kind
 
 
 def correct_answers(predictions_path: str | Path, primary: Primary) -> np.ndarray:

@@ -18,7 +18,7 @@ from cladeclip.evaluation.nearest_label import COLUMNS
 from cladeclip.evaluation.significance import PairedTest
 from cladeclip.names import ClusterLabels, ControlLabels, Model, parse_labels
 from cladeclip.reporting.charts import accuracy_against_k, inertia_against_k
-from cladeclip.reporting.comparison import Primary, paired_tests, primary_rows
+from cladeclip.reporting.comparison import SPREADS, Primary, paired_tests, primary_rows, standings
 from cladeclip.tables import COMPARISON, IMAGES, QUARANTINE, SPLIT, read_table
 
 LEVEL = 0.05
@@ -52,13 +52,15 @@ def summarise(results: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         if model
     }
     tests = paired_tests(predictions, main, rivals, primary) if main else {}
+    standing = standings(comparison, primary, config["encoders"])
     return {
         "primary": asdict(primary),
         "n_query": n_query,
         "ranking": ranking,
         "primary_model": main,
         "tests": {rival: asdict(test) for rival, test in tests.items()},
-        "sentences": _sentences(primary, ranking, n_query, main, tests, config),
+        "standings": json.loads(standing.to_json(orient="records")),
+        "sentences": _sentences(primary, ranking, n_query, main, tests, config) + _between_the_controls(standing),
     }
 
 
@@ -123,6 +125,22 @@ def _sentences(
     return sentences
 
 
+def _between_the_controls(standing: pd.DataFrame) -> list[str]:
+    """A sentence for each student and its clusters: where every k stands between the controls."""
+    sentences = []
+    for (student, teacher, features), rows in standing.groupby(["student", "teacher", "features"], sort=False):
+        random, species = rows["random"].iloc[0], rows["species"].iloc[0]
+        ends = f"between labels without meaning ({random:.1%}) and species labels ({species:.1%})"
+        if species <= random:
+            sentences.append(
+                f"{student}: species labels teach no more than labels without meaning here, so nothing lies {ends}."
+            )
+            continue
+        each = ", ".join(f"k = {row.k} at {row.position:.0%} ({row.accuracy:.1%})" for row in rows.itertuples())
+        sentences.append(f"{student} on clusters of {teacher} ({features}), {ends}, stands with {each} of the way.")
+    return sentences
+
+
 def describe_model(model: str, config: Mapping[str, Any]) -> str:
     """A model in words."""
     trained = Model.parse(model)
@@ -153,6 +171,7 @@ def render_report(results: Path, config: Mapping[str, Any], summary: Mapping[str
         chart=accuracy_against_k(comparison, config, primary),
         measures=MEASURES,
         columns=COLUMNS,
+        replicated=bool(comparison[list(SPREADS)].notna().any(axis=None)),
         rows=_rows(comparison, config),
         splits=[
             {"name": split, **read_table(results / split / "split.parquet", SPLIT)["part"].value_counts().to_dict()}

@@ -1,0 +1,213 @@
+"""The model card of a trained encoder: what it is, how it was made, how well it does, and how to load it.
+
+In the form that the Hugging Face hub reads: Markdown after a block of YAML (huggingface.co/docs/hub/model-cards).
+"""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from cladeclip import __version__
+from cladeclip.atomic import atomic_path, read_json, sha256_of_file, write_text
+from cladeclip.encoders.weights import OPEN_CLIP_CONFIG, UNICOM_CONFIG
+from cladeclip.evaluation.nearest_label import COLUMNS
+from cladeclip.names import ClusterLabels, Model, parse_labels
+from cladeclip.tables import ACCURACY, IMAGES, SPLIT, read_table
+
+LOADING = {
+    "open_clip": """import open_clip
+
+model, _, transform = open_clip.create_model_and_transforms("local-dir:FOLDER")
+tokenizer = open_clip.get_tokenizer("local-dir:FOLDER")
+embeddings = model.encode_image(transform(picture)[None])""",
+    "timm": """import timm
+
+model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()
+transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
+embeddings = model(transform(picture)[None])""",
+    "unicom": """import sys
+
+sys.path.insert(0, "FOLDER")
+from unicom_vit import load_unicom_vit
+
+model = load_unicom_vit("FOLDER")
+embeddings = model(pictures)  # (n, 3, side, side), normalised with the mean and std of unicom_config.json""",
+}
+NOTES = {
+    "open_clip": "It is an open_clip model; its text tower is that of the student before training, unchanged. "
+    "`bioclip embed --model local-dir:FOLDER` (pybioclip) works with it as well.",
+    "timm": "It is a timm model without classifier: what it returns is the embedding.",
+    "unicom": "It is UNICOM's own vision transformer and not an open_clip model: `unicom_vit.py` beside the weights "
+    "holds the class that loads it. It needs torch, timm and safetensors.",
+}
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the card's facts are read.
+
+    Attributes:
+        checkpoint: folder of the trained student.
+        accuracy, before: the `accuracy` tables of the trained student and of the same student untrained.
+        quality: of the labels.
+        images, split: the tables of the data set.
+    """
+
+    checkpoint: Path
+    accuracy: Path
+    before: Path
+    quality: Path
+    images: Path
+    split: Path
+
+
+def write_release(
+    folder: str | Path,
+    model: Model,
+    split: str,
+    sources: Sources,
+    config: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> None:
+    """Copies a checkpoint's files to `folder` and writes README.md, the card, last.
+
+    Args:
+        settings: the config's `train:`, as it was trained.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = sorted(file for file in sources.checkpoint.iterdir() if file.is_file() and not file.name.startswith("."))
+    for file in files:
+        # Copied and not linked: a link would share the checkpoint's time, by which Snakemake judges it.
+        with atomic_path(folder / file.name) as temporary:
+            shutil.copyfile(file, temporary)
+    hashes = {file.name: sha256_of_file(folder / file.name) for file in files}
+    write_text(folder / "README.md", model_card(model, split, sources, config, settings, hashes))
+
+
+def model_card(
+    model: Model,
+    split: str,
+    sources: Sources,
+    config: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    hashes: Mapping[str, str],
+) -> str:
+    """The card as Markdown; `hashes` are the sha256 of the files beside it."""
+    library = library_of(hashes)
+    student = config["encoders"][model.student]
+    licence = student.get("licence")
+    head = {
+        "license": licence or "other",
+        "library_name": library,
+        "pipeline_tag": "image-feature-extraction",
+        "tags": ["biology", "image-feature-extraction", "unicom", "cladeclip"],
+    }
+    if not licence:
+        head["license_name"] = "not-stated"
+    labels = parse_labels(model.labels, config["encoders"])
+    quality = read_json(sources.quality)
+    if isinstance(labels, ClusterLabels):
+        taught = (
+            f"{labels.k} clusters (k-means) of the `{labels.features}` embeddings of "
+            f"{_title(config, labels.teacher)}; against species they have NMI {quality['species']['nmi']:.3f} and purity "
+            f"{quality['species']['purity']:.3f}, against genera NMI {quality['genus']['nmi']:.3f}"
+        )
+    else:
+        taught = f"the control labels `{labels}` ({quality['n_labels']} classes)"
+    images, parts = read_table(sources.images, IMAGES), read_table(sources.split, SPLIT)["part"].value_counts()
+    seen = "every picture was also seen in training (transductive)" if split == "all" else _parts(parts)
+    return f"""---
+{yaml.safe_dump(head, sort_keys=False).strip()}
+---
+
+# {model}
+
+{_title(config, model.student)}, trained further by cluster discrimination (the UNICOM method): a classification head on the
+unit sphere learns the labels below, and is thrown away; the encoder is the product. Made with CladeCLIP {__version__}.
+
+## How to load it
+
+```python
+{LOADING[library]}
+```
+
+{NOTES[library]}
+
+## What it learned
+
+- Data: `{config["dataset"]["name"]}`, {len(images)} pictures of {images["scientific_name"].nunique()} species in
+  {images["genus"].nunique()} genera; {int(parts.get("fit", 0))} of them were fitted (split `{split}`).
+- Labels: {taught}.
+- Seed {model.seed}. Settings:
+
+```yaml
+{yaml.safe_dump(dict(settings), sort_keys=True).strip()}
+```
+
+## How well it does
+
+Right answers in percent when a query picture is named by the labelled gallery pictures in four ways, in brackets the same
+student before training. Split `{split}`: {seen}.
+
+{_accuracy_table(read_table(sources.accuracy, ACCURACY), read_table(sources.before, ACCURACY))}
+
+These are the figures of one data set and one training; `comparison.csv` of the run has those of every other model.
+
+## Licence
+
+{_licence(config, model.student, licence)} The pictures that it was trained on have licences of their own.
+
+## Files
+
+| file | sha256 |
+|---|---|
+{chr(10).join(f"| `{name}` | `{digest}` |" for name, digest in hashes.items())}
+"""
+
+
+def library_of(names: Mapping[str, Any]) -> str:
+    """Which library loads a checkpoint with these files."""
+    if OPEN_CLIP_CONFIG in names:
+        return "open_clip"
+    return "unicom" if UNICOM_CONFIG in names else "timm"
+
+
+def _title(config: Mapping[str, Any], encoder: str) -> str:
+    title = config["encoders"][encoder].get("title")
+    return f"{title} (`{encoder}`)" if title else f"`{encoder}`"
+
+
+def _parts(parts: pd.Series) -> str:
+    said = [f"{int(parts[name])} {words}" for name, words in PARTS.items() if name in parts]
+    return "; ".join(said)
+
+
+PARTS = {"fit": "pictures fitted", "query": "held out as queries", "unseen": "of species that were never fitted"}
+
+
+def _licence(config: Mapping[str, Any], student: str, licence: str | None) -> str:
+    if licence:
+        return f"The student's weights have the licence `{licence}`, which this encoder inherits."
+    if "seed" in config["encoders"][student]:
+        return (
+            "The student started from random weights: the licence is yours to choose; write it at the top of this card."
+        )
+    return (
+        f"The config does not state the licence of the student's weights (`licence` of `{student}` in `encoders:`). Look it "
+        "up before you publish this encoder: it inherits it."
+    )
+
+
+def _accuracy_table(accuracy: pd.DataFrame, before: pd.DataFrame) -> str:
+    rows = accuracy.merge(before, on=["taxa", "column"], suffixes=("", "_before"))
+    lines = [f"| taxa | rank | {' | '.join(COLUMNS)} | queries |", "|" + "---|" * (3 + len(COLUMNS))]
+    for row in rows.to_dict(orient="records"):
+        cells = [f"{100 * row[column]:.2f} ({100 * row[f'{column}_before']:.2f})" for column in COLUMNS]
+        lines.append(f"| {row['taxa']} | {row['column']} | {' | '.join(cells)} | {row['n_query']} |")
+    return "\n".join(lines)

@@ -1,0 +1,78 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from cladeclip.reporting.comparison import SPREADS, Primary, comparison_csv, comparison_table, standings
+from cladeclip.reporting.report import _between_the_controls
+from cladeclip.tables import ACCURACY, COMPARISON, read_table, write_table
+
+PRIMARY = Primary(k=9, column="species", taxa="All", measure="accuracy_avg", split="holdout-0")
+ACCURACIES = {
+    "vit.handmade-image-k9.seed5": 0.5,
+    "vit.handmade-image-k9.seed6": 0.6,
+    "vit.handmade-image-k9.seed7": 0.58,
+    "vit.handmade-image-k18.seed5": 0.4,
+    "vit.species.seed5": 0.8,
+    "vit.species.seed6": 0.9,
+    "vit.random-k9.seed5": 0.3,
+    "vit.random-k18.seed5": 0.2,
+    "vit": 0.35,
+}
+
+
+def table_of(folder, accuracies):
+    paths = []
+    for model, accuracy in accuracies.items():
+        path = folder / "holdout-0" / "evaluation" / model / "accuracy.parquet"
+        columns = ("accuracy_individual", "accuracy_avg", "distance_individual", "distance_avg")
+        row = {"taxa": "All", "column": "species", **dict.fromkeys(columns, accuracy)}
+        row |= {"accuracy_individual": accuracy / 2}
+        row |= {"n_query": 10, "n_gallery": 20, "n_labels": 5, "n_query_without_gallery": 0}
+        write_table(path, ACCURACY, pd.DataFrame([row]), {})
+        paths.append(path)
+    return comparison_table(paths)
+
+
+def test_the_spread_over_seeds_is_that_of_the_replicas_alone(tmp_path):
+    table = table_of(tmp_path, ACCURACIES).set_index("model")
+    for model in ACCURACIES:
+        stem = model.rpartition(".seed")[0]
+        replicas = [value for name, value in ACCURACIES.items() if name.rpartition(".seed")[0] == stem]
+        expected = np.std(replicas, ddof=1) if stem and len(replicas) > 1 else np.nan
+        assert table.loc[model, "accuracy_avg_sd_seeds"] == pytest.approx(expected, nan_ok=True)
+        assert table.loc[model, "accuracy_individual_sd_seeds"] == pytest.approx(expected / 2, nan_ok=True)
+
+
+def test_in_the_csv_spreads_are_percent_and_what_has_none_is_empty(tmp_path):
+    lines = comparison_csv(table_of(tmp_path, ACCURACIES)).splitlines()
+    assert lines[0].endswith(",".join(["n_labels", *SPREADS]))
+    spread = f"{100 * np.std([0.5, 0.6, 0.58], ddof=1):.2f}"
+    replicas = [line for line in lines if line.startswith("vit.handmade-image-k9.")]
+    assert len(replicas) == 3
+    assert all(line.endswith(f"{spread},{spread},{spread}") for line in replicas)
+    assert next(line for line in lines if line.startswith("vit,")).endswith(",,,,")
+
+
+def test_without_any_training_there_is_no_spread_and_the_contract_holds(tmp_path):
+    table = table_of(tmp_path, {"vit": 0.5, "handmade": 0.1})
+    write_table(tmp_path / "comparison.parquet", COMPARISON, table, {})
+    assert read_table(tmp_path / "comparison.parquet", COMPARISON)["accuracy_avg_sd_seeds"].isna().all()
+
+
+def test_each_k_stands_between_labels_without_meaning_and_species_labels(tmp_path):
+    found = standings(table_of(tmp_path, ACCURACIES), PRIMARY, ["handmade"])
+    assert found["k"].tolist() == [9, 18]
+    assert found["random"].tolist() == pytest.approx([0.25, 0.25])
+    assert found["species"].tolist() == pytest.approx([0.85, 0.85])
+    assert found["position"].tolist() == pytest.approx([(0.56 - 0.25) / 0.6, (0.4 - 0.25) / 0.6])
+    (sentence,) = _between_the_controls(found)
+    assert "labels without meaning (25.0%) and species labels (85.0%)" in sentence
+    assert "k = 9 at 52% (56.0%), k = 18 at 25% (40.0%)" in sentence
+
+
+def test_nothing_stands_anywhere_without_both_controls_or_where_they_do_not_differ(tmp_path):
+    rest = {model: value for model, value in ACCURACIES.items() if "species" not in model}
+    assert standings(table_of(tmp_path / "a", rest), PRIMARY, ["handmade"]).empty
+    same = ACCURACIES | {"vit.species.seed5": 0.25, "vit.species.seed6": 0.25}
+    (sentence,) = _between_the_controls(standings(table_of(tmp_path / "b", same), PRIMARY, ["handmade"]))
+    assert "species labels teach no more than labels without meaning here" in sentence

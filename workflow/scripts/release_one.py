@@ -1,0 +1,20 @@
+"""A trained student to give away: its checkpoint with a model card."""
+
+from pathlib import Path
+
+from cladeclip.job_log import job_log
+from cladeclip.names import Model
+from cladeclip.reporting.model_card import Sources, write_release
+
+with job_log(snakemake.log[0]):
+    found = snakemake.input
+    model = Model.parse(snakemake.wildcards.model)
+    assert model is not None
+    sources = Sources(
+        Path(found.model).parent,
+        *(Path(path) for path in (found.accuracy, found.before, found.quality, found.images, found.split)),
+    )
+    params = snakemake.params
+    write_release(
+        Path(snakemake.output[0]).parent, model, snakemake.wildcards.split, sources, params.config, params.settings
+    )
