@@ -6,7 +6,7 @@ CORES ?= 2
 NAME ?= mini
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo real test lint bench clean
+.PHONY: help setup demo real test lint bench study clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ lint: setup ## check style, types and the workflow
 
 bench: setup ## measure against peers: make bench [DATA=FOLDER] [SMALL=1]; results/benchmarks.csv
 	$(BIN)/python -m benchmarks $(if $(SMALL),--small) $(if $(DATA),--data "$(DATA)")
+
+study: setup ## does it work? 75 trainings, 45 minutes on 2 cores: make study DATA=FOLDER; results/study/study.md
+	$(BIN)/python -m benchmarks.study $(if $(DATA),--data "$(DATA)")
 
 clean: ## remove the results and data of the demo; everything else stays
 	rm -rf results/demo data/demo

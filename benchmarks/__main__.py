@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks import clustering, embedding, evaluation
+from benchmarks import clustering, embedding, evaluation, training
 from cladeclip.job_environment import prepare_environment
 
-STAGES = {"embed": embedding.rows, "cluster": clustering.rows, "evaluate": evaluation.rows}
+STAGES = {"embed": embedding.rows, "cluster": clustering.rows, "train": training.rows, "evaluate": evaluation.rows}
 
 
 def main() -> None:

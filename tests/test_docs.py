@@ -44,7 +44,7 @@ def test_the_configs_shown_in_the_docs_are_valid():
 
 def test_make_lists_its_targets():
     listed = subprocess.run(["make"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
-    for target in ("setup", "demo", "real", "test", "lint", "bench", "clean"):
+    for target in ("setup", "demo", "real", "test", "lint", "bench", "study", "clean"):
         assert re.search(rf"^make {target} +\S", listed, re.MULTILINE), target
 
 

@@ -20,6 +20,7 @@ from cladeclip.training.settings import TrainSettings
 from cladeclip.training.softmax import ShardedCrossEntropy
 
 CENTRE_STD = 0.01
+SMALLEST_NORM = 1e-12
 # Centres are drawn, and updated, in blocks of rows. Drawn: the start does not depend on the number of processes.
 # Updated: what a step writes in between stays small, and in the processor's cache.
 ROWS_DRAWN, ROWS_UPDATED = 4096, 1024
@@ -108,8 +109,9 @@ class Head:
         if draw.dimensions is not None:
             dimensions = draw.dimensions.to(embeddings.device)
             embeddings, centres = embeddings[:, dimensions], centres[:, dimensions]
-        cosines = functional.linear(functional.normalize(embeddings), functional.normalize(centres))
-        cosines = cosines.clamp(-1.0, 1.0)
+        # The products are divided by the centres' norms, and not the centres, of which there may be a million.
+        norms = torch.linalg.vector_norm(centres, dim=1).clamp_min(SMALLEST_NORM)
+        cosines = (functional.linear(functional.normalize(embeddings), centres) / norms).clamp(-1.0, 1.0)
         settings = self.settings
         logits = margin_logits(
             cosines,
