@@ -181,3 +181,52 @@ def test_a_damaged_checkpoint_is_named(student, tmp_path):
         )
     with pytest.raises(CladeclipError, match=f"{tmp_path}: the encoder cannot be loaded"):
         load_encoder(tmp_path)
+
+
+BATCHNORM_STUDENT = {"family": "timm", "architecture": "test_efficientnet", "seed": 5, "image_px": 48}
+SHORT = replace(SETTINGS, epochs=3, batch_size=9, pct_start=0.2)
+EFFECTS = {
+    "epochs": 4,
+    "batch_size": 12,
+    "gradient_acc": 2,
+    "lr": 2e-3,
+    "lr_pfc_weight": 20,
+    "weight_decay": 0.1,
+    "pct_start": 0.3,
+    "margin_loss_s": 16.0,
+    "margin_loss_m2": 0.1,
+    "margin_loss_filter": 0.1,
+    "margin_gradient": "exact",
+    "num_feat": 16,
+    "sample_rate": 0.5,
+    "augment": "none",
+    "batchnorm": "live",
+    "freeze": "stem",
+    "ema": 0.5,
+}
+
+
+@pytest.fixture(scope="module")
+def with_batchnorm(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("batchnorm")
+    make_encoder_folder("it", BATCHNORM_STUDENT, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def unchanged(with_batchnorm, store, images, labels):
+    return trained(with_batchnorm, store, images, labels, SHORT)[0].model.state_dict()
+
+
+@pytest.mark.parametrize("name", EFFECTS)
+def test_every_setting_does_something(with_batchnorm, store, images, labels, unchanged, name):
+    assert getattr(SHORT, name) != EFFECTS[name]
+    encoder, _ = trained(with_batchnorm, store, images, labels, replace(SHORT, **{name: EFFECTS[name]}))
+    changed = encoder.model.state_dict()
+    assert any(not torch.equal(changed[key], unchanged[key]) for key in unchanged)
+
+
+def test_the_cosine_margin_takes_the_place_of_the_angular_one(with_batchnorm, store, images, labels, unchanged):
+    settings = replace(SHORT, margin_loss_m2=0.0, margin_loss_m3=0.4)
+    changed = trained(with_batchnorm, store, images, labels, settings)[0].model.state_dict()
+    assert any(not torch.equal(changed[key], unchanged[key]) for key in unchanged)
