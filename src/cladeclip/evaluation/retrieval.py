@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 
 from cladeclip.encoders.fusion import normalise
+from cladeclip.evaluation.nearest import nearest_columns
 
 if TYPE_CHECKING:
     import torch
 
-# Similarities of one block of queries to everything take at most this much, with their sort keys.
-BLOCK_BYTES = 256 * 1024 * 1024
+# Similarities of one block of queries to everything take at most this much.
+BLOCK_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def retrieval_metrics(
     if len(queries) == 0:
         raise ValueError("no class has two images; there is nothing to retrieve.")
     points = torch.from_numpy(normalise(embeddings).astype(np.float32))
-    rows = max(1, BLOCK_BYTES // (16 * len(points)))
+    rows = max(1, BLOCK_BYTES // (4 * len(points)))
     scores = pd.concat(
         _scores(points, classes, others, queries[start : start + rows], ks) for start in range(0, len(queries), rows)
     )
@@ -90,7 +91,7 @@ def _scores(
     similarity = points[queries] @ points.T
     similarity[torch.arange(len(queries)), torch.from_numpy(queries)] = -2.0  # not its own match
     n_nearest = min(len(points) - 1, max(int(others[queries].max()), *ks))
-    nearest = _first_largest(similarity, n_nearest)
+    nearest = nearest_columns(similarity, n_nearest)
     relevant = classes[nearest] == classes[queries][:, None]
     rank = np.arange(1, n_nearest + 1)
     within = rank <= others[queries][:, None]
@@ -104,14 +105,3 @@ def _scores(
         },
         index=queries,
     )
-
-
-def _first_largest(similarity: "torch.Tensor", k: int) -> np.ndarray:
-    """Columns (rows, k) of the k largest values of each row, largest first; equal values in the order of columns."""
-    import torch
-
-    bits = similarity.view(torch.int32)
-    # The bits of floats sort like integers once those of negative ones are turned round; -0.0 and 0.0 are the same.
-    order = torch.where(bits < 0, torch.iinfo(torch.int32).min - bits, bits).long()
-    keys = (order << 32) + torch.arange(similarity.shape[1] - 1, -1, -1)
-    return keys.topk(k, dim=1).indices.numpy()
