@@ -52,7 +52,7 @@ def our_head(n_classes: int, sample_rate: float, steps: int) -> float:
         head.update(draw, centres, step=step + 1, lr=1e-4, betas=(0.9, 0.999), eps=1e-8)
         del draw, centres
         seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:])
+    return statistics.median(seconds[WARM:])
 
 
 def linear_and_cross_entropy(n_classes: int, fused: bool, steps: int) -> float:
@@ -68,7 +68,7 @@ def linear_and_cross_entropy(n_classes: int, fused: bool, steps: int) -> float:
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:])
+    return statistics.median(seconds[WARM:])
 
 
 def bare_steps(student: str, store: str, batch_size: int, steps: int, augment: str) -> float:
@@ -156,7 +156,7 @@ def rows(small: bool, data: Path | None) -> Iterator[Row]:
 
 
 def _head(n_classes: int) -> Iterator[Row]:
-    steps, repeats = 4, 1
+    steps, repeats = 8, 1
     found = {rate: measure(our_head, n_classes, rate, steps, repeats=repeats) for rate in (1.0, 0.1)}
     for fused in (False, True):
         _, peer_mb, peer_s = measure(linear_and_cross_entropy, n_classes, fused, steps, repeats=repeats)
@@ -178,7 +178,7 @@ def _loop(small: bool, data: Path | None, folder: str) -> Iterator[Row]:
     if not small:
         vit = f"{folder}/vit-b-32"
         make_encoder_folder("vit", {"family": "open_clip", "architecture": "ViT-B-32-quickgelu", "seed": 5}, Path(vit))
-        students["ViT-B/32"] = (vit, 16, 10)
+        students["ViT-B/32"] = (vit, 16, 14)
     for name, (student, batch_size, steps) in students.items():
         arguments: tuple[Any, ...] = (student, store, batch_size, steps, "timm")
         _, peer_mb, peer_s = measure(bare_steps, *arguments, repeats=1)

@@ -8,6 +8,7 @@ training. Sources: UNICOM (An et al., ICLR 2023), Partial FC (An et al., CVPR 20
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -109,9 +110,7 @@ class Head:
         if draw.dimensions is not None:
             dimensions = draw.dimensions.to(embeddings.device)
             embeddings, centres = embeddings[:, dimensions], centres[:, dimensions]
-        # The products are divided by the centres' norms, and not the centres, of which there may be a million.
-        norms = torch.linalg.vector_norm(centres, dim=1).clamp_min(SMALLEST_NORM)
-        cosines = (functional.linear(functional.normalize(embeddings), centres) / norms).clamp(-1.0, 1.0)
+        cosines: Tensor = CosinesToCentres.apply(functional.normalize(embeddings), centres)
         settings = self.settings
         logits = margin_logits(
             cosines,
@@ -163,6 +162,31 @@ class Head:
         classes = draw.classes.to(labels.device)
         column = torch.searchsorted(classes, labels).clamp(max=len(classes) - 1)
         return torch.where(classes[column] == labels, column, -1)
+
+
+class CosinesToCentres(torch.autograd.Function):
+    """clamp( u_i . W_j / |W_j|, -1, 1 ), (n, c), of unit vectors u (n, D) and centres W (c, D).
+
+    What autograd would do with one copy of the centres less in each direction: there may be a million of them.
+
+        dW_j = sum_i g_ij (u_i - cos_ij W_j / |W_j|) / |W_j|
+
+    The clamp is against rounding alone and has no gradient of its own.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, units: Tensor, centres: Tensor) -> Tensor:
+        norms = torch.linalg.vector_norm(centres, dim=1).clamp_min_(SMALLEST_NORM)
+        cosines = functional.linear(units, centres).div_(norms).clamp_(-1.0, 1.0)
+        ctx.save_for_backward(units, centres, norms, cosines)
+        return cosines
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        units, centres, norms, cosines = ctx.saved_tensors
+        scaled = gradients[0] / norms
+        along = torch.einsum("nc,nc->c", scaled, cosines).div_(norms)
+        return scaled @ centres, (scaled.T @ units).addcmul_(centres, along[:, None], value=-1.0)
 
 
 def initial_centres(share: range, dim: int, seed: int) -> Tensor:

@@ -35,7 +35,7 @@ class ShardedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        shares, rows, columns = ctx.saved_tensors
-        gradient = shares.clone()
+        # In place, since it is as large as the logits: a second backward pass would need a second forward pass.
+        gradient, rows, columns = ctx.saved_tensors
         gradient[rows, columns] -= 1.0
         return gradient.mul_(gradients[0] / len(gradient)), None, None
