@@ -44,7 +44,7 @@ lint: setup ## check style, types and the workflow
 bench: setup ## measure against peers: make bench [DATA=FOLDER] [SMALL=1]; results/benchmarks.csv
 	$(BIN)/python -m benchmarks $(if $(SMALL),--small) $(if $(DATA),--data "$(DATA)")
 
-study: setup ## does it work? 75 trainings, 45 minutes on 2 cores: make study DATA=FOLDER; results/study/study.md
+study: setup ## does it work? 79 trainings, 45 minutes on 2 cores: make study DATA=FOLDER; results/study/study.md
 	$(BIN)/python -m benchmarks.study $(if $(DATA),--data "$(DATA)")
 
 clean: ## remove the results and data of the demo; everything else stays

@@ -15,6 +15,7 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
+from itertools import combinations
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -203,6 +204,35 @@ def tables(runs: list[dict[str, Any]]) -> str:
         row |= {"seeds": len(replicas), "queries": len(before["groups"])}
         row["s a training"] = f"{np.mean([replica['seconds'] for replica in replicas]):.0f}"
         rows.append(row)
+    return markdown(rows)
+
+
+def differences(runs: list[dict[str, Any]]) -> str:
+    """Every two labels of the same series, split and settings, on the same queries, in Markdown."""
+    from cladeclip.evaluation.significance import bootstrap_interval
+
+    grouped: dict[tuple[str, str, str], dict[str, list[dict]]] = {}
+    for run in runs:
+        if run["labels"] != "untrained":
+            changes = ", ".join(f"{key} {value}" for key, value in run["changes"].items())
+            of_setting = grouped.setdefault((run["series"], run["split"], changes), {})
+            of_setting.setdefault(run["labels"], []).append(run)
+    rows = []
+    for (series, split, changes), by_labels in grouped.items():
+        for first, second in combinations(by_labels, 2):
+            row = {"series": series, "split": split, "changed": changes, "first": first, "second": second}
+            for rank in RANKS:
+                one, other = (
+                    np.mean([run["answers"][rank] for run in by_labels[labels]], axis=0) for labels in (first, second)
+                )
+                low, high = bootstrap_interval(one - other, groups=np.array(by_labels[first][0]["answers"]["groups"]))
+                difference = 100 * (one - other).mean()
+                row[f"{rank} first - second"] = f"{difference:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+            rows.append(row)
+    return markdown(rows)
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
     frame = pd.DataFrame(rows)
     lines = ["| " + " | ".join(frame.columns) + " |", "|" + "---|" * len(frame.columns)]
     lines += ["| " + " | ".join(map(str, row)) + " |" for row in frame.itertuples(index=False)]
@@ -226,7 +256,8 @@ def main() -> None:
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         for waiting in [pool.submit(run, case, configs[case.series]) for case in missing]:
             waiting.result()
-    text = tables([read_json(FOLDER / "runs" / f"{case.name}.json") for case in wanted])
+    runs = [read_json(FOLDER / "runs" / f"{case.name}.json") for case in wanted]
+    text = f"{tables(runs)}\nTwo kinds of labels against each other, on the same queries:\n\n{differences(runs)}"
     write_text(FOLDER / "study.md", text)
     print(text)
     print(f"{time.perf_counter() - started:.0f} s in all. Written to {FOLDER}/study.md.")

@@ -93,7 +93,7 @@ def test_the_summary_says_who_won_and_against_whom(finished):
     summary = summarise(folder, CONFIG)
     best, verdict = summary["sentences"]
     assert best.startswith(
-        "Best of 3 trained students on holdout-0, species, All: vit-b-32.handmade-image-k9.seed5, right for 100.0% of 18"
+        "Best of 2 students trained on clusters (holdout-0, species, All): vit-b-32.handmade-image-k9.seed5, right for 100.0% of 18"
     )
     assert "untrained: handmade 100.0%, vit-b-32 " in best
     assert summary["primary_model"] == "vit-b-32.handmade-image-k9.seed5"
@@ -106,7 +106,7 @@ def test_the_summary_says_who_won_and_against_whom(finished):
 def test_equal_models_cannot_be_told_apart(images, tmp_path):
     results_of(tmp_path, images, dict.fromkeys(SPREAD, 0.3))
     best, verdict = summarise(tmp_path, CONFIG)["sentences"]
-    assert "seed5 (and 2 others with the same score), right for" in best
+    assert "seed5 (and 1 other with the same score), right for" in best
     assert verdict.count("cannot be told apart from") == 2
 
 

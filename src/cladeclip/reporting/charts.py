@@ -50,8 +50,10 @@ def loss_against_lr(steps: pd.DataFrame) -> str:
         "lr_encoder:Q", title="learning rate of the encoder", scale=alt.Scale(type="log"), axis=alt.Axis(format="~e")
     )
     chart = alt.Chart(steps).encode(x=rate)
-    dots = chart.mark_point(filled=True, size=14, color="#999").encode(y=alt.Y("loss:Q", scale=alt.Scale(zero=False)))
-    line = chart.mark_line(strokeWidth=2, color=PALETTE[0]).encode(y="smoothed_loss:Q")
+    dots = chart.mark_point(filled=True, size=14, color="#999").encode(
+        y=alt.Y("loss:Q", title="loss", scale=alt.Scale(zero=False))
+    )
+    line = chart.mark_line(strokeWidth=2, color=PALETTE[0]).encode(y=alt.Y("smoothed_loss:Q", title="loss"))
     return vl_convert.vegalite_to_svg(alt.layer(dots, line).properties(width=480, height=280).to_dict())
 
 

@@ -24,6 +24,7 @@ LOADING = {
 
 model, _, transform = open_clip.create_model_and_transforms("local-dir:FOLDER")
 tokenizer = open_clip.get_tokenizer("local-dir:FOLDER")
+model.eval()
 embeddings = model.encode_image(transform(picture)[None])""",
     "timm": """import timm
 

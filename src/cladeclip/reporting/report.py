@@ -95,9 +95,12 @@ def _sentences(
     config: Mapping[str, Any],
 ) -> list[str]:
     of = {row["model"]: row["accuracy"] for row in ranking}
-    trained = [row for row in ranking if Model.parse(row["model"])]
+    # Controls are what clusters are measured by, not candidates.
+    trained = [row for row in ranking if _learned_from_clusters(row["model"], config)]
     best, among = (
-        (trained[0], f"{len(trained)} trained students") if trained else (ranking[0], f"{len(ranking)} models")
+        (trained[0], f"{len(trained)} students trained on clusters")
+        if trained
+        else (ranking[0], f"{len(ranking)} models")
     )
     equals = sum(row["accuracy"] == best["accuracy"] for row in trained or ranking) - 1
     tied = f" (and {equals} other{'s' if equals > 1 else ''} with the same score)" if equals else ""
@@ -106,7 +109,7 @@ def _sentences(
         f"{model} {of[model]:.1%}" for model in [*config["labels"]["teachers"], *config["students"]] if model in of
     ]
     sentences = [
-        f"Best of {among} on {primary.split}, {primary.column}, {primary.taxa}{transductive}: "
+        f"Best of {among} ({primary.split}, {primary.column}, {primary.taxa}){transductive}: "
         f"{best['model']}{tied}, right for {best['accuracy']:.1%} of {n_query} queries ({MEASURES[primary.measure]})"
         + (f"; for comparison, untrained: {', '.join(dict.fromkeys(others))}." if others else ".")
     ]
@@ -123,6 +126,11 @@ def _sentences(
     outcome = " and ".join(verdicts) or "has nothing to be compared with"
     sentences.append(f"The student of the primary k = {primary.k}, {main} ({of[main]:.1%}), {outcome}.")
     return sentences
+
+
+def _learned_from_clusters(model: str, config: Mapping[str, Any]) -> bool:
+    trained = Model.parse(model)
+    return trained is not None and isinstance(parse_labels(trained.labels, config["encoders"]), ClusterLabels)
 
 
 def _between_the_controls(standing: pd.DataFrame) -> list[str]:
