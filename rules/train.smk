@@ -84,3 +84,8 @@ use rule train as train_unicom with:
         history=f"{CHECKPOINT}/training.csv",
     wildcard_constraints:
         student=of_family("unicom"),
+
+
+use rule train_timm as train_transformers with:
+    wildcard_constraints:
+        student=of_family("transformers"),

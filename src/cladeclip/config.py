@@ -235,10 +235,10 @@ def _check_references(config: Mapping[str, Any]) -> None:
                     "use image, or a teacher of family open_clip."
                 )
     for position, name in enumerate(config["students"]):
-        if encoders[name]["family"] not in ("open_clip", "timm", "unicom"):
+        if encoders[name]["family"] == "handcrafted":
             raise ConfigError(
                 f"config: students[{position}] is {name!r}, of family {encoders[name]['family']}, which cannot be trained; "
-                "use an encoder of family open_clip, timm or unicom."
+                "use an encoder with weights."
             )
     spelled: dict[str, tuple[str, str, int]] = {}
     labels = config["labels"]

@@ -1,14 +1,20 @@
 """Vision towers of transformers: tiny models of random weights, of the classes that the real ones have."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from conftest import RECIPE
 
 from cladeclip.datasets.pictures import open_picture
 from cladeclip.encoders.embed import embed_images
 from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.weights import make_encoder_folder
 from cladeclip.errors import CladeclipError
+from cladeclip.reporting.model_card import library_of
+from cladeclip.training.checkpoint import save_checkpoint
+from cladeclip.training.loop import train
 
 
 def saved(model, folder, side):
@@ -84,3 +90,21 @@ def test_a_folder_without_a_model_is_one_sentence(tmp_path):
     with pytest.raises(CladeclipError, match=r"encoders\.it\.architecture .* cannot be loaded") as caught:
         encoder_of(tmp_path / "nowhere", tmp_path / "it")
     assert "\n" not in str(caught.value)
+
+
+def test_a_vision_tower_is_trained_and_transformers_loads_it(florence, store, images, tmp_path):
+    from transformers import AutoModel
+
+    encoder = encoder_of(florence[2], tmp_path / "before")
+    settings = replace(RECIPE, epochs=3, batch_size=9, pct_start=0.2, lr=1e-3, augment="crop_flip")
+    labels = np.arange(len(images)) % 7
+    history = train(encoder, store, list(images["image_id"]), labels, settings, seed=5, workers=0)
+    save_checkpoint(encoder, tmp_path / "before", tmp_path / "after", history)
+    before, after = (AutoModel.from_pretrained(tmp_path / name).state_dict() for name in ("before", "after"))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(name.startswith("vision_tower.") for name in changed)
+    batch = torch.stack([encoder.transform(store.read(image_id)) for image_id in images["image_id"][:3]])
+    ours = load_encoder(tmp_path / "after")
+    torch.testing.assert_close(ours.encode_images(batch), encoder.encode_images(batch))
+    assert library_of({path.name: "" for path in (tmp_path / "after").iterdir()}) == "transformers"

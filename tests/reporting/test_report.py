@@ -93,7 +93,8 @@ def test_the_summary_says_who_won_and_against_whom(finished):
     summary = summarise(folder, CONFIG)
     best, verdict = summary["sentences"]
     assert best.startswith(
-        "Best of 2 students trained on clusters (holdout-0, species, All): vit-b-32.handmade-image-k9.seed5, right for 100.0% of 18"
+        "Best of 2 students trained on clusters (holdout-0, species, All): "
+        "vit-b-32.handmade-image-k9.seed5, right for 100.0% of 18"
     )
     assert "untrained: handmade 100.0%, vit-b-32 " in best
     assert summary["primary_model"] == "vit-b-32.handmade-image-k9.seed5"

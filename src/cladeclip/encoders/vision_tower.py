@@ -57,7 +57,7 @@ def vision_tower_encoder(folder: Path) -> Encoder:
         interpolation="bicubic",
         transform=transform,
         tower=tower,
-        model=tower,
+        model=model,
     )
 
 
@@ -65,5 +65,10 @@ def save_vision_tower(source: str, folder: Path) -> None:
     """Copies model and image processor from `source` (a folder) to `folder`, the weights as safetensors."""
     from transformers import AutoImageProcessor, AutoModel
 
-    AutoModel.from_pretrained(source, dtype=torch.float32).save_pretrained(folder, max_shard_size="100GB")
+    save_model(AutoModel.from_pretrained(source, dtype=torch.float32), folder)
     AutoImageProcessor.from_pretrained(source).save_pretrained(folder)
+
+
+def save_model(model: Any, folder: Path) -> None:
+    """Writes a model of transformers in the library's own form, weights in one file."""
+    model.save_pretrained(folder, max_shard_size="100GB")

@@ -14,7 +14,7 @@ import yaml
 
 from cladeclip import __version__
 from cladeclip.atomic import atomic_path, read_json, sha256_of_file, write_text
-from cladeclip.encoders.weights import OPEN_CLIP_CONFIG, UNICOM_CONFIG
+from cladeclip.encoders.weights import OPEN_CLIP_CONFIG, PROCESSOR_CONFIG, UNICOM_CONFIG
 from cladeclip.evaluation.nearest_label import COLUMNS
 from cladeclip.names import ClusterLabels, Model, parse_labels
 from cladeclip.tables import ACCURACY, IMAGES, SPLIT, read_table
@@ -31,6 +31,13 @@ embeddings = model.encode_image(transform(picture)[None])""",
 model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()
 transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
 embeddings = model(transform(picture)[None])""",
+    "transformers": """from transformers import AutoImageProcessor, AutoModel
+
+model = AutoModel.from_pretrained("FOLDER")
+processor = AutoImageProcessor.from_pretrained("FOLDER")
+# The embedding is the mean of the patch tokens of the vision tower (the whole model, where it has no other part):
+tower = getattr(model, "vision_tower", getattr(model, "vision_model", model))
+tokens = tower(processor(images=picture, return_tensors="pt")["pixel_values"]).last_hidden_state""",
     "unicom": """import sys
 
 sys.path.insert(0, "FOLDER")
@@ -43,6 +50,7 @@ NOTES = {
     "open_clip": "It is an open_clip model; its text tower is that of the student before training, unchanged. "
     "`bioclip embed --model local-dir:FOLDER` (pybioclip) works with it as well.",
     "timm": "It is a timm model without classifier: what it returns is the embedding.",
+    "transformers": "It is a model of the transformers library; only its vision tower was trained.",
     "unicom": "It is UNICOM's own vision transformer and not an open_clip model: `unicom_vit.py` beside the weights "
     "holds the class that loads it. It needs torch, timm and safetensors.",
 }
@@ -176,7 +184,9 @@ def library_of(names: Mapping[str, Any]) -> str:
     """Which library loads a checkpoint with these files."""
     if OPEN_CLIP_CONFIG in names:
         return "open_clip"
-    return "unicom" if UNICOM_CONFIG in names else "timm"
+    if UNICOM_CONFIG in names:
+        return "unicom"
+    return "transformers" if PROCESSOR_CONFIG in names else "timm"
 
 
 def _title(config: Mapping[str, Any], encoder: str) -> str:

@@ -1,12 +1,14 @@
-"""The product: a trained encoder as a folder that open_clip or timm loads with `local-dir:`."""
+"""The product: a trained encoder as a folder that its own library loads."""
 
 import shutil
+import tempfile
 from pathlib import Path
 
 import pandas as pd
 
 from cladeclip.atomic import atomic_path
 from cladeclip.encoders.encoder import Encoder
+from cladeclip.encoders.vision_tower import save_model
 from cladeclip.encoders.weights import WEIGHTS, save_weights
 
 
@@ -26,4 +28,10 @@ def save_checkpoint(encoder: Encoder, source: str | Path, folder: str | Path, hi
     with atomic_path(folder / "training.csv") as temporary:
         history.to_csv(temporary, index=False)
     # Last, since it is the file that others ask for.
-    save_weights(encoder.model, folder / WEIGHTS)
+    if encoder.family == "transformers":
+        # The library itself knows which of its tensors share their memory, and under what names they are kept.
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".saving") as temporary_folder:
+            save_model(encoder.model, Path(temporary_folder))
+            Path(temporary_folder, WEIGHTS).replace(folder / WEIGHTS)
+    else:
+        save_weights(encoder.model, folder / WEIGHTS)
