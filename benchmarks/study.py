@@ -168,7 +168,7 @@ def run(case: Case, config: dict[str, Any]) -> None:
     ids, root = list(images["image_id"]), config["dataset"]["root"]
     embeddings = embed_images(encoder, root, ids, batch_size=32, workers=1)
     asked = {key: config["eval"][key] for key in ("query_share", "seed")}
-    _, predictions = evaluate(images, embeddings, split, protocol=case.split, **asked)
+    predictions = evaluate(images, embeddings, split, protocol=case.split, **asked).predictions
     groups = images.set_index("image_id")["content_group"]
     answers = {}
     for rank in RANKS:

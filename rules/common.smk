@@ -39,6 +39,8 @@ SHARD = ".{shard}" if config["embed"]["shards"] > 1 else ""
 ENVIRONMENT = "../envs/cladeclip.yaml"
 ENCODERS = config["encoders"]
 STUDENTS = config["students"]
+# The contracts of these tables are in tables.py, which takes longer to import than to repeat.
+EVALUATION_TABLES = ("accuracy", "predictions", "knn", "retrieval", "classes", "confusions")
 
 # Snakemake does not see changes inside a folder: weights and data are looked at here, once a command.
 if workflow.is_main_process:

@@ -1,4 +1,4 @@
-# One job a model and split: the seed report's table and every query's prediction.
+# One job a model and split: the seed report's table, every query's prediction, and the measures of metric learning.
 
 
 rule evaluate:
@@ -7,8 +7,7 @@ rule evaluate:
         images=rules.prepare.output.images,
         split=rules.split.output[0],
     output:
-        accuracy=f"{RESULTS}/{{split}}/evaluation/{{model}}/accuracy.parquet",
-        predictions=f"{RESULTS}/{{split}}/evaluation/{{model}}/predictions.parquet",
+        **{table: f"{RESULTS}/{{split}}/evaluation/{{model}}/{table}.parquet" for table in EVALUATION_TABLES},
     log:
         f"{LOGS}/evaluate/{{split}}/{{model}}.log",
     benchmark:
@@ -23,6 +22,7 @@ rule evaluate:
         query_share=config["eval"]["query_share"],
         seed=config["eval"]["seed"],
         genus_only_names=config["eval"]["genus_only_names"],
+        repeats=config["eval"]["repeats"],
         code=code("evaluate"),
     message:
         "Evaluating {wildcards.model} ({wildcards.split})."

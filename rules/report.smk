@@ -74,8 +74,7 @@ rule manifest:
     input:
         rules.prepare.output,
         rules.compare.output,
-        evaluations("accuracy"),
-        evaluations("predictions"),
+        [evaluations(table) for table in EVALUATION_TABLES],
         cluster_qualities(),
         [quality.replace(".quality.json", ".parquet") for quality in cluster_qualities()],
         checkpoints(),

@@ -57,6 +57,8 @@ IMAGES = Contract(
     },
     ("image_id",),
 )
+# Retrieval measures; see evaluation/retrieval.py.
+RETRIEVED = ("recall_at_1", "recall_at_5", "recall_at_10", "r_precision", "map_at_r")
 QUARANTINE = Contract(
     "quarantine", "a rejected image", {"image_id": STRING, "reason": STRING, "detail": STRING}, ("image_id",)
 )
@@ -67,22 +69,59 @@ CAPTIONS = Contract(
 CLUSTERS = Contract(
     "clusters", "a fit image", {"image_id": STRING, "label": INT, "distance": pa.float32()}, ("image_id",)
 )
+MEASURES = ("accuracy_individual", "accuracy_avg", "distance_individual", "distance_avg")
+# Uncertainty of each measure: bootstrap over queries, spread over query draws; and its mean over labels.
+OF_EACH_MEASURE = ("low", "high", "sd_splits", "macro")
 ACCURACY = Contract(
     "accuracy",
     "a subset of taxa and a rank",
     {
         "taxa": STRING,
         "column": STRING,
-        "accuracy_individual": FLOAT,
-        "accuracy_avg": FLOAT,
-        "distance_individual": FLOAT,
-        "distance_avg": FLOAT,
+        **dict.fromkeys(MEASURES, FLOAT),
         "n_query": INT,
         "n_gallery": INT,
         "n_labels": INT,
         "n_query_without_gallery": INT,
+        **{f"{measure}_{kind}": FLOAT for kind in OF_EACH_MEASURE for measure in MEASURES},
     },
     ("taxa", "column"),
+)
+KNN = Contract(
+    "knn",
+    "a subset of taxa, a rank, a number of neighbours and a way to count their votes",
+    {"taxa": STRING, "column": STRING, "k": INT, "weighting": STRING, "micro": FLOAT, "macro": FLOAT},
+    ("taxa", "column", "k", "weighting"),
+)
+RETRIEVAL = Contract(
+    "retrieval",
+    "a subset of taxa at a rank",
+    {
+        "taxa": STRING,
+        "column": STRING,
+        **{f"{name}{kind}": FLOAT for kind in ("", "_macro") for name in RETRIEVED},
+        "n_queries": INT,
+        "n_without_match": INT,
+    },
+    ("taxa", "column"),
+)
+CLASSES = Contract(
+    "classes",
+    "a species or genus that was asked for",
+    {
+        "column": STRING,
+        "label": STRING,
+        "n_query": INT,
+        **dict.fromkeys(MEASURES, FLOAT),
+        **dict.fromkeys(RETRIEVED, FLOAT),
+    },
+    ("column", "label"),
+)
+CONFUSIONS = Contract(
+    "confusions",
+    "a label and another one that its queries were taken for",
+    {"column": STRING, "label": STRING, "predicted": STRING, "n": INT, "share": FLOAT},
+    ("column", "label", "predicted"),
 )
 PREDICTIONS = Contract(
     "predictions",
@@ -101,18 +140,12 @@ PREDICTIONS = Contract(
     },
     ("taxa", "column", "image_id"),
 )
+# What the evaluation of one model on one split gives.
+EVALUATION = {contract.name: contract for contract in (ACCURACY, PREDICTIONS, KNN, RETRIEVAL, CLASSES, CONFUSIONS)}
 COMPARISON = Contract(
     "comparison",
     "a model on a subset of taxa at a rank",
-    {
-        "model": STRING,
-        **ACCURACY.columns,
-        "split": STRING,
-        "accuracy_individual_sd_seeds": FLOAT,
-        "accuracy_avg_sd_seeds": FLOAT,
-        "distance_individual_sd_seeds": FLOAT,
-        "distance_avg_sd_seeds": FLOAT,
-    },
+    {"model": STRING, **ACCURACY.columns, "split": STRING, **{f"{measure}_sd_seeds": FLOAT for measure in MEASURES}},
     ("split", "model", "taxa", "column"),
 )
 # The picture store is not Parquet but an Arrow IPC file, which can be memory-mapped: a row is a picture as JPEG.

@@ -6,7 +6,9 @@ from scipy.stats import binom
 from cladeclip.datasets.splits import make_split
 from cladeclip.errors import DataError
 from cladeclip.evaluation import mcnemar, nearest_label_accuracy
-from cladeclip.evaluation.evaluate import evaluate
+from cladeclip.evaluation.evaluate import evaluate, right_answers
+from cladeclip.evaluation.nearest_label import COLUMNS
+from cladeclip.tables import EVALUATION, read_table, write_table
 
 
 @pytest.fixture
@@ -18,7 +20,8 @@ def embeddings(images):
 
 def table(images, embeddings, split_name, seed=5):
     split = make_split(images, split_name, query_share=0.34, seed=5)
-    return evaluate(images, embeddings, split, protocol=split_name, query_share=0.34, seed=seed)
+    found = evaluate(images, embeddings, split, protocol=split_name, query_share=0.34, seed=seed)
+    return found.accuracy, found.predictions
 
 
 def test_rows_are_every_category_and_all_by_species_and_genus_and_taxa_for_all(images, embeddings):
@@ -46,7 +49,8 @@ def test_holdout_queries_are_the_held_out_part_and_the_gallery_is_what_was_fitte
 
 def test_open_queries_and_gallery_are_drawn_within_the_unseen_species(images, embeddings):
     split = make_split(images, "open-0", query_share=0.34, seed=5, unseen_share=0.67)
-    accuracy, predictions = evaluate(images, embeddings, split, protocol="open-0", query_share=0.34, seed=5)
+    found = evaluate(images, embeddings, split, protocol="open-0", query_share=0.34, seed=5)
+    accuracy, predictions = found.accuracy, found.predictions
     part = split.set_index("image_id")["part"]
     assert (part[predictions["image_id"]] == "unseen").all()
     assert (part[predictions["nearest_image_id"]] == "unseen").all()
@@ -59,8 +63,9 @@ def test_genus_only_names_can_be_left_out_of_species_scores_and_of_nothing_else(
     images = images.assign(name_kind=np.where(genus_only, "genus", "species"))
     split = make_split(images, "holdout-0", query_share=0.34, seed=5)
     settings = {"protocol": "holdout-0", "query_share": 0.34, "seed": 5}
-    kept, _ = evaluate(images, embeddings, split, **settings)
-    left_out, predictions = evaluate(images, embeddings, split, **settings, genus_only_names="leave_out")
+    kept = evaluate(images, embeddings, split, **settings).accuracy
+    found = evaluate(images, embeddings, split, **settings, genus_only_names="leave_out")
+    left_out, predictions = found.accuracy, found.predictions
     ids = set(images.loc[genus_only, "image_id"])
     by_species = predictions[predictions["column"] == "species"]
     assert not ids & (set(by_species["image_id"]) | set(by_species["nearest_image_id"]))
@@ -115,3 +120,75 @@ def test_mcnemar_is_the_exact_binomial_test():
     assert mcnemar(a, a).p_value == 1
     with pytest.raises(ValueError, match="cannot be paired"):
         mcnemar(a, b[:-1])
+
+
+def evaluated(images, embeddings, split_name, **settings):
+    split = make_split(images, split_name, query_share=0.34, seed=5, unseen_share=0.67)
+    return evaluate(images, embeddings, split, protocol=split_name, query_share=0.34, seed=5, **settings)
+
+
+@pytest.mark.parametrize("split_name", ["all", "holdout-0", "open-0"])
+def test_every_table_keeps_its_contract_and_agrees_with_the_predictions(images, embeddings, split_name, tmp_path):
+    found = evaluated(images, embeddings, split_name, repeats=2)
+    for name, contract in EVALUATION.items():
+        write_table(tmp_path / f"{name}.parquet", contract, getattr(found, name), {})
+        assert len(read_table(tmp_path / f"{name}.parquet", contract))
+    accuracy = found.accuracy.set_index(["taxa", "column"])
+    for (taxa, column), own in found.predictions.groupby(["taxa", "column"]):
+        right = right_answers(own)
+        row = accuracy.loc[(taxa, column)]
+        for name in right:
+            assert row[name] == pytest.approx(right[name].mean())
+            assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
+            by_label = [right.loc[own["label"] == label, name].mean() for label in set(own["label"])]
+            assert row[f"{name}_macro"] == pytest.approx(np.mean(by_label))
+        # One neighbour by cosine is the first column once more.
+        votes = found.knn.set_index(["taxa", "column", "k", "weighting"])["micro"]
+        assert votes[taxa, column, 1, "majority"] == pytest.approx(row["accuracy_individual"])
+        if taxa != "All" or column == "taxa":
+            continue
+        classes = found.classes[found.classes["column"] == column].set_index("label")
+        assert classes["n_query"].sum() == row["n_query"]
+        weighted = (classes["distance_avg"] * classes["n_query"]).sum() / row["n_query"]
+        assert weighted == pytest.approx(row["distance_avg"])
+        confused = found.confusions[found.confusions["column"] == column]
+        assert confused["n"].sum() == (~right["accuracy_individual"]).sum()
+        assert (confused["label"] != confused["predicted"]).all()
+        share = confused["n"] / confused["label"].map(classes["n_query"])
+        np.testing.assert_allclose(confused["share"], share)
+
+
+def test_the_spread_over_draws_is_that_of_evaluations_with_other_seeds(images, embeddings):
+    found = evaluated(images, embeddings, "all", repeats=3).accuracy
+    draws = [table(images, embeddings, "all", seed=seed)[0] for seed in (5, 6, 7)]
+    for name in COLUMNS:
+        expected = np.std([draw[name] for draw in draws], axis=0, ddof=1)
+        order = found.set_index(["taxa", "column"]).loc[list(zip(draws[0]["taxa"], draws[0]["column"], strict=True))]
+        np.testing.assert_allclose(order[f"{name}_sd_splits"], expected)
+    assert evaluated(images, embeddings, "holdout-0", repeats=3).accuracy["accuracy_avg_sd_splits"].isna().all()
+
+
+def test_retrieval_asks_what_the_split_holds_out_and_finds_all_others(images, embeddings):
+    found = evaluated(images, embeddings, "holdout-0").retrieval.set_index(["taxa", "column"]).loc[("Fish", "species")]
+    part = make_split(images, "holdout-0", query_share=0.34, seed=5).set_index("image_id")["part"][images["image_id"]]
+    fish = np.flatnonzero(images["category"] == "Fish")
+    names, queries = images["scientific_name"].to_numpy(str), [i for i in fish if part.iloc[i] == "query"]
+    units = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    hits = []
+    for i in queries:
+        others = sorted((j for j in fish if j != i), key=lambda j: -float(units[i] @ units[j]))
+        hits.append(any(names[j] == names[i] for j in others[:5]))
+    assert found["recall_at_5"] == pytest.approx(np.mean(hits))
+    assert found["n_queries"] == len(queries)
+    everyone = evaluated(images, embeddings, "all").retrieval.set_index(["taxa", "column"]).loc[("All", "species")]
+    assert everyone["n_queries"] == len(images)
+
+
+def test_a_category_whose_species_have_one_picture_each_has_no_retrieval(images, embeddings):
+    first = ~images.duplicated("scientific_name")
+    keep = (images["category"] != "Fish") | first
+    few, rows = images[keep].reset_index(drop=True), embeddings[keep.to_numpy()]
+    found = evaluated(few, rows, "all").retrieval.set_index(["taxa", "column"])
+    assert found.loc[("Fish", "species"), "n_queries"] == 0
+    assert np.isnan(found.loc[("Fish", "species"), "map_at_r"])
+    assert found.loc[("All", "species"), "n_without_match"] == 3

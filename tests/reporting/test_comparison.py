@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cladeclip.reporting.comparison import SPREADS, Primary, comparison_csv, comparison_table, standings
+from cladeclip.reporting.comparison import CSV_COLUMNS, Primary, comparison_csv, comparison_table, standings
 from cladeclip.reporting.report import _between_the_controls
-from cladeclip.tables import ACCURACY, COMPARISON, read_table, write_table
+from cladeclip.tables import ACCURACY, COMPARISON, OF_EACH_MEASURE, read_table, write_table
 
 PRIMARY = Primary(k=9, column="species", taxa="All", measure="accuracy_avg", split="holdout-0")
 ACCURACIES = {
@@ -20,17 +20,22 @@ ACCURACIES = {
 }
 
 
-def table_of(folder, accuracies):
+def table_of(folder, accuracies, split="holdout-0"):
+    return comparison_table(paths_of(folder, accuracies, split))
+
+
+def paths_of(folder, accuracies, split):
     paths = []
     for model, accuracy in accuracies.items():
-        path = folder / "holdout-0" / "evaluation" / model / "accuracy.parquet"
+        path = folder / split / "evaluation" / model / "accuracy.parquet"
         columns = ("accuracy_individual", "accuracy_avg", "distance_individual", "distance_avg")
         row = {"taxa": "All", "column": "species", **dict.fromkeys(columns, accuracy)}
         row |= {"accuracy_individual": accuracy / 2}
+        row |= {f"{name}_{kind}": np.nan for name in columns for kind in OF_EACH_MEASURE}
         row |= {"n_query": 10, "n_gallery": 20, "n_labels": 5, "n_query_without_gallery": 0}
         write_table(path, ACCURACY, pd.DataFrame([row]), {})
         paths.append(path)
-    return comparison_table(paths)
+    return paths
 
 
 def test_the_spread_over_seeds_is_that_of_the_replicas_alone(tmp_path):
@@ -45,12 +50,21 @@ def test_the_spread_over_seeds_is_that_of_the_replicas_alone(tmp_path):
 
 def test_in_the_csv_spreads_are_percent_and_what_has_none_is_empty(tmp_path):
     lines = comparison_csv(table_of(tmp_path, ACCURACIES)).splitlines()
-    assert lines[0].endswith(",".join(["n_labels", *SPREADS]))
+    seeds_columns = "model,taxa,column,accuracy_individual,accuracy_avg,distance_individual,distance_avg"
+    assert lines[0].startswith(f"{seeds_columns},split,n_query,n_gallery,n_labels,accuracy_individual_low,")
+    cells = {line.split(",")[0]: dict(zip(CSV_COLUMNS, line.split(","), strict=True)) for line in lines[1:]}
     spread = f"{100 * np.std([0.5, 0.6, 0.58], ddof=1):.2f}"
-    replicas = [line for line in lines if line.startswith("vit.handmade-image-k9.")]
-    assert len(replicas) == 3
-    assert all(line.endswith(f"{spread},{spread},{spread}") for line in replicas)
-    assert next(line for line in lines if line.startswith("vit,")).endswith(",,,,")
+    for seed in (5, 6, 7):
+        row = cells[f"vit.handmade-image-k9.seed{seed}"]
+        assert (row["accuracy_avg_sd_seeds"], row["accuracy_avg_low"]) == (spread, "")
+    assert cells["vit.handmade-image-k9.seed5"]["accuracy_avg"] == "50.00"
+    assert cells["vit"]["accuracy_avg_sd_seeds"] == ""
+
+
+def test_folds_of_a_protocol_have_a_spread_where_query_draws_have_none(tmp_path):
+    folds = [paths_of(tmp_path, {"vit": accuracy}, f"holdout-{fold}") for fold, accuracy in enumerate([0.4, 0.5, 0.9])]
+    table = comparison_table([path for paths in folds for path in paths])
+    assert table["accuracy_avg_sd_splits"].tolist() == pytest.approx([np.std([0.4, 0.5, 0.9], ddof=1)] * 3)
 
 
 def test_without_any_training_there_is_no_spread_and_the_contract_holds(tmp_path):

@@ -48,9 +48,8 @@ def results_of(folder, images, spread):
     for model, width in spread.items():
         noise = np.random.default_rng(1).normal(size=(len(images), 12))
         embeddings = np.stack([centres[name] for name in images["scientific_name"]]) + width * noise
-        accuracy, predictions = evaluate(
-            images, embeddings.astype(np.float32), split, protocol="holdout-0", query_share=0.34, seed=5
-        )
+        found = evaluate(images, embeddings.astype(np.float32), split, protocol="holdout-0", query_share=0.34, seed=5)
+        accuracy, predictions = found.accuracy, found.predictions
         place = folder / "holdout-0" / "evaluation" / model
         write_table(place / "accuracy.parquet", ACCURACY, accuracy, {})
         write_table(place / "predictions.parquet", PREDICTIONS, predictions, {})

@@ -13,7 +13,15 @@ import yaml
 from conftest import REPOSITORY
 
 from cladeclip.atomic import read_json, sha256_of_file
-from cladeclip.tables import ACCURACY, CLUSTERS, COMPARISON, IMAGES, PREDICTIONS, SPLIT, read_embeddings, read_table
+from cladeclip.tables import (
+    CLUSTERS,
+    COMPARISON,
+    EVALUATION,
+    IMAGES,
+    SPLIT,
+    read_embeddings,
+    read_table,
+)
 
 TINY = Path(__file__).with_name("tiny.yaml")
 MODEL = "tiny-clip.tiny-clip-fused-template-k4.seed5"
@@ -88,8 +96,8 @@ def test_every_product_lies_where_its_name_says_with_its_columns(checkout):
         ids, _ = read_embeddings(results / "embeddings" / "tiny-clip" / f"{features}.parquet")
         assert ids == sorted(images["image_id"])
     assert read_embeddings(split / "embeddings" / MODEL / "image.parquet")[1].shape == (72, 16)
-    read_table(split / "evaluation" / MODEL / "accuracy.parquet", ACCURACY)
-    read_table(split / "evaluation" / MODEL / "predictions.parquet", PREDICTIONS)
+    for table, contract in EVALUATION.items():
+        assert len(read_table(split / "evaluation" / MODEL / f"{table}.parquet", contract))
     models = {"tiny-clip", "tiny-timm", "handmade"} | {
         f"{student}.{labels}.seed5"
         for student in ("tiny-clip", "tiny-timm")

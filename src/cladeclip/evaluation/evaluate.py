@@ -1,13 +1,35 @@
-"""One model on one split: the seed report's table and every query's prediction."""
+"""One model on one split: the seed report's table with its uncertainty, and the measures of metric learning."""
+
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from cladeclip.errors import DataError
+from cladeclip.evaluation.knn import knn_accuracy
 from cladeclip.evaluation.nearest_label import COLUMNS, predict_labels
+from cladeclip.evaluation.retrieval import retrieval_metrics
+from cladeclip.evaluation.significance import bootstrap_intervals
+from cladeclip.evaluation.subsets import ALL, Subset, subsets
+from cladeclip.tables import RETRIEVED
 
-RANKS = {"species": "scientific_name", "genus": "genus", "taxa": "category"}
-ALL = "All"
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The tables of one model on one split; see their contracts in `tables.py`.
+
+    Attributes:
+        accuracy, knn, retrieval: for each subset of taxa and rank.
+        predictions: for each query of those.
+        classes, confusions: for each species and genus, of All.
+    """
+
+    accuracy: pd.DataFrame
+    predictions: pd.DataFrame
+    knn: pd.DataFrame
+    retrieval: pd.DataFrame
+    classes: pd.DataFrame
+    confusions: pd.DataFrame
 
 
 def evaluate(
@@ -19,79 +41,128 @@ def evaluate(
     query_share: float,
     seed: int,
     genus_only_names: str = "keep",
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The `accuracy` and `predictions` tables of embeddings (n, d) in the order of `images`.
+    repeats: int = 1,
+) -> Evaluation:
+    """All tables of embeddings (n, d) in the order of `images`.
 
     Args:
         split: the `split` table of the same images.
-        protocol: the split's name. `all` draws `query_share` of each subset's content groups as queries, from `seed`;
-            `open-{fold}` does so within the part `unseen`; with `holdout-{fold}` the queries are the part `query` and the
-            gallery is the part `fit`.
-        genus_only_names: `leave_out` scores species without the images whose name is a genus alone.
+        protocol, query_share, seed, genus_only_names: see `subsets`.
+        repeats: query draws from seeds in a row, for `*_sd_splits`; the table is that of the first. Where the split says
+            who asks (holdout), there is only one.
 
     Raises:
         DataError: a subset of the taxa has no query or no gallery.
     """
-    part = split.set_index("image_id")["part"].reindex(images["image_id"]).to_numpy()
-    subsets = [*sorted(images["category"].unique()), ALL]
-    accuracies, predictions = [], []
-    for taxa in subsets:
-        members = np.ones(len(images), dtype=bool) if taxa == ALL else (images["category"] == taxa).to_numpy()
-        if protocol.startswith("open"):
-            members = members & (part == "unseen")
-        if not protocol.startswith("holdout"):
-            is_query = members & _drawn(images, members, query_share, seed)
-            is_gallery = members & ~is_query
-        else:
-            is_query, is_gallery = members & (part == "query"), members & (part == "fit")
-        for column, source in RANKS.items():
-            if column == "taxa" and taxa != ALL:
-                continue
-            scored = np.ones(len(images), dtype=bool)
-            if column == "species" and genus_only_names == "leave_out":
-                scored = (images["name_kind"] != "genus").to_numpy()
-            query, gallery = np.flatnonzero(is_query & scored), np.flatnonzero(is_gallery & scored)
-            if len(query) == 0 or len(gallery) == 0:
-                raise DataError(
-                    f"evaluation of taxa {taxa} by {column}: {len(query)} queries and {len(gallery)} gallery images; at "
-                    "least one of each is needed. Raise the query share, set eval.genus_only_names to keep, or leave out "
-                    "categories with so few pictures."
-                )
-            names = images[source].to_numpy(dtype=object)
-            found = predict_labels(embeddings[query], embeddings[gallery], names[gallery].astype(str))
-            truth = names[query]
-            right = {name: float((getattr(found, name) == truth).mean()) for name in COLUMNS}
-            accuracies.append(
-                {
-                    "taxa": taxa,
-                    "column": column,
-                    **right,
-                    "n_query": len(query),
-                    "n_gallery": len(gallery),
-                    "n_labels": len(set(names[gallery])),
-                    "n_query_without_gallery": int((~np.isin(truth.astype(str), names[gallery].astype(str))).sum()),
-                }
-            )
-            predictions.append(
-                pd.DataFrame(
-                    {
-                        "taxa": taxa,
-                        "column": column,
-                        "image_id": images["image_id"].to_numpy()[query],
-                        "label": truth,
-                        **{name: getattr(found, name) for name in COLUMNS},
-                        "nearest_image_id": images["image_id"].to_numpy()[gallery[found.nearest]],
-                        "nearest_cosine": found.nearest_cosine.astype(np.float32),
-                    }
-                )
-            )
-    return pd.DataFrame(accuracies), pd.concat(predictions, ignore_index=True)
+    drawn: dict[str, Any] = {"protocol": protocol, "query_share": query_share, "genus_only_names": genus_only_names}
+    groups = images["content_group"].to_numpy()
+    ids = images["image_id"].to_numpy()
+    accuracies, predictions, knn, retrieval, classes, confusions = [], [], [], [], [], []
+    for subset in subsets(images, split, seed=seed, **drawn):
+        key = {"taxa": subset.taxa, "column": subset.column}
+        asked = _predictions(subset, embeddings, ids)
+        accuracies.append(key | _accuracy(subset, asked, groups[subset.query], seed))
+        predictions.append(asked.assign(**key))
+        query, gallery = embeddings[subset.query], embeddings[subset.gallery]
+        votes = knn_accuracy(query, subset.names[subset.query], gallery, subset.names[subset.gallery])
+        knn.append(votes.assign(**key))
+        found, per_class = _retrieval(subset, embeddings)
+        retrieval.append(key | found)
+        if subset.taxa == ALL and subset.column != "taxa":
+            classes.append(_classes(asked, per_class).assign(column=subset.column))
+            confusions.append(_confusions(asked).assign(column=subset.column))
+    accuracy = pd.DataFrame(accuracies)
+    others = range(seed + 1, seed + 1 if protocol.startswith("holdout") else seed + repeats)
+    spread = _spread_over_draws(accuracy, images, embeddings, split, drawn, others)
+    return Evaluation(
+        accuracy.merge(spread, on=["taxa", "column"]),
+        pd.concat(predictions, ignore_index=True),
+        pd.concat(knn, ignore_index=True),
+        pd.DataFrame(retrieval),
+        pd.concat(classes, ignore_index=True),
+        pd.concat(confusions, ignore_index=True),
+    )
 
 
-def _drawn(images: pd.DataFrame, members: np.ndarray, query_share: float, seed: int) -> np.ndarray:
-    """Whether each image is drawn as a query: content groups of the subset, shuffled, until the share is reached."""
-    sizes = images.loc[members].groupby("content_group", sort=True).size()
-    shuffled = sizes.iloc[np.random.default_rng(seed).permutation(len(sizes))]
-    wanted = max(1, round(query_share * int(sizes.sum())))
-    taken = shuffled.index[(shuffled.cumsum() - shuffled).to_numpy() < wanted]
-    return images["content_group"].isin(taken).to_numpy()
+def _predictions(subset: Subset, embeddings: np.ndarray, ids: np.ndarray) -> pd.DataFrame:
+    found = predict_labels(embeddings[subset.query], embeddings[subset.gallery], subset.names[subset.gallery])
+    return pd.DataFrame(
+        {
+            "image_id": ids[subset.query],
+            "label": subset.names[subset.query],
+            **{name: getattr(found, name) for name in COLUMNS},
+            "nearest_image_id": ids[subset.gallery[found.nearest]],
+            "nearest_cosine": found.nearest_cosine.astype(np.float32),
+        }
+    )
+
+
+def _accuracy(subset: Subset, asked: pd.DataFrame, groups: np.ndarray, seed: int) -> dict[str, Any]:
+    """Shares of right answers with their bootstrap intervals, resampling content groups, and their means over labels."""
+    right = right_answers(asked)
+    low, high = bootstrap_intervals(right.to_numpy(float), groups=groups, seed=seed)
+    macro = right.groupby(asked["label"].to_numpy()).mean().mean()
+    known = np.isin(asked["label"].to_numpy(str), subset.names[subset.gallery])
+    return {
+        **right.mean().to_dict(),
+        "n_query": len(subset.query),
+        "n_gallery": len(subset.gallery),
+        "n_labels": len(set(subset.names[subset.gallery])),
+        "n_query_without_gallery": int((~known).sum()),
+        **{f"{name}_low": value for name, value in zip(COLUMNS, low, strict=True)},
+        **{f"{name}_high": value for name, value in zip(COLUMNS, high, strict=True)},
+        **{f"{name}_macro": macro[name] for name in COLUMNS},
+    }
+
+
+def right_answers(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Whether each query (a row) was named right in each of the four ways (a column)."""
+    return pd.DataFrame({name: predictions[name] == predictions["label"] for name in COLUMNS})
+
+
+def _spread_over_draws(
+    first: pd.DataFrame,
+    images: pd.DataFrame,
+    embeddings: np.ndarray,
+    split: pd.DataFrame,
+    drawn: dict[str, Any],
+    seeds: range,
+) -> pd.DataFrame:
+    """Standard deviation of each accuracy over the first draw of queries and those of `seeds`; NaN for one draw alone."""
+    draws = [first[["taxa", "column", *COLUMNS]]]
+    ids = images["image_id"].to_numpy()
+    for seed in seeds:
+        for subset in subsets(images, split, seed=seed, **drawn):
+            right = right_answers(_predictions(subset, embeddings, ids)).mean()
+            draws.append(pd.DataFrame([{"taxa": subset.taxa, "column": subset.column, **right.to_dict()}]))
+    spread = pd.concat(draws).groupby(["taxa", "column"])[list(COLUMNS)].std()
+    return spread.add_suffix("_sd_splits").reset_index()
+
+
+def _retrieval(subset: Subset, embeddings: np.ndarray) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Leave-one-out measures and those of each class; without two images of any class there are none."""
+    names = subset.names[subset.found]
+    queries = np.searchsorted(subset.found, subset.asked)
+    others = pd.Series(names).map(pd.Series(names).value_counts()).to_numpy()[queries] - 1
+    if not (others > 0).any():
+        empty = {f"{name}{kind}": np.nan for kind in ("", "_macro") for name in RETRIEVED}
+        return empty | {"n_queries": 0, "n_without_match": len(queries)}, pd.DataFrame(columns=["label", *RETRIEVED])
+    found = retrieval_metrics(embeddings[subset.found], names, queries=queries)
+    micro = {f"recall_at_{k}": value for k, value in found.recall_at.items()}
+    micro |= {"r_precision": found.r_precision, "map_at_r": found.map_at_r}
+    macro = {f"{name}_macro": found.macro[name] for name in RETRIEVED}
+    return micro | macro | {"n_queries": found.n_queries, "n_without_match": found.n_without_match}, found.per_class
+
+
+def _classes(asked: pd.DataFrame, per_class: pd.DataFrame) -> pd.DataFrame:
+    right = right_answers(asked).groupby(asked["label"].to_numpy())
+    table = right.mean().assign(n_query=right.size()).rename_axis("label").reset_index()
+    return table.merge(per_class[["label", *RETRIEVED]], on="label", how="left")
+
+
+def _confusions(asked: pd.DataFrame) -> pd.DataFrame:
+    """What the nearest gallery image's label was, where it was the wrong one."""
+    wrong = asked[asked["accuracy_individual"] != asked["label"]]
+    pairs = wrong.groupby(["label", "accuracy_individual"]).size().rename("n").reset_index()
+    pairs = pairs.rename(columns={"accuracy_individual": "predicted"})
+    return pairs.assign(share=pairs["n"] / pairs["label"].map(asked["label"].value_counts()).astype(float))

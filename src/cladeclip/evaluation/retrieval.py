@@ -42,11 +42,18 @@ class RetrievalMetrics:
 
 
 def retrieval_metrics(
-    embeddings: np.ndarray, labels: Sequence[str] | np.ndarray, ks: Sequence[int] = (1, 5, 10)
+    embeddings: np.ndarray,
+    labels: Sequence[str] | np.ndarray,
+    ks: Sequence[int] = (1, 5, 10),
+    *,
+    queries: np.ndarray | None = None,
 ) -> RetrievalMetrics:
     """Every image of (n, d) asks for the others, by cosine similarity; a zero row is similar to nothing (0).
 
     Musgrave et al., "A Metric Learning Reality Check" (ECCV 2020). Equal similarities come in the order of the rows.
+
+    Args:
+        queries: (q,) rows that ask; all of them where not given. All others can be found.
 
     Raises:
         ValueError: the shapes do not go together, or no class has two images.
@@ -57,8 +64,9 @@ def retrieval_metrics(
     if embeddings.ndim != 2 or len(classes) != len(embeddings):
         raise ValueError(f"embeddings of shape {embeddings.shape} do not go with {len(classes)} labels.")
     others = np.bincount(classes)[classes] - 1
+    asked = np.arange(len(classes)) if queries is None else np.asarray(queries)
     # Queries with as many matches stand together: a block needs no more neighbours than its largest class.
-    queries = np.argsort(others, kind="stable")
+    queries = asked[np.argsort(others[asked], kind="stable")]
     queries = queries[others[queries] > 0]
     if len(queries) == 0:
         raise ValueError("no class has two images; there is nothing to retrieve.")
@@ -76,7 +84,7 @@ def retrieval_metrics(
         r_precision=float(measures["r_precision"]),
         map_at_r=float(measures["map_at_r"]),
         n_queries=len(queries),
-        n_without_match=len(points) - len(queries),
+        n_without_match=len(asked) - len(queries),
         per_class=per_class.reset_index(),
         macro=per_class.drop(columns="n").mean().to_dict(),
     )

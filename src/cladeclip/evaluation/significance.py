@@ -86,20 +86,29 @@ def paired_comparison(
 def bootstrap_interval(
     values: np.ndarray, *, groups: np.ndarray | None = None, seed: int = 0, draws: int = 10_000
 ) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the mean of values (n,), resampling whole groups.
+    """95 % percentile bootstrap interval of the mean of values (n,), resampling whole groups."""
+    low, high = bootstrap_intervals(np.asarray(values)[:, None], groups=groups, seed=seed, draws=draws)
+    return float(low[0]), float(high[0])
+
+
+def bootstrap_intervals(
+    values: np.ndarray, *, groups: np.ndarray | None = None, seed: int = 0, draws: int = 2_000
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same for every column of values (n, c), from the same resamplings: lower and upper ends, (c,) each.
 
     Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
     """
     values = np.asarray(values, dtype=np.float64)
     members = np.arange(len(values)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    sums, sizes = np.bincount(members, weights=values), np.bincount(members)
+    sizes = np.bincount(members)
+    sums = np.stack([np.bincount(members, weights=column) for column in values.T], axis=1)
     rng = np.random.default_rng(seed)
-    means = np.empty(draws)
+    means = np.empty((draws, values.shape[1]))
     for draw in range(draws):
         chosen = rng.integers(len(sizes), size=len(sizes))
-        means[draw] = sums[chosen].sum() / sizes[chosen].sum()
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
+        means[draw] = sums[chosen].sum(axis=0) / sizes[chosen].sum()
+    low, high = np.quantile(means, [0.025, 0.975], axis=0)
+    return low, high
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -12,8 +12,21 @@ from cladeclip.evaluation.significance import PairedTest, mcnemar
 from cladeclip.names import ClusterLabels, ControlLabels, Model, parse_labels
 from cladeclip.tables import ACCURACY, PREDICTIONS, read_table
 
-SPREADS = tuple(f"{column}_sd_seeds" for column in COLUMNS)
-CSV_COLUMNS = ("model", "taxa", "column", *COLUMNS, "split", "n_query", "n_gallery", "n_labels", *SPREADS)
+# Interval over queries, spread over query draws or folds, spread over training seeds; see docs/method.md.
+UNCERTAINTY = ("low", "high", "sd_splits", "sd_seeds")
+CSV_COLUMNS = (
+    "model",
+    "taxa",
+    "column",
+    *COLUMNS,
+    "split",
+    "n_query",
+    "n_gallery",
+    "n_labels",
+    *(f"{column}_{kind}" for column in COLUMNS for kind in UNCERTAINTY),
+    *(f"{column}_macro" for column in COLUMNS),
+)
+FRACTIONS = tuple(name for name in CSV_COLUMNS if name.startswith(COLUMNS))
 
 
 @dataclass(frozen=True)
@@ -31,7 +44,7 @@ def comparison_table(accuracy_paths: Iterable[str | Path]) -> pd.DataFrame:
     """The `comparison` table from every model's `accuracy` table, `.../{split}/evaluation/{model}/accuracy.parquet`.
 
     The columns `*_sd_seeds` hold the standard deviation over the training seeds of the same student and labels (one value
-    for all of them), where there are several.
+    for all of them), where there are several; `*_sd_splits` that over folds, where query draws have not given one.
     """
     frames = []
     for path in map(Path, accuracy_paths):
@@ -40,17 +53,28 @@ def comparison_table(accuracy_paths: Iterable[str | Path]) -> pd.DataFrame:
     table = pd.concat(frames, ignore_index=True)
     trained = [Model.parse(model) for model in table["model"]]
     replicated = pd.Series([f"{one.student}.{one.labels}" if one else None for one in trained], index=table.index)
-    groups = table.groupby([replicated, table["split"], table["taxa"], table["column"]], dropna=True)
-    for column, spread in zip(COLUMNS, SPREADS, strict=True):
-        table[spread] = groups[column].transform("std") if replicated.notna().any() else np.nan
+    protocol = table["split"].str.partition("-")[0]
+    for column in COLUMNS:
+        table[f"{column}_sd_seeds"] = _spread(table, column, [replicated, table["split"]])
+        over_folds = _spread(table, column, [table["model"], protocol])
+        table[f"{column}_sd_splits"] = table[f"{column}_sd_splits"].fillna(over_folds)
     return table
 
 
+def _spread(table: pd.DataFrame, column: str, of: list[pd.Series]) -> pd.Series:
+    """Standard deviation over rows that agree in `of`, taxa and rank; NaN for a row alone, and where `of` has no value."""
+    known = of[0].notna()
+    if not known.any():
+        return pd.Series(np.nan, index=table.index)
+    keys = [key[known] for key in (*of, table["taxa"], table["column"])]
+    return table.loc[known, column].groupby(keys).transform("std").reindex(table.index)
+
+
 def comparison_csv(comparison: pd.DataFrame) -> str:
-    """The table as CSV: accuracies in percent with two decimals; a spread that there is none of is empty."""
+    """The table as CSV: accuracies in percent with two decimals; what there is none of is empty."""
     ordered = comparison.sort_values(["split", "model", "taxa", "column"], kind="stable")
     shown = ordered[list(CSV_COLUMNS)].copy()
-    for column in (*COLUMNS, *SPREADS):
+    for column in FRACTIONS:
         shown[column] = ["" if np.isnan(value) else f"{100 * value:.2f}" for value in shown[column].astype(float)]
     return shown.to_csv(index=False)
 

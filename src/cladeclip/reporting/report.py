@@ -18,7 +18,7 @@ from cladeclip.evaluation.nearest_label import COLUMNS
 from cladeclip.evaluation.significance import PairedTest
 from cladeclip.names import ClusterLabels, ControlLabels, Model, parse_labels
 from cladeclip.reporting.charts import accuracy_against_k, inertia_against_k
-from cladeclip.reporting.comparison import SPREADS, Primary, paired_tests, primary_rows, standings
+from cladeclip.reporting.comparison import Primary, paired_tests, primary_rows, standings
 from cladeclip.tables import COMPARISON, IMAGES, QUARANTINE, SPLIT, read_table
 
 LEVEL = 0.05
@@ -179,7 +179,7 @@ def render_report(results: Path, config: Mapping[str, Any], summary: Mapping[str
         chart=accuracy_against_k(comparison, config, primary),
         measures=MEASURES,
         columns=COLUMNS,
-        replicated=bool(comparison[list(SPREADS)].notna().any(axis=None)),
+        replicated=bool(comparison[[f"{column}_sd_seeds" for column in COLUMNS]].notna().any(axis=None)),
         rows=_rows(comparison, config),
         splits=[
             {"name": split, **read_table(results / split / "split.parquet", SPLIT)["part"].value_counts().to_dict()}
