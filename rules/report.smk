@@ -24,7 +24,8 @@ localrules:
 
 rule compare:
     input:
-        evaluations("accuracy"),
+        accuracy=evaluations("accuracy"),
+        imports=config["report"]["import"],
     output:
         parquet=f"{RESULTS}/comparison.parquet",
         csv=report(f"{RESULTS}/comparison.csv", category="Comparison"),

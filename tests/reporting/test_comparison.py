@@ -2,7 +2,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cladeclip.reporting.comparison import CSV_COLUMNS, Primary, comparison_csv, comparison_table, standings
+from cladeclip.errors import DataError
+from cladeclip.reporting.comparison import (
+    CSV_COLUMNS,
+    Primary,
+    best_on_clusters,
+    comparison_csv,
+    comparison_table,
+    imported_rows,
+    standings,
+)
 from cladeclip.reporting.report import _between_the_controls
 from cladeclip.tables import ACCURACY, COMPARISON, OF_EACH_MEASURE, read_table, write_table
 
@@ -90,3 +99,46 @@ def test_nothing_stands_anywhere_without_both_controls_or_where_they_do_not_diff
     same = ACCURACIES | {"vit.species.seed5": 0.25, "vit.species.seed6": 0.25}
     (sentence,) = _between_the_controls(standings(table_of(tmp_path / "b", same), PRIMARY, ["handmade"]))
     assert "species labels teach no more than labels without meaning here" in sentence
+
+
+def test_with_seeds_the_best_is_the_best_mean_and_its_replicas_stand_together(tmp_path):
+    ranked = best_on_clusters(table_of(tmp_path, ACCURACIES), PRIMARY, ["handmade"])
+    assert ranked == [[f"vit.handmade-image-k9.seed{seed}" for seed in (5, 6, 7)], ["vit.handmade-image-k18.seed5"]]
+
+
+WEEK_13 = """model,taxa,column,accuracy_individual,accuracy_avg,distance_individual,distance_avg
+trained_vlm_unicom_100,Fish,species,44.11,1.06,44.11,2.27
+trained_vlm_unicom_100,All,taxa,99.1,88.4,99.1,90
+"""
+
+
+def test_results_from_elsewhere_stand_beside_and_are_marked(tmp_path):
+    (tmp_path / "theirs.csv").write_text(WEEK_13)
+    table = comparison_table(paths_of(tmp_path, ACCURACIES, "holdout-0"), [tmp_path / "theirs.csv"])
+    write_table(tmp_path / "comparison.parquet", COMPARISON, table, {})
+    read = read_table(tmp_path / "comparison.parquet", COMPARISON)
+    theirs = read[read["split"] == "imported"].set_index("column")
+    assert theirs.loc["species", "accuracy_individual"] == pytest.approx(0.4411)
+    assert theirs["n_query"].isna().all()
+    assert read[read["split"] != "imported"]["n_query"].eq(10).all()
+    line = next(line for line in comparison_csv(read).splitlines() if line.startswith("trained_vlm_unicom_100,Fish"))
+    assert line.startswith("trained_vlm_unicom_100,Fish,species,44.11,1.06,44.11,2.27,imported,,,,")
+    assert best_on_clusters(table, PRIMARY, ["handmade"])[0][0] == "vit.handmade-image-k9.seed5"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("model,taxa\na,b\n", "the column column is missing"),
+        (WEEK_13.replace("1.06", "high"), "row 2 has accuracy_avg 'high'; allowed are percentages"),
+        (WEEK_13.replace("88.4", "188.4"), "row 3 has accuracy_avg"),
+        (WEEK_13 + WEEK_13.splitlines()[1], "stands there twice"),
+        ("", "cannot be read as CSV"),
+    ],
+)
+def test_an_import_that_is_no_such_table_is_named(tmp_path, text, words):
+    (tmp_path / "theirs.csv").write_text(text)
+    with pytest.raises(DataError) as caught:
+        imported_rows(tmp_path / "theirs.csv")
+    assert words in str(caught.value)
+    assert f"{tmp_path / 'theirs.csv'} (report.import)" in str(caught.value)

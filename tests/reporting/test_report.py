@@ -13,6 +13,7 @@ from cladeclip.clustering.quality import label_quality
 from cladeclip.datasets.splits import make_split
 from cladeclip.errors import ConfigError
 from cladeclip.evaluation.evaluate import evaluate
+from cladeclip.evaluation.significance import holm
 from cladeclip.reporting.comparison import CSV_COLUMNS, comparison_csv, comparison_table
 from cladeclip.reporting.report import render_report, summarise
 from cladeclip.tables import ACCURACY, COMPARISON, IMAGES, PREDICTIONS, QUARANTINE, SPLIT, write_table
@@ -90,7 +91,7 @@ def test_the_csv_has_the_seeds_columns_in_percent(finished):
 def test_the_summary_says_who_won_and_against_whom(finished):
     folder, _ = finished
     summary = summarise(folder, CONFIG)
-    best, verdict = summary["sentences"]
+    best, verdict, against = summary["sentences"]
     assert best.startswith(
         "Best of 2 students trained on clusters (holdout-0, species, All): "
         "vit-b-32.handmade-image-k9.seed5, right for 100.0% of 18"
@@ -101,11 +102,23 @@ def test_the_summary_says_who_won_and_against_whom(finished):
     assert all(test["p_value"] < 0.05 for test in summary["tests"].values())
     assert "beats the untrained student vit-b-32" in verdict
     assert "beats vit-b-32 trained on labels without meaning" in verdict
+    assert "95 % interval over queries 100.0% to 100.0%" in best
+    assert against.startswith("As the best of several, vit-b-32.handmade-image-k9.seed5 cannot be told apart from ")
+    assert "Holm-corrected for 4 comparisons" in against
+    tested = {row["model"]: row for row in summary["best_against"]}
+    assert set(tested) == {"vit-b-32.handmade-image-k18.seed5", "vit-b-32", "vit-b-32.random-k9.seed5", "handmade"}
+    p_values = [row["p_value"] for row in tested.values()]
+    assert [row["p_holm"] for row in tested.values()] == holm(p_values)
+    accuracy = {row["model"]: row["accuracy"] for row in summary["ranking"]}
+    for model, row in tested.items():
+        assert row["difference"] == pytest.approx(accuracy[summary["best"]] - accuracy[model])
+        assert row["low"] <= row["difference"] <= row["high"]
 
 
 def test_equal_models_cannot_be_told_apart(images, tmp_path):
     results_of(tmp_path, images, dict.fromkeys(SPREAD, 0.3))
-    best, verdict = summarise(tmp_path, CONFIG)["sentences"]
+    best, verdict, against = summarise(tmp_path, CONFIG)["sentences"]
+    assert "beats" not in against
     assert "seed5 (and 1 other with the same score), right for" in best
     assert verdict.count("cannot be told apart from") == 2
 
@@ -159,7 +172,9 @@ def test_the_page_has_every_number_of_the_comparison(finished):
     comparison = comparison_table(paths)
     assert text.count("<tr") - text.count("<thead><tr") >= len(comparison)
     for value in comparison["accuracy_avg"]:
-        assert f'<td class="n">{100 * value:.2f}</td>' in text
+        assert f'<td class="n">{100 * value:.2f}<br><small>' in text
+    for low, high in zip(comparison["accuracy_avg_low"], comparison["accuracy_avg_high"], strict=True):
+        assert f"<small>{100 * low:.1f}–{100 * high:.1f}</small>" in text
 
 
 def test_the_page_is_the_same_bytes_again(finished):

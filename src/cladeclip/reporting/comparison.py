@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cladeclip.errors import DataError, first_line
 from cladeclip.evaluation.nearest_label import COLUMNS
-from cladeclip.evaluation.significance import PairedTest, mcnemar
+from cladeclip.evaluation.significance import PairedComparison, paired_comparison
 from cladeclip.names import ClusterLabels, ControlLabels, Model, parse_labels
 from cladeclip.tables import ACCURACY, PREDICTIONS, read_table
 
@@ -26,6 +27,10 @@ CSV_COLUMNS = (
     *(f"{column}_{kind}" for column in COLUMNS for kind in UNCERTAINTY),
     *(f"{column}_macro" for column in COLUMNS),
 )
+# Whole numbers, missing where a result was imported.
+COUNTS = ("n_query", "n_gallery", "n_labels", "n_query_without_gallery")
+# What stands in place of the split of results from elsewhere.
+IMPORTED = "imported"
 FRACTIONS = tuple(name for name in CSV_COLUMNS if name.startswith(COLUMNS))
 
 
@@ -40,7 +45,7 @@ class Primary:
     split: str
 
 
-def comparison_table(accuracy_paths: Iterable[str | Path]) -> pd.DataFrame:
+def comparison_table(accuracy_paths: Iterable[str | Path], imports: Iterable[str | Path] = ()) -> pd.DataFrame:
     """The `comparison` table from every model's `accuracy` table, `.../{split}/evaluation/{model}/accuracy.parquet`.
 
     The columns `*_sd_seeds` hold the standard deviation over the training seeds of the same student and labels (one value
@@ -58,7 +63,8 @@ def comparison_table(accuracy_paths: Iterable[str | Path]) -> pd.DataFrame:
         table[f"{column}_sd_seeds"] = _spread(table, column, [replicated, table["split"]])
         over_folds = _spread(table, column, [table["model"], protocol])
         table[f"{column}_sd_splits"] = table[f"{column}_sd_splits"].fillna(over_folds)
-    return table
+    table = pd.concat([table, *map(imported_rows, imports)], ignore_index=True)
+    return table.astype(dict.fromkeys(COUNTS, "Int64"))
 
 
 def _spread(table: pd.DataFrame, column: str, of: list[pd.Series]) -> pd.Series:
@@ -140,8 +146,75 @@ def correct_answers(predictions_path: str | Path, primary: Primary) -> np.ndarra
 
 
 def paired_tests(
-    predictions_paths: Mapping[str, str | Path], reference: str, others: list[str], primary: Primary
-) -> dict[str, PairedTest]:
-    """McNemar's test of the model `reference` against each of `others`, on the primary comparison."""
+    predictions_paths: Mapping[str, str | Path],
+    reference: str,
+    others: list[str],
+    primary: Primary,
+    groups: pd.Series | None = None,
+) -> dict[str, PairedComparison]:
+    """The model `reference` against each of `others` on the queries of the primary comparison.
+
+    Args:
+        groups: the content group of every image, indexed by image_id: they are resampled whole.
+    """
+    queries = query_ids(predictions_paths[reference], primary)
+    members = None if groups is None else groups.reindex(queries).to_numpy()
     of_reference = correct_answers(predictions_paths[reference], primary)
-    return {other: mcnemar(of_reference, correct_answers(predictions_paths[other], primary)) for other in others}
+    return {
+        other: paired_comparison(
+            of_reference, correct_answers(predictions_paths[other], primary), groups=members, draws=2_000
+        )
+        for other in others
+    }
+
+
+def query_ids(predictions_path: str | Path, primary: Primary) -> list[str]:
+    """The queries of the primary comparison, in the order of `correct_answers`."""
+    table = read_table(predictions_path, PREDICTIONS)
+    chosen = table[(table["taxa"] == primary.taxa) & (table["column"] == primary.column)]
+    return sorted(chosen["image_id"])
+
+
+def best_on_clusters(comparison: pd.DataFrame, primary: Primary, encoders: Iterable[str]) -> list[list[str]]:
+    """The students trained on clusters, best first by their mean over seeds: the models (seeds) of each."""
+    rows = primary_rows(comparison, primary)
+    found: dict[tuple[str, str], list[tuple[int, str, float]]] = {}
+    for model, accuracy in zip(rows["model"], rows[primary.measure], strict=True):
+        trained = Model.parse(model)
+        if trained and isinstance(parse_labels(trained.labels, encoders), ClusterLabels):
+            found.setdefault((trained.student, trained.labels), []).append((trained.seed, model, accuracy))
+    ranked = sorted(found.values(), key=lambda replicas: -float(np.mean([accuracy for *_, accuracy in replicas])))
+    return [[model for _, model, _ in sorted(replicas)] for replicas in ranked]
+
+
+def imported_rows(path: str | Path) -> pd.DataFrame:
+    """Rows of the `comparison` table from a CSV with the seed report's seven columns, accuracies in percent.
+
+    They are marked by the split `imported`; what such a table does not say is missing.
+
+    Raises:
+        DataError: the file is not such a table.
+    """
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} (report.import): cannot be read as CSV ({first_line(error)}).") from error
+    wanted = ["model", "taxa", "column", *COLUMNS]
+    if missing := [name for name in wanted if name not in table.columns]:
+        raise DataError(f"{path} (report.import): the column {missing[0]} is missing; needed are {', '.join(wanted)}.")
+    rows = table[wanted].astype({"model": str, "taxa": str, "column": str})
+    for name in COLUMNS:
+        values = pd.to_numeric(rows[name], errors="coerce")
+        bad = rows.index[~values.between(0, 100)]
+        if len(bad):
+            raise DataError(
+                f"{path} (report.import): row {bad[0] + 2} has {name} {table[name][bad[0]]!r}; allowed are percentages "
+                "from 0 to 100."
+            )
+        rows[name] = values / 100
+    if rows.duplicated(["model", "taxa", "column"]).any():
+        twice = rows[rows.duplicated(["model", "taxa", "column"])].iloc[0]
+        raise DataError(
+            f"{path} (report.import): {twice['model']}, {twice['taxa']}, {twice['column']} stands there twice."
+        )
+    return rows.assign(split=IMPORTED)

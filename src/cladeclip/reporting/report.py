@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
@@ -15,10 +16,18 @@ from cladeclip.atomic import read_json
 from cladeclip.clustering.quality import elbow
 from cladeclip.errors import ConfigError
 from cladeclip.evaluation.nearest_label import COLUMNS
-from cladeclip.evaluation.significance import PairedTest
+from cladeclip.evaluation.significance import PairedComparison, PairedTest, holm
 from cladeclip.names import ClusterLabels, ControlLabels, Model, parse_labels
 from cladeclip.reporting.charts import accuracy_against_k, inertia_against_k
-from cladeclip.reporting.comparison import Primary, paired_tests, primary_rows, standings
+from cladeclip.reporting.comparison import (
+    IMPORTED,
+    UNCERTAINTY,
+    Primary,
+    best_on_clusters,
+    paired_tests,
+    primary_rows,
+    standings,
+)
 from cladeclip.tables import COMPARISON, IMAGES, QUARANTINE, SPLIT, read_table
 
 LEVEL = 0.05
@@ -43,24 +52,49 @@ def summarise(results: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         known = ", ".join(sorted(set(comparison["taxa"])))
         raise ConfigError(f"config: report.primary.taxa is {primary.taxa!r}; the data has {known}.")
     ranking = [{"model": row.model, "accuracy": getattr(row, primary.measure)} for row in rows.itertuples()]
-    n_query = int(rows["n_query"].iloc[0])
     main = primary_model(config)
     rivals = _planned_rivals(config, main, list(rows["model"]))
-    predictions = {
-        model: results / primary.split / "evaluation" / model / "predictions.parquet"
-        for model in [main, *rivals]
-        if model
-    }
-    tests = paired_tests(predictions, main, rivals, primary) if main else {}
+    ranked = best_on_clusters(comparison, primary, config["encoders"])
+    best = ranked[0][0] if ranked else None
+    images = read_table(results / "images.parquet", IMAGES).set_index("image_id")["content_group"]
+
+    def against(reference: str | None, others: list[str]) -> dict[str, PairedComparison]:
+        paths = {
+            model: results / primary.split / "evaluation" / model / "predictions.parquet"
+            for model in [reference, *others]
+            if model
+        }
+        return paired_tests(paths, reference, others, primary, images) if reference else {}
+
+    tests = against(main, rivals)
+    of_best = against(best, _rivals_of_best(config, ranked, list(rows["model"])))
+    corrected = dict(zip(of_best, holm([one.test.p_value for one in of_best.values()]), strict=True))
     standing = standings(comparison, primary, config["encoders"])
     return {
         "primary": asdict(primary),
-        "n_query": n_query,
+        "n_query": int(rows["n_query"].iloc[0]),
         "ranking": ranking,
         "primary_model": main,
-        "tests": {rival: asdict(test) for rival, test in tests.items()},
+        "tests": {rival: asdict(one.test) for rival, one in tests.items()},
+        "best": best,
+        "best_against": [
+            {
+                "model": rival,
+                "words": describe_model(rival, config),
+                "difference": one.difference,
+                "low": one.low,
+                "high": one.high,
+                "p_value": one.test.p_value,
+                "p_holm": corrected[rival],
+            }
+            for rival, one in of_best.items()
+        ],
         "standings": json.loads(standing.to_json(orient="records")),
-        "sentences": _sentences(primary, ranking, n_query, main, tests, config) + _between_the_controls(standing),
+        "sentences": [
+            *_sentences(primary, rows, ranked, main, {rival: one.test for rival, one in tests.items()}, config),
+            *_best_against(best, of_best, corrected, config),
+            *_between_the_controls(standing),
+        ],
     }
 
 
@@ -86,23 +120,58 @@ def _planned_rivals(config: Mapping[str, Any], main: str | None, models: list[st
     return [model for model in [trained.student, *random] if model in models]
 
 
+def _rivals_of_best(config: Mapping[str, Any], ranked: list[list[str]], models: list[str]) -> list[str]:
+    """What the best student on clusters is tested against: the runner-up, its controls, and what was not trained here."""
+    if not ranked:
+        return []
+    best = Model.parse(ranked[0][0])
+    assert best is not None
+    runner_up = [ranked[1][0]] if len(ranked) > 1 else []
+    controls = [str(Model(best.student, control, best.seed)) for control in config["labels"]["controls"]]
+    rivals = [*runner_up, best.student, *controls, *config["baselines"]]
+    return [model for model in dict.fromkeys(rivals) if model in models]
+
+
+def _best_against(
+    best: str | None,
+    against: Mapping[str, PairedComparison],
+    corrected: Mapping[str, float],
+    config: Mapping[str, Any],
+) -> list[str]:
+    """A sentence on what the best of several beats, loses to, and cannot be told apart from."""
+    if best is None or not against:
+        return []
+    outcome: dict[str, list[str]] = {"cannot be told apart from": [], "beats": [], "is worse than": []}
+    for rival, one in against.items():
+        verb = "beats" if one.difference > 0 else "is worse than"
+        verb = verb if corrected[rival] < LEVEL else "cannot be told apart from"
+        name = describe_model(rival, config)
+        outcome[verb].append(f"{name} ({100 * one.difference:+.1f}, {100 * one.low:+.1f} to {100 * one.high:+.1f})")
+    said = "; ".join(f"{verb} {', '.join(names)}" for verb, names in outcome.items() if names)
+    return [
+        f"As the best of several, {best} {said} (points of accuracy with 95 % intervals; McNemar's test, Holm-corrected "
+        f"for {len(against)} comparisons)."
+    ]
+
+
 def _sentences(
     primary: Primary,
-    ranking: list[dict[str, Any]],
-    n_query: int,
+    rows: pd.DataFrame,
+    ranked: list[list[str]],
     main: str | None,
     tests: Mapping[str, PairedTest],
     config: Mapping[str, Any],
 ) -> list[str]:
-    of = {row["model"]: row["accuracy"] for row in ranking}
+    of = dict(zip(rows["model"], rows[primary.measure], strict=True))
+    n_query = int(rows["n_query"].iloc[0])
+    means = [float(np.mean([of[model] for model in replicas])) for replicas in ranked]
     # Controls are what clusters are measured by, not candidates.
-    trained = [row for row in ranking if _learned_from_clusters(row["model"], config)]
-    best, among = (
-        (trained[0], f"{len(trained)} students trained on clusters")
-        if trained
-        else (ranking[0], f"{len(ranking)} models")
-    )
-    equals = sum(row["accuracy"] == best["accuracy"] for row in trained or ranking) - 1
+    if ranked:
+        best, accuracy, among = ranked[0][0], means[0], f"{len(ranked)} students trained on clusters"
+        equals = sum(mean == accuracy for mean in means) - 1
+    else:
+        best, accuracy, among = rows["model"].iloc[0], rows[primary.measure].iloc[0], f"{len(rows)} models"
+        equals = int((rows[primary.measure] == accuracy).sum()) - 1
     tied = f" (and {equals} other{'s' if equals > 1 else ''} with the same score)" if equals else ""
     transductive = " (transductive: every picture was also seen in training)" if primary.split == "all" else ""
     others = [
@@ -110,7 +179,8 @@ def _sentences(
     ]
     sentences = [
         f"Best of {among} ({primary.split}, {primary.column}, {primary.taxa}){transductive}: "
-        f"{best['model']}{tied}, right for {best['accuracy']:.1%} of {n_query} queries ({MEASURES[primary.measure]})"
+        f"{best}{tied}, right for {accuracy:.1%} of {n_query} queries ({MEASURES[primary.measure]}"
+        f"{_uncertainty(rows.set_index('model').loc[best], primary, len(ranked[0]) if ranked else 1)})"
         + (f"; for comparison, untrained: {', '.join(dict.fromkeys(others))}." if others else ".")
     ]
     if main is None:
@@ -128,11 +198,6 @@ def _sentences(
     return sentences
 
 
-def _learned_from_clusters(model: str, config: Mapping[str, Any]) -> bool:
-    trained = Model.parse(model)
-    return trained is not None and isinstance(parse_labels(trained.labels, config["encoders"]), ClusterLabels)
-
-
 def _between_the_controls(standing: pd.DataFrame) -> list[str]:
     """A sentence for each student and its clusters: where every k stands between the controls."""
     sentences = []
@@ -147,6 +212,17 @@ def _between_the_controls(standing: pd.DataFrame) -> list[str]:
         each = ", ".join(f"k = {row.k} at {row.position:.0%} ({row.accuracy:.1%})" for row in rows.itertuples())
         sentences.append(f"{student} on clusters of {teacher} ({features}), {ends}, stands with {each} of the way.")
     return sentences
+
+
+def _uncertainty(row: pd.Series, primary: Primary, replicas: int) -> str:
+    """The three kinds of uncertainty of an accuracy, each under its own name."""
+    low, high, splits, seeds = (row[f"{primary.measure}_{kind}"] for kind in UNCERTAINTY)
+    said = f"; 95 % interval over queries {low:.1%} to {high:.1%}" if pd.notna(low) else ""
+    if pd.notna(splits):
+        said += f"; sd over {'folds' if primary.split.startswith('holdout') else 'query draws'} {splits:.1%}"
+    if pd.notna(seeds):
+        said += f"; mean of {replicas} training seeds, sd {seeds:.1%}"
+    return said
 
 
 def describe_model(model: str, config: Mapping[str, Any]) -> str:
@@ -179,6 +255,7 @@ def render_report(results: Path, config: Mapping[str, Any], summary: Mapping[str
         chart=accuracy_against_k(comparison, config, primary),
         measures=MEASURES,
         columns=COLUMNS,
+        imported=bool((comparison["split"] == IMPORTED).any()),
         replicated=bool(comparison[[f"{column}_sd_seeds" for column in COLUMNS]].notna().any(axis=None)),
         rows=_rows(comparison, config),
         splits=[
@@ -200,7 +277,10 @@ def _rows(comparison: pd.DataFrame, config: Mapping[str, Any]) -> list[dict[str,
     ordered = comparison.sort_values(
         ["split", "column", "taxa", "accuracy_individual"], ascending=[True, True, True, False]
     )
-    return [row | {"words": describe_model(row["model"], config)} for row in ordered.to_dict(orient="records")]
+    return [
+        row | {"words": "imported" if row["split"] == IMPORTED else describe_model(row["model"], config)}
+        for row in ordered.to_dict(orient="records")
+    ]
 
 
 def _qualities(results: Path, config: Mapping[str, Any]) -> list[dict[str, Any]]:
