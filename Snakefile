@@ -29,5 +29,6 @@ rule all:
         # Every product by name: a deleted one is noticed and made again.
         checkpoints(),
         evaluations(),
+        zero_shot_tables(),
     message:
         "All results are up to date."

@@ -40,7 +40,7 @@ ENVIRONMENT = "../envs/cladeclip.yaml"
 ENCODERS = config["encoders"]
 STUDENTS = config["students"]
 # The contracts of these tables are in tables.py, which takes longer to import than to repeat.
-EVALUATION_TABLES = ("accuracy", "predictions", "knn", "retrieval", "classes", "confusions")
+EVALUATION_TABLES = ("accuracy", "predictions", "knn", "retrieval", "classes", "confusions", "probe")
 
 # Snakemake does not see changes inside a folder: weights and data are looked at here, once a command.
 if workflow.is_main_process:
@@ -167,11 +167,33 @@ def weight_file_of(wildcards):
     return weights if weights and not weights.startswith("python-package:") else []
 
 
+def encoder_of_model(model, split):
+    """What says which weights a model has: encoder.json, or the weights that a student's training wrote."""
+    if Model.parse(model):
+        return f"{RESULTS}/{split}/checkpoints/{model}/model.safetensors"
+    return f"{WEIGHTS}/{model}/encoder.json"
+
+
 def encoder_file(wildcards):
-    """What says which weights an encoder has: encoder.json, or the weights that a student's training wrote."""
-    if Model.parse(wildcards.encoder):
-        return f"{RESULTS}/{wildcards.place}checkpoints/{wildcards.encoder}/model.safetensors"
-    return f"{WEIGHTS}/{wildcards.encoder}/encoder.json"
+    return encoder_of_model(wildcards.encoder, wildcards.place.rstrip("/"))
+
+
+def with_text_tower(models):
+    """Those of the models that can read names."""
+
+    def encoder(model):
+        trained = Model.parse(model)
+        return ENCODERS[trained.student if trained else model]
+
+    return [model for model in models if encoder(model)["family"] == "open_clip"]
+
+
+def zero_shot_tables():
+    return [
+        f"{RESULTS}/{split}/evaluation/{model}/zero_shot.parquet"
+        for split in config["splits"]
+        for model in with_text_tower(all_models() if config["eval"]["zero_shot"] else [])
+    ]
 
 
 def needs_gpu(wildcards):

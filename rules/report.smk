@@ -25,10 +25,12 @@ localrules:
 rule compare:
     input:
         accuracy=evaluations("accuracy"),
+        predictions=evaluations("predictions"),
         imports=config["report"]["import"],
     output:
         parquet=f"{RESULTS}/comparison.parquet",
         csv=report(f"{RESULTS}/comparison.csv", category="Comparison"),
+        changes=f"{RESULTS}/changes.parquet",
     log:
         f"{LOGS}/compare.log",
     benchmark:
@@ -36,6 +38,8 @@ rule compare:
     conda:
         ENVIRONMENT
     params:
+        results=lambda wildcards: RESULTS,
+        trained=[(split, model) for split in config["splits"] for model in trained_models()],
         code=code("compare"),
     message:
         "Comparing all models."
@@ -76,6 +80,7 @@ rule manifest:
         rules.prepare.output,
         rules.compare.output,
         [evaluations(table) for table in EVALUATION_TABLES],
+        zero_shot_tables(),
         cluster_qualities(),
         [quality.replace(".quality.json", ".parquet") for quality in cluster_qualities()],
         checkpoints(),

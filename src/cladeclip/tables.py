@@ -140,8 +140,36 @@ PREDICTIONS = Contract(
     },
     ("taxa", "column", "image_id"),
 )
+PROBE = Contract(
+    "probe",
+    "a rank",
+    {"column": STRING, "micro": FLOAT, "macro": FLOAT, "n_query": INT, "n_gallery": INT, "converged": pa.bool_()},
+    ("column",),
+)
+ZERO_SHOT = Contract(
+    "zero_shot",
+    "a subset of taxa at a rank",
+    {
+        "taxa": STRING,
+        "column": STRING,
+        "top1": FLOAT,
+        "top5": FLOAT,
+        "macro": FLOAT,
+        "n_query": INT,
+        "n_labels": INT,
+    },
+    ("taxa", "column"),
+)
+CHANGES = Contract(
+    "changes",
+    "a species or genus under a trained student",
+    {"split": STRING, "model": STRING, "column": STRING, "label": STRING, "n_query": INT, "fixed": INT, "broken": INT},
+    ("split", "model", "column", "label"),
+)
 # What the evaluation of one model on one split gives.
-EVALUATION = {contract.name: contract for contract in (ACCURACY, PREDICTIONS, KNN, RETRIEVAL, CLASSES, CONFUSIONS)}
+EVALUATION = {
+    contract.name: contract for contract in (ACCURACY, PREDICTIONS, KNN, RETRIEVAL, CLASSES, CONFUSIONS, PROBE)
+}
 COMPARISON = Contract(
     "comparison",
     "a model on a subset of taxa at a rank",

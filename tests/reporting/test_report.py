@@ -14,9 +14,9 @@ from cladeclip.datasets.splits import make_split
 from cladeclip.errors import ConfigError
 from cladeclip.evaluation.evaluate import evaluate
 from cladeclip.evaluation.significance import holm
-from cladeclip.reporting.comparison import CSV_COLUMNS, comparison_csv, comparison_table
+from cladeclip.reporting.comparison import CSV_COLUMNS, changes_by_training, comparison_csv, comparison_table
 from cladeclip.reporting.report import render_report, summarise
-from cladeclip.tables import ACCURACY, COMPARISON, IMAGES, PREDICTIONS, QUARANTINE, SPLIT, write_table
+from cladeclip.tables import ACCURACY, CHANGES, COMPARISON, IMAGES, PREDICTIONS, QUARANTINE, SPLIT, write_table
 
 CONFIG = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text()) | {
     "students": ["vit-b-32"],
@@ -189,3 +189,17 @@ def test_the_page_shows_what_is_known_of_each_k_and_where_the_inertia_bends(fini
     assert "The inertia of the clusters of handmade image (holdout-0) bends most at k = 18." in text
     assert text.count("0.123") == 3
     assert text.count("<svg") == 2
+
+
+def test_what_training_fixed_and_broke_adds_up_to_the_difference(finished):
+    folder, paths = finished
+    model = "vit-b-32.handmade-image-k18.seed5"
+    changes = changes_by_training(folder, [("holdout-0", model)])
+    write_table(folder / "changes.parquet", CHANGES, changes, {})
+    accuracy = comparison_table(paths).set_index(["model", "taxa", "column"])["accuracy_individual"]
+    for column, counted in changes.groupby("column"):
+        gained = (counted["fixed"].sum() - counted["broken"].sum()) / counted["n_query"].sum()
+        assert gained == pytest.approx(accuracy[model, "All", column] - accuracy["vit-b-32", "All", column])
+    assert set(changes["column"]) == {"species", "genus"}
+    assert changes["fixed"].sum() > 0
+    assert len(changes_by_training(folder, [])) == 0

@@ -18,7 +18,7 @@ from test_workflow import MODEL, TINY, Checkout
 
 from cladeclip.atomic import read_json, sha256_of_file
 from cladeclip.encoders.load import load_encoder
-from cladeclip.tables import ACCURACY, read_table
+from cladeclip.tables import ACCURACY, ZERO_SHOT, read_table
 
 SPLIT = "results/tiny/holdout-0"
 CHECKPOINT = f"{SPLIT}/checkpoints/{MODEL}/model.safetensors"
@@ -126,6 +126,13 @@ def test_unicoms_own_tower_is_trained_embedded_and_evaluated_like_any_other(chec
     files = {path.name for path in (checkout.folder / SPLIT / "release" / model).iterdir()}
     assert files == {"README.md", "model.safetensors", "training.csv", "unicom_config.json", "unicom_vit.py"}
     assert "not an open_clip model" in (checkout.folder / SPLIT / "release" / model / "README.md").read_text()
+
+
+def test_a_trained_student_names_pictures_by_their_names_with_its_own_text_tower(checkout):
+    checkout.run(f"{SPLIT}/evaluation/{MODEL}/zero_shot.parquet")
+    found = read_table(checkout.folder / SPLIT / "evaluation" / MODEL / "zero_shot.parquet", ZERO_SHOT)
+    assert found.set_index(["taxa", "column"]).loc[("All", "species"), "n_labels"] == 9
+    assert (found["top1"] <= found["top5"]).all()
 
 
 def test_the_range_test_gives_a_table_and_its_plot(checkout):

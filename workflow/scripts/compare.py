@@ -1,11 +1,13 @@
-"""Puts all models side by side."""
+"""Puts all models side by side, and each trained student beside what it was before."""
 
 from cladeclip.atomic import write_text
 from cladeclip.job_log import job_log
-from cladeclip.reporting.comparison import comparison_csv, comparison_table
-from cladeclip.tables import COMPARISON, write_table
+from cladeclip.reporting.comparison import changes_by_training, comparison_csv, comparison_table
+from cladeclip.tables import CHANGES, COMPARISON, write_table
 
 with job_log(snakemake.log[0]):
     comparison = comparison_table(snakemake.input.accuracy, snakemake.input.imports)
     write_table(snakemake.output.parquet, COMPARISON, comparison, {"stage": "compare"})
     write_text(snakemake.output.csv, comparison_csv(comparison))
+    changes = changes_by_training(snakemake.params.results, snakemake.params.trained)
+    write_table(snakemake.output.changes, CHANGES, changes, {"stage": "compare"})

@@ -6,7 +6,9 @@ from cladeclip.tables import EVALUATION, IMAGES, SPLIT, read_table, rows_for, wr
 
 with job_log(snakemake.log[0]):
     images, split = read_table(snakemake.input.images, IMAGES), read_table(snakemake.input.split, SPLIT)
-    settings = {name: snakemake.params[name] for name in ("query_share", "seed", "genus_only_names", "repeats")}
+    settings = {
+        name: snakemake.params[name] for name in ("query_share", "seed", "genus_only_names", "repeats", "probe")
+    }
     embeddings = rows_for(snakemake.input.embeddings, list(images["image_id"]))
     found = evaluate(images, embeddings, split, protocol=snakemake.wildcards.split, **settings)
     made_by = dict(snakemake.wildcards) | settings

@@ -1,5 +1,6 @@
 """One model on one split: the seed report's table with its uncertainty, and the measures of metric learning."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +9,11 @@ import pandas as pd
 
 from cladeclip.evaluation.knn import knn_accuracy
 from cladeclip.evaluation.nearest_label import COLUMNS, predict_labels
+from cladeclip.evaluation.probe import linear_probe
 from cladeclip.evaluation.retrieval import retrieval_metrics
 from cladeclip.evaluation.significance import bootstrap_intervals
 from cladeclip.evaluation.subsets import ALL, Subset, subsets
-from cladeclip.tables import RETRIEVED
+from cladeclip.tables import PROBE, RETRIEVED
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Evaluation:
         accuracy, knn, retrieval: for each subset of taxa and rank.
         predictions: for each query of those.
         classes, confusions: for each species and genus, of All.
+        probe: for species and genus of All; no row where it was not asked for.
     """
 
     accuracy: pd.DataFrame
@@ -30,6 +33,7 @@ class Evaluation:
     retrieval: pd.DataFrame
     classes: pd.DataFrame
     confusions: pd.DataFrame
+    probe: pd.DataFrame
 
 
 def evaluate(
@@ -42,6 +46,7 @@ def evaluate(
     seed: int,
     genus_only_names: str = "keep",
     repeats: int = 1,
+    probe: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """All tables of embeddings (n, d) in the order of `images`.
 
@@ -50,6 +55,7 @@ def evaluate(
         protocol, query_share, seed, genus_only_names: see `subsets`.
         repeats: query draws from seeds in a row, for `*_sd_splits`; the table is that of the first. Where the split says
             who asks (holdout), there is only one.
+        probe: settings of the linear probe, `c` and `max_iterations`; none is fitted without them, or with c = 0.
 
     Raises:
         DataError: a subset of the taxa has no query or no gallery.
@@ -57,7 +63,7 @@ def evaluate(
     drawn: dict[str, Any] = {"protocol": protocol, "query_share": query_share, "genus_only_names": genus_only_names}
     groups = images["content_group"].to_numpy()
     ids = images["image_id"].to_numpy()
-    accuracies, predictions, knn, retrieval, classes, confusions = [], [], [], [], [], []
+    accuracies, predictions, knn, retrieval, classes, confusions, probes = [], [], [], [], [], [], []
     for subset in subsets(images, split, seed=seed, **drawn):
         key = {"taxa": subset.taxa, "column": subset.column}
         asked = _predictions(subset, embeddings, ids)
@@ -71,6 +77,8 @@ def evaluate(
         if subset.taxa == ALL and subset.column != "taxa":
             classes.append(_classes(asked, per_class).assign(column=subset.column))
             confusions.append(_confusions(asked).assign(column=subset.column))
+            if probe and probe["c"] > 0:
+                probes.append(linear_probe(subset, embeddings, **probe))
     accuracy = pd.DataFrame(accuracies)
     others = range(seed + 1, seed + 1 if protocol.startswith("holdout") else seed + repeats)
     spread = _spread_over_draws(accuracy, images, embeddings, split, drawn, others)
@@ -81,6 +89,7 @@ def evaluate(
         pd.DataFrame(retrieval),
         pd.concat(classes, ignore_index=True),
         pd.concat(confusions, ignore_index=True),
+        pd.DataFrame(probes, columns=list(PROBE.columns)).astype({"n_query": int, "n_gallery": int, "converged": bool}),
     )
 
 

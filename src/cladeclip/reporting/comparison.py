@@ -11,7 +11,7 @@ from cladeclip.errors import DataError, first_line
 from cladeclip.evaluation.nearest_label import COLUMNS
 from cladeclip.evaluation.significance import PairedComparison, paired_comparison
 from cladeclip.names import ClusterLabels, ControlLabels, Model, parse_labels
-from cladeclip.tables import ACCURACY, PREDICTIONS, read_table
+from cladeclip.tables import ACCURACY, CHANGES, PREDICTIONS, read_table
 
 # Interval over queries, spread over query draws or folds, spread over training seeds; see docs/method.md.
 UNCERTAINTY = ("low", "high", "sd_splits", "sd_seeds")
@@ -166,6 +166,37 @@ def paired_tests(
         )
         for other in others
     }
+
+
+def changes_by_training(results: str | Path, pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:
+    """The `changes` table: what each trained student names right that it did not before training, and the other way.
+
+    Args:
+        results: folder that holds `{split}/evaluation/{model}/predictions.parquet`.
+        pairs: split and trained model.
+    """
+    tables, before = [], {}
+    for split, model in pairs:
+        trained = Model.parse(model)
+        assert trained is not None
+        if (split, trained.student) not in before:
+            before[split, trained.student] = _right_in_all(results, split, trained.student)
+        joined = _right_in_all(results, split, model).join(before[split, trained.student][["right"]], rsuffix="_before")
+        joined["fixed"] = joined["right"] & ~joined["right_before"]
+        joined["broken"] = joined["right_before"] & ~joined["right"]
+        counted = joined.groupby(["column", "label"]).agg(
+            n_query=("right", "size"), fixed=("fixed", "sum"), broken=("broken", "sum")
+        )
+        tables.append(counted.reset_index().assign(split=split, model=model))
+    columns = list(CHANGES.columns)
+    return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
+
+
+def _right_in_all(results: str | Path, split: str, model: str) -> pd.DataFrame:
+    """Each query of All by species and genus: its label, and whether its nearest gallery image has it."""
+    table = read_table(Path(results, split, "evaluation", model, "predictions.parquet"), PREDICTIONS)
+    chosen = table[(table["taxa"] == "All") & (table["column"] != "taxa")].set_index(["column", "image_id"])
+    return chosen[["label"]].assign(right=chosen["accuracy_individual"] == chosen["label"])
 
 
 def query_ids(predictions_path: str | Path, primary: Primary) -> list[str]:

@@ -1,0 +1,93 @@
+"""The linear probe and zero-shot naming, against the libraries that define them."""
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from cladeclip.encoders.load import load_encoder
+from cladeclip.errors import ConfigError
+from cladeclip.evaluation.probe import linear_probe
+from cladeclip.evaluation.subsets import Subset
+from cladeclip.evaluation.zero_shot import TEMPLATES, name_embeddings, zero_shot_accuracy, zero_shot_table
+
+
+@pytest.fixture
+def subset():
+    rng = np.random.default_rng(0)
+    names = np.array([f"genus species{i}" for i in rng.integers(6, size=90)])
+    rows = np.arange(90)
+    return Subset("All", "species", names, rows[:30], rows[30:], rows[:30], rows)
+
+
+@pytest.fixture
+def embeddings(subset):
+    rng = np.random.default_rng(1)
+    centres = {name: rng.normal(size=7) for name in sorted(set(subset.names))}
+    return np.stack([5 * (centres[name] + 0.7 * rng.normal(size=7)) + 3 for name in subset.names]).astype(np.float32)
+
+
+def test_the_probe_is_a_logistic_regression_on_standardised_embeddings(subset, embeddings):
+    found = linear_probe(subset, embeddings, c=0.5, max_iterations=500)
+    gallery, query = embeddings[subset.gallery].astype(float), embeddings[subset.query].astype(float)
+    mean, std = gallery.mean(0), gallery.std(0)
+    theirs = LogisticRegression(C=0.5, max_iter=500).fit((gallery - mean) / std, subset.names[subset.gallery])
+    right = theirs.predict((query - mean) / std) == subset.names[subset.query]
+    assert found["micro"] == pytest.approx(right.mean())
+    labels = subset.names[subset.query]
+    assert found["macro"] == pytest.approx(np.mean([right[labels == label].mean() for label in set(labels)]))
+    assert found["converged"]
+    assert not linear_probe(subset, embeddings, c=0.5, max_iterations=2)["converged"]
+
+
+def test_a_gallery_of_one_label_has_no_probe(subset, embeddings):
+    same = Subset("All", "species", np.full(90, "a"), subset.query, subset.gallery, subset.query, subset.found)
+    assert np.isnan(linear_probe(same, embeddings, c=1.0, max_iterations=10)["micro"])
+
+
+def test_names_are_embedded_as_open_clips_zero_shot_classifier_does_it(student):
+    names = ["Avicula rubra", "Undalis rubra", "Papiliora striata"]
+    ours = name_embeddings(load_encoder(student), names, batch_size=4)
+    model = open_clip.create_model(f"local-dir:{student}").eval()
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{student}")
+    theirs = open_clip.build_zero_shot_classifier(model, tokenizer, names, TEMPLATES, 2)
+    torch.testing.assert_close(torch.from_numpy(ours).float(), theirs.T, rtol=1e-4, atol=1e-5)
+    assert [template("X") for template in open_clip.SIMPLE_IMAGENET_TEMPLATES] == [t.format("X") for t in TEMPLATES[1:]]
+
+
+def test_top_1_and_top_5_are_shares_of_the_queries(subset, embeddings):
+    names = sorted(set(subset.names))
+    texts = np.random.default_rng(3).normal(size=(len(names), 7))
+    texts /= np.linalg.norm(texts, axis=1, keepdims=True)
+    found = zero_shot_accuracy(subset, embeddings, names, texts)
+    units = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    places = []
+    for i in subset.query:
+        ranked = sorted(range(len(names)), key=lambda j: -float(units[i] @ texts[j]))
+        places.append([names[j] for j in ranked].index(subset.names[i]))
+    assert found["top1"] == pytest.approx(np.mean([place == 0 for place in places]))
+    assert found["top5"] == pytest.approx(np.mean([place < 5 for place in places]))
+    assert (found["n_query"], found["n_labels"]) == (30, 6)
+
+
+def test_equal_names_go_to_the_one_that_sorts_first(subset, embeddings):
+    names = sorted(set(subset.names))
+    found = zero_shot_accuracy(subset, embeddings, names, np.ones((6, 7)) / np.sqrt(7))
+    assert found["top1"] == pytest.approx((subset.names[subset.query] == names[0]).mean())
+
+
+def test_every_rank_is_asked_with_its_own_names(student, subset):
+    encoder = load_encoder(student)
+    genus = Subset("All", "genus", np.array([n.split()[0] for n in subset.names]), *[subset.query, subset.gallery] * 2)
+    rng = np.random.default_rng(5)
+    table = zero_shot_table(encoder, rng.normal(size=(90, 16)).astype(np.float32), [subset, genus], batch_size=8)
+    assert table["n_labels"].tolist() == [6, 1]
+    assert table["top1"][1] == 1.0
+
+
+def test_an_encoder_without_a_text_tower_cannot_read_names():
+    from cladeclip.encoders.handcrafted import handcrafted_encoder
+
+    with pytest.raises(ConfigError, match="no text tower"):
+        name_embeddings(handcrafted_encoder(), ["a"], batch_size=2)

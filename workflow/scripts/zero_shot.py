@@ -1,0 +1,19 @@
+"""Names pictures by the names themselves, with a model's own text tower."""
+
+from pathlib import Path
+
+from cladeclip.encoders.encoder import choose_device
+from cladeclip.encoders.load import load_encoder
+from cladeclip.evaluation.subsets import subsets
+from cladeclip.evaluation.zero_shot import zero_shot_table
+from cladeclip.job_log import job_log
+from cladeclip.tables import IMAGES, SPLIT, ZERO_SHOT, read_table, rows_for, write_table
+
+with job_log(snakemake.log[0]):
+    images, split = read_table(snakemake.input.images, IMAGES), read_table(snakemake.input.split, SPLIT)
+    asked = list(subsets(images, split, protocol=snakemake.wildcards.split, **snakemake.params.queries))
+    embeddings = rows_for(snakemake.input.embeddings, list(images["image_id"]))
+    encoder = load_encoder(Path(snakemake.input.encoder).parent).to(choose_device())
+    params = snakemake.params
+    found = zero_shot_table(encoder, embeddings, asked, batch_size=params.batch_size, precision=params.precision)
+    write_table(snakemake.output[0], ZERO_SHOT, found, dict(snakemake.wildcards))
