@@ -50,7 +50,9 @@ rule compare:
 rule report:
     input:
         comparison=rules.compare.output.parquet,
-        predictions=evaluations("predictions"),
+        changes=rules.compare.output.changes,
+        evaluations=[evaluations(table) for table in EVALUATION_TABLES],
+        zero_shot=zero_shot_tables(),
         qualities=cluster_qualities(),
         images=rules.prepare.output.images,
         quarantine=rules.prepare.output.quarantine,

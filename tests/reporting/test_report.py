@@ -16,7 +16,7 @@ from cladeclip.evaluation.evaluate import evaluate
 from cladeclip.evaluation.significance import holm
 from cladeclip.reporting.comparison import CSV_COLUMNS, changes_by_training, comparison_csv, comparison_table
 from cladeclip.reporting.report import render_report, summarise
-from cladeclip.tables import ACCURACY, CHANGES, COMPARISON, IMAGES, PREDICTIONS, QUARANTINE, SPLIT, write_table
+from cladeclip.tables import CHANGES, COMPARISON, EVALUATION, IMAGES, QUARANTINE, SPLIT, write_table
 
 CONFIG = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text()) | {
     "students": ["vit-b-32"],
@@ -50,12 +50,13 @@ def results_of(folder, images, spread):
         noise = np.random.default_rng(1).normal(size=(len(images), 12))
         embeddings = np.stack([centres[name] for name in images["scientific_name"]]) + width * noise
         found = evaluate(images, embeddings.astype(np.float32), split, protocol="holdout-0", query_share=0.34, seed=5)
-        accuracy, predictions = found.accuracy, found.predictions
         place = folder / "holdout-0" / "evaluation" / model
-        write_table(place / "accuracy.parquet", ACCURACY, accuracy, {})
-        write_table(place / "predictions.parquet", PREDICTIONS, predictions, {})
+        for name, contract in EVALUATION.items():
+            write_table(place / f"{name}.parquet", contract, getattr(found, name), {})
         paths.append(place / "accuracy.parquet")
     write_table(folder / "comparison.parquet", COMPARISON, comparison_table(paths), {})
+    trained = [("holdout-0", model) for model in spread if "seed" in model]
+    write_table(folder / "changes.parquet", CHANGES, changes_by_training(folder, trained), {})
     inertia = {"handmade-image-k9": 50.0, "handmade-image-k18": 20.0, "handmade-image-k27": 15.0}
     for labels in (*inertia, "random-k9"):
         quality = label_quality(np.arange(len(images)) % 9, images)
@@ -195,7 +196,6 @@ def test_what_training_fixed_and_broke_adds_up_to_the_difference(finished):
     folder, paths = finished
     model = "vit-b-32.handmade-image-k18.seed5"
     changes = changes_by_training(folder, [("holdout-0", model)])
-    write_table(folder / "changes.parquet", CHANGES, changes, {})
     accuracy = comparison_table(paths).set_index(["model", "taxa", "column"])["accuracy_individual"]
     for column, counted in changes.groupby("column"):
         gained = (counted["fixed"].sum() - counted["broken"].sum()) / counted["n_query"].sum()
@@ -203,3 +203,16 @@ def test_what_training_fixed_and_broke_adds_up_to_the_difference(finished):
     assert set(changes["column"]) == {"species", "genus"}
     assert changes["fixed"].sum() > 0
     assert len(changes_by_training(folder, [])) == 0
+
+
+def test_the_page_shows_other_measures_and_what_the_best_mistakes(images, tmp_path):
+    results_of(tmp_path, images, dict.fromkeys(SPREAD, 1.5))
+    summary = summarise(tmp_path, CONFIG)
+    text = render_report(tmp_path, CONFIG, summary)
+    place = tmp_path / "holdout-0" / "evaluation" / summary["best"]
+    confused = pd.read_parquet(place / "confusions.parquet")
+    first = confused[confused["column"] == "species"].sort_values("n", ascending=False).iloc[0]
+    assert f"<td>{first['label']}</td><td>{first['predicted']}</td>" in text
+    retrieval = pd.read_parquet(place / "retrieval.parquet").set_index(["taxa", "column"])
+    assert f'<td class="n">{100 * retrieval.loc[("All", "species"), "map_at_r"]:.1f}</td>' in text
+    assert "No answer changed." in text

@@ -17,6 +17,7 @@ from cladeclip.clustering.quality import elbow
 from cladeclip.errors import ConfigError
 from cladeclip.evaluation.nearest_label import COLUMNS
 from cladeclip.evaluation.significance import PairedComparison, PairedTest, holm
+from cladeclip.evaluation.subsets import ALL
 from cladeclip.names import ClusterLabels, ControlLabels, Model, parse_labels
 from cladeclip.reporting.charts import accuracy_against_k, inertia_against_k
 from cladeclip.reporting.comparison import (
@@ -28,9 +29,33 @@ from cladeclip.reporting.comparison import (
     primary_rows,
     standings,
 )
-from cladeclip.tables import COMPARISON, IMAGES, QUARANTINE, SPLIT, read_table
+from cladeclip.tables import (
+    CHANGES,
+    COMPARISON,
+    CONFUSIONS,
+    IMAGES,
+    KNN,
+    PROBE,
+    QUARANTINE,
+    RETRIEVAL,
+    SPLIT,
+    ZERO_SHOT,
+    read_table,
+)
 
 LEVEL = 0.05
+SHOWN_PAIRS = 15
+READ_OUTS = {
+    "recall_at_1": "Recall@1",
+    "recall_at_5": "Recall@5",
+    "r_precision": "R-precision",
+    "map_at_r": "mAP@R",
+    "knn_5": "5-NN",
+    "knn_20": "20-NN",
+    "probe": "linear probe",
+    "zero_shot_1": "zero-shot top 1",
+    "zero_shot_5": "zero-shot top 5",
+}
 MEASURES = {
     "accuracy_individual": "nearest neighbour by cosine",
     "accuracy_avg": "highest mean cosine",
@@ -255,6 +280,10 @@ def render_report(results: Path, config: Mapping[str, Any], summary: Mapping[str
         chart=accuracy_against_k(comparison, config, primary),
         measures=MEASURES,
         columns=COLUMNS,
+        read_outs=_read_outs(results, config, [row["model"] for row in summary["ranking"]]),
+        read_out_names=READ_OUTS,
+        confusions=_confusions(results, primary.split, summary["best"]),
+        changes=_changes(results, primary.split, summary["best"]),
         imported=bool((comparison["split"] == IMPORTED).any()),
         replicated=bool(comparison[[f"{column}_sd_seeds" for column in COLUMNS]].notna().any(axis=None)),
         rows=_rows(comparison, config),
@@ -271,6 +300,50 @@ def render_report(results: Path, config: Mapping[str, Any], summary: Mapping[str
         config_as_run=json.dumps({key: config[key] for key in sorted(config)}, indent=2, ensure_ascii=False),
         version=__version__,
     )
+
+
+def _read_outs(results: Path, config: Mapping[str, Any], models: list[str]) -> list[dict[str, Any]]:
+    """Other measures of every model, for All by species and genus on the split of the primary comparison."""
+    rows = []
+    split = config["report"]["primary"]["split"]
+    for model in models:
+        folder = results / split / "evaluation" / model
+        retrieval = read_table(folder / "retrieval.parquet", RETRIEVAL)
+        knn = read_table(folder / "knn.parquet", KNN)
+        probe = read_table(folder / "probe.parquet", PROBE).set_index("column")["micro"]
+        names = folder / "zero_shot.parquet"
+        named = read_table(names, ZERO_SHOT) if names.is_file() and config["eval"]["zero_shot"] else None
+        for column in ("species", "genus"):
+            found = retrieval[(retrieval["taxa"] == ALL) & (retrieval["column"] == column)].iloc[0]
+            votes = knn[(knn["taxa"] == ALL) & (knn["column"] == column)].set_index(["k", "weighting"])["micro"]
+            row = {name: float(found[name]) for name in ("recall_at_1", "recall_at_5", "r_precision", "map_at_r")}
+            row |= {"knn_5": votes[5, "similarity"], "knn_20": votes[20, "similarity"], "probe": probe.get(column)}
+            if named is not None:
+                chosen = named[(named["taxa"] == ALL) & (named["column"] == column)].iloc[0]
+                row |= {"zero_shot_1": chosen["top1"], "zero_shot_5": chosen["top5"]}
+            shown = {name: None if value is None or np.isnan(value) else float(value) for name, value in row.items()}
+            rows.append({"model": model, "words": describe_model(model, config), "column": column, **shown})
+    return rows
+
+
+def _confusions(results: Path, split: str, model: str | None) -> list[dict[str, Any]]:
+    """The species that a model takes for each other most often."""
+    if model is None:
+        return []
+    found = read_table(results / split / "evaluation" / model / "confusions.parquet", CONFUSIONS)
+    found = found[found["column"] == "species"].sort_values(["n", "label", "predicted"], ascending=[False, True, True])
+    return found.head(SHOWN_PAIRS).to_dict(orient="records")
+
+
+def _changes(results: Path, split: str, model: str | None) -> list[dict[str, Any]]:
+    """The species of which a trained student's answers changed most."""
+    if model is None:
+        return []
+    found = read_table(results / "changes.parquet", CHANGES)
+    found = found[(found["split"] == split) & (found["model"] == model) & (found["column"] == "species")]
+    found = found.assign(changed=found["fixed"] + found["broken"])
+    found = found[found["changed"] > 0].sort_values(["changed", "label"], ascending=[False, True])
+    return found.head(SHOWN_PAIRS).to_dict(orient="records")
 
 
 def _rows(comparison: pd.DataFrame, config: Mapping[str, Any]) -> list[dict[str, Any]]:
