@@ -271,6 +271,7 @@ def render_report(results: Path, config: Mapping[str, Any], summary: Mapping[str
     primary = Primary(**config["report"]["primary"])
     qualities = _qualities(results, config)
     curves = _inertia_curves(qualities, config)
+    read_outs = _read_outs(results, config, [row["model"] for row in summary["ranking"]])
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("cladeclip.reporting").joinpath("report.html").read_text(encoding="utf-8"))
     return template.render(
@@ -280,8 +281,10 @@ def render_report(results: Path, config: Mapping[str, Any], summary: Mapping[str
         chart=accuracy_against_k(comparison, config, primary),
         measures=MEASURES,
         columns=COLUMNS,
-        read_outs=_read_outs(results, config, [row["model"] for row in summary["ranking"]]),
-        read_out_names=READ_OUTS,
+        read_outs=read_outs,
+        read_out_names={
+            name: words for name, words in READ_OUTS.items() if any(row.get(name) is not None for row in read_outs)
+        },
         confusions=_confusions(results, primary.split, summary["best"]),
         changes=_changes(results, primary.split, summary["best"]),
         imported=bool((comparison["split"] == IMPORTED).any()),
