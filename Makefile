@@ -22,7 +22,7 @@ help: ## list the targets
 
 setup: .venv/installed ## install everything that the other targets need into .venv (about 7 GB)
 
-demo: setup ## draw specimens and run the whole method on them (2 minutes on 2 cores)
+demo: setup ## draw specimens and run the whole method on them (3 minutes on 2 cores)
 	$(SNAKEMAKE) --cores $(CORES) --configfile config/demo.yaml --quiet reason
 	@$(BIN)/python -m cladeclip.reporting.summary results/demo
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
+from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 from sklearn.metrics.pairwise import cosine_similarity, euclidean_distances
 
 from benchmarks.measure import Row, compare, measure, row
@@ -54,9 +56,6 @@ def our_retrieval(points: np.ndarray, labels: np.ndarray) -> tuple[float, float]
 
 def their_retrieval(points: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     """pytorch-metric-learning, on unit vectors, where its Euclidean neighbours are those by cosine."""
-    import torch
-    from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
-
     calculator = AccuracyCalculator(include=("r_precision", "mean_average_precision_at_r"), k="max_bin_count")
     units = torch.from_numpy(normalise(points).astype(np.float32))
     found = calculator.get_accuracy(units, torch.from_numpy(labels))
@@ -104,7 +103,7 @@ def rows(small: bool, data: Path | None) -> Iterator[Row]:
     case, frames = "four accuracies, 800 x 3200 x 512", "DataFrame of all pairs"
     yield compare("evaluate", case, 800, four_columns, frames, pairwise_frames, 800, 3200, 512, 100)
     q, g = 6_290 // part, 25_162 // part
-    case = f"four accuracies, {q} x {g} x 512, 700 labels"
+    case = f"four accuracies, {q} x {g} x 512, {700 // part} labels"
     yield compare("evaluate", case, q, four_columns, "one blocked product", bare_product, q, g, 512, 700 // part)
     n = 31_452 // part
     ours_s, ours_mb, ours = measure(our_retrieval, n, 512, 740 // part)
