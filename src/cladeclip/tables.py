@@ -57,8 +57,6 @@ IMAGES = Contract(
     },
     ("image_id",),
 )
-# Retrieval measures; see evaluation/retrieval.py.
-RETRIEVED = ("recall_at_1", "recall_at_5", "recall_at_10", "r_precision", "map_at_r")
 QUARANTINE = Contract(
     "quarantine", "a rejected image", {"image_id": STRING, "reason": STRING, "detail": STRING}, ("image_id",)
 )
@@ -69,6 +67,9 @@ CAPTIONS = Contract(
 CLUSTERS = Contract(
     "clusters", "a fit image", {"image_id": STRING, "label": INT, "distance": pa.float32()}, ("image_id",)
 )
+# Retrieval measures; see evaluation/retrieval.py.
+RETRIEVED = ("recall_at_1", "recall_at_5", "recall_at_10", "r_precision", "map_at_r")
+# The four ways of the seed report to name a query; see evaluation/nearest_label.py.
 MEASURES = ("accuracy_individual", "accuracy_avg", "distance_individual", "distance_avg")
 # Uncertainty of each measure: bootstrap over queries, spread over query draws; and its mean over labels.
 OF_EACH_MEASURE = ("low", "high", "sd_splits", "macro")

@@ -9,9 +9,11 @@ All four come from the products q.g: cos = q.g / |q||g| and |q - g|^2 = |q|^2 + 
 candidates that float32 cannot tell apart are settled in float64; exact ties go to the label that sorts first.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
+
+from cladeclip.tables import MEASURES
 
 BLOCK_BYTES = 64 * 1024 * 1024
 # How far below the best a float32 score may lie and still be the best in float64, relative to the scores' scale.
@@ -46,7 +48,7 @@ class Accuracies:
     distance_avg: float
 
 
-COLUMNS = tuple(field.name for field in fields(Accuracies))
+COLUMNS = MEASURES
 
 
 def nearest_label_accuracy(

@@ -138,11 +138,11 @@ def _is(labels: ClusterLabels | ControlLabels, kind: str) -> bool:
     return isinstance(labels, ControlLabels) and labels.kind == kind
 
 
-def correct_answers(predictions_path: str | Path, primary: Primary) -> np.ndarray:
-    """Whether a model answered each query of the primary comparison right, in the order of image_id."""
+def correct_answers(predictions_path: str | Path, primary: Primary) -> pd.Series:
+    """Whether a model answered each query of the primary comparison right, by image_id, sorted."""
     table = read_table(predictions_path, PREDICTIONS)
-    chosen = table[(table["taxa"] == primary.taxa) & (table["column"] == primary.column)].sort_values("image_id")
-    return (chosen[primary.measure] == chosen["label"]).to_numpy()
+    chosen = table[(table["taxa"] == primary.taxa) & (table["column"] == primary.column)]
+    return (chosen[primary.measure] == chosen["label"]).set_axis(chosen["image_id"]).sort_index()
 
 
 def paired_tests(
@@ -157,12 +157,14 @@ def paired_tests(
     Args:
         groups: the content group of every image, indexed by image_id: they are resampled whole.
     """
-    queries = query_ids(predictions_paths[reference], primary)
-    members = None if groups is None else groups.reindex(queries).to_numpy()
     of_reference = correct_answers(predictions_paths[reference], primary)
+    members = None if groups is None else groups.reindex(of_reference.index).to_numpy()
     return {
         other: paired_comparison(
-            of_reference, correct_answers(predictions_paths[other], primary), groups=members, draws=2_000
+            of_reference.to_numpy(),
+            correct_answers(predictions_paths[other], primary).to_numpy(),
+            groups=members,
+            draws=2_000,
         )
         for other in others
     }
@@ -197,13 +199,6 @@ def _right_in_all(results: str | Path, split: str, model: str) -> pd.DataFrame:
     table = read_table(Path(results, split, "evaluation", model, "predictions.parquet"), PREDICTIONS)
     chosen = table[(table["taxa"] == "All") & (table["column"] != "taxa")].set_index(["column", "image_id"])
     return chosen[["label"]].assign(right=chosen["accuracy_individual"] == chosen["label"])
-
-
-def query_ids(predictions_path: str | Path, primary: Primary) -> list[str]:
-    """The queries of the primary comparison, in the order of `correct_answers`."""
-    table = read_table(predictions_path, PREDICTIONS)
-    chosen = table[(table["taxa"] == primary.taxa) & (table["column"] == primary.column)]
-    return sorted(chosen["image_id"])
 
 
 def best_on_clusters(comparison: pd.DataFrame, primary: Primary, encoders: Iterable[str]) -> list[list[str]]:

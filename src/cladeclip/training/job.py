@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,6 @@ from cladeclip.training.orphans import end_with_parent
 from cladeclip.training.processes import SINGLE, Processes, local_device, process_group
 from cladeclip.training.settings import TrainSettings
 from cladeclip.training.state import TrainingState
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -109,10 +107,6 @@ def main(path: str) -> None:
     job = TrainingJob(**json.loads(Path(path).read_text(encoding="utf-8")))
     with process_group(device) as processes:
         run_job(job, device, processes)
-
-
-def as_json(job: TrainingJob) -> str:
-    return json.dumps(asdict(job))
 
 
 if __name__ == "__main__":

@@ -5,15 +5,17 @@ import os
 import sys
 import tempfile
 import uuid
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from cladeclip.atomic import write_json
 from cladeclip.encoders.encoder import choose_device
 from cladeclip.errors import CladeclipError, ConfigError, DataError, TableError
 from cladeclip.training import job as job_module
-from cladeclip.training.job import TrainingJob, as_json, run_job
+from cladeclip.training.job import TrainingJob, run_job
 from cladeclip.training.stopping import TrainingInterrupted
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ def run_with_torchrun(job: TrainingJob, count: int) -> None:
 
     with tempfile.TemporaryDirectory(prefix="cladeclip-") as folder:
         path = Path(folder, "job.json")
-        path.write_text(as_json(job), encoding="utf-8")
+        write_json(path, asdict(job))
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,

@@ -1,6 +1,5 @@
 """The training loop: an encoder and a head of class centres, one optimiser step after the other."""
 
-import logging
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -27,8 +26,6 @@ from cladeclip.training.processes import SINGLE, Processes
 from cladeclip.training.settings import TrainSettings
 from cladeclip.training.state import TrainingState
 from cladeclip.training.stopping import NOTHING, TO_SAVE, TO_STOP, TrainingInterrupted, listening
-
-logger = logging.getLogger(__name__)
 
 Batch = tuple[Tensor, Tensor]
 

@@ -1,6 +1,5 @@
 """What a training is asked from outside while it runs: to save its state, or to save it and stop."""
 
-import logging
 import signal
 import threading
 from collections.abc import Iterator
@@ -8,8 +7,6 @@ from contextlib import contextmanager
 from types import FrameType
 
 from cladeclip.errors import CladeclipError
-
-logger = logging.getLogger(__name__)
 
 STOP = (signal.SIGTERM, signal.SIGINT)
 SAVE = (signal.SIGUSR1,)
