@@ -177,3 +177,17 @@ def test_sigterm_to_the_launcher_saves_the_state_and_the_next_run_ends_with_the_
     launch(job, 2)
     for name in ("model.safetensors", "training.csv"):
         assert (tmp_path / "checkpoint" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_state_that_one_process_cannot_read_is_used_by_none(job, tmp_path):
+    job = replace(job, settings=job.settings | {"epochs": 120, "batch_size": 6}, threads=2)
+    whole = replace(job, checkpoint=str(tmp_path / "whole"))
+    launch(whole, 2)
+    process = started(replace(job, checkpoint_minutes=1e-4), 2, tmp_path / "log")
+    until(lambda: (job.state_folder / "state.json").exists(), process)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    (part,) = job.state_folder.glob("*.1.safetensors")
+    part.write_bytes(part.read_bytes()[:-100])
+    launch(job, 2)
+    assert (tmp_path / "checkpoint/training.csv").read_bytes() == (tmp_path / "whole/training.csv").read_bytes()

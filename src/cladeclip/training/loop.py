@@ -68,7 +68,7 @@ def train(
     training = Training(
         encoder, n_classes, settings, one_cycle(settings, total), seed=seed, device=where, processes=processes
     )
-    rows = state.resume(training) if state else []
+    rows = state.resume(training, where) if state else []
     groups = picture_groups(encoder, store, image_ids, labels, settings, training, workers=workers)
     events = events if processes.rank == 0 else None
     curves = Curves(

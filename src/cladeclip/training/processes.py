@@ -48,6 +48,10 @@ class Processes:
             dist.all_reduce(values, dist.ReduceOp.MAX)
         return values
 
+    def any(self, one: bool, device: torch.device) -> bool:
+        """Whether it is so in any process: they go on together or not at all."""
+        return bool(self.max(torch.tensor(float(one), device=device)))
+
     def share_of(self, n: int) -> range:
         """The consecutive part of 0..n-1 that is this process's: n // count, and one more for the first n mod count."""
         share, over = divmod(n, self.count)

@@ -76,8 +76,8 @@ class TrainingState:
                 save_file(tensors, temporary)
         except Exception as error:  # safetensors has an error class of its own for a full disk
             fault = first_line(error)
-        # Processes go on together or not at all: only a state that all of them wrote is one.
-        failed = float(self.processes.max(torch.tensor(float(bool(fault)), device=device)))
+        # Only a state that all processes wrote is one.
+        failed = self.processes.any(bool(fault), device)
         if not failed and self.processes.rank == 0:
             record = {
                 "step": training.step,
@@ -89,7 +89,7 @@ class TrainingState:
                 write_json(self.folder / RECORD, record)
             except OSError as error:
                 fault = first_line(error)
-        failed = float(self.processes.max(torch.tensor(float(bool(fault)), device=device)))
+        failed = self.processes.any(bool(fault), device)
         if failed:
             logger.warning("%s: the training state could not be saved (%s); training goes on.", self.folder, fault)
             self._file(training.step).unlink(missing_ok=True)
@@ -100,8 +100,10 @@ class TrainingState:
         self.saved_at = time.monotonic()
         return not failed
 
-    def resume(self, training: Resumable) -> list[StepReport]:
+    def resume(self, training: Resumable, device: torch.device) -> list[StepReport]:
         """Takes up a saved state, if there is one, and returns the rows of training.csv up to it.
+
+        A state of which any process cannot read its part is used by none.
 
         Raises:
             CladeclipError: the state is of another training.
@@ -117,10 +119,13 @@ class TrainingState:
                     f"{_short(before.get(name))}, now {_short(self.belongs_to.get(name))}. Set it back to go on with that "
                     "training, or delete the folder to begin anew."
                 )
+        tensors, fault = {}, ""
         try:
             tensors = _read(self._file(record["step"]))
         except Exception as error:
-            logger.warning("%s: the state cannot be read (%s); training begins anew.", self.folder, first_line(error))
+            fault = first_line(error)
+        if self.processes.any(bool(fault), device):
+            logger.warning("%s: the state cannot be read (%s); training begins anew.", self.folder, fault)
             return []
         training.restore(record["step"], tensors, record["numbers"])
         logger.info("Going on after step %d.", record["step"])
