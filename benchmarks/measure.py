@@ -1,9 +1,7 @@
 """Wall time and peak memory of a function, in a process of its own, and of its peer beside it."""
 
 import multiprocessing
-import resource
 import statistics
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -86,24 +84,15 @@ def _timed(sender: Any, function: Callable[..., Any], arguments: tuple) -> None:
     prepare = getattr(function, "prepare", None)
     if prepare:
         arguments = prepare(*arguments)
-    before, stop, peaks = _resident(), threading.Event(), [0]
-    watcher = threading.Thread(target=_watch, args=(stop, peaks))
-    watcher.start()
-    try:
-        start = time.perf_counter()
-        result = function(*arguments)
-        taken = time.perf_counter() - start
-    finally:
-        stop.set()
-        watcher.join()
-    sender.send((taken, max(0, peaks[0] - before) / 1e6, result))
+    Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak is what is resident now
+    before = _resident("VmRSS")
+    start = time.perf_counter()
+    result = function(*arguments)
+    taken = time.perf_counter() - start
+    sender.send((taken, max(0, _resident("VmHWM") - before) / 1e6, result))
 
 
-def _watch(stop: threading.Event, peaks: list[int]) -> None:
-    while not stop.wait(0.005):
-        peaks[0] = max(peaks[0], _resident())
-    peaks[0] = max(peaks[0], _resident())
-
-
-def _resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+def _resident(kind: str) -> int:
+    """Bytes of memory in use now (VmRSS) or at the most so far (VmHWM)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(kind))

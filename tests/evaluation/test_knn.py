@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from cladeclip.evaluation import knn
+from cladeclip.evaluation import nearest
 from cladeclip.evaluation.knn import knn_accuracy
 
 
@@ -16,9 +16,9 @@ def data():
     return points[:40], labels[:40], points[40:], labels[40:]
 
 
-@pytest.mark.parametrize("block_bytes", [knn.BLOCK_BYTES, 4 * 110 * 7])
+@pytest.mark.parametrize("block_bytes", [nearest.BLOCK_BYTES, 4 * 110 * 7])
 def test_it_agrees_with_scikit_learn(data, monkeypatch, block_bytes):
-    monkeypatch.setattr(knn, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(nearest, "BLOCK_BYTES", block_bytes)
     query, truth, gallery, labels = data
     found = knn_accuracy(query, truth, gallery, labels).set_index(["k", "weighting"])
     assert len(found) == 6

@@ -148,13 +148,14 @@ def test_zero_vectors_have_a_definition():
     assert predicted.nearest_cosine[0] == 0
 
 
-def test_blocks_do_not_show(monkeypatch):
+def test_tiles_and_chunks_do_not_show(monkeypatch):
     query, gallery, labels = data(6, q=50)
     whole = predict_labels(query, gallery, labels)
-    monkeypatch.setattr("cladeclip.evaluation.nearest_label.BLOCK_BYTES", 4 * len(gallery) * 7)
-    blocked = predict_labels(query, gallery, labels)
+    for name, value in (("QUERIES", 7), ("TILE", 32), ("GROUP", 16), ("SUMS_BYTES", 8 * 9 * 20)):
+        monkeypatch.setattr(f"cladeclip.evaluation.nearest_label.{name}", value)
+    tiled = predict_labels(query, gallery, labels)
     for column in COLUMNS:
-        np.testing.assert_array_equal(getattr(whole, column), getattr(blocked, column))
+        np.testing.assert_array_equal(getattr(whole, column), getattr(tiled, column))
 
 
 @pytest.mark.parametrize(
@@ -168,3 +169,52 @@ def test_blocks_do_not_show(monkeypatch):
 def test_what_does_not_fit_is_said(query, gallery, words):
     with pytest.raises(ValueError, match=words):
         predict_labels(query, gallery, np.array(["a", "b"]))
+
+
+@pytest.mark.parametrize("noise", [1e-6, 1e-3])
+def test_an_encoder_that_has_collapsed_is_answered_by_definition(noise):
+    """All embeddings alike, or almost: nothing here can be decided in float32."""
+    rng = np.random.default_rng(5)
+    centre = rng.normal(size=24)
+    points = (centre + noise * rng.normal(size=(330, 24))).astype(np.float32)
+    query, gallery, labels = points[:20], points[20:], np.array([f"{i:02d}" for i in rng.integers(12, size=310)])
+    predicted = predict_labels(query, gallery, labels)
+    for column, expected in by_definition(query, gallery, labels).items():
+        assert list(getattr(predicted, column)) == expected, column
+
+
+def test_what_rounding_alone_tells_apart_is_a_tie():
+    """Means of equal cosines over different numbers of items, and cosines of a vector with multiples of another."""
+    rng = np.random.default_rng(6)
+    for _ in range(10):
+        query, item = rng.normal(size=(2, 24)).astype(np.float32)
+        labels = np.array(["d"] * 7 + ["b"] * 3 + ["c"] * 90)
+        alike = predict_labels(query[None], np.tile(item, (100, 1)), labels)
+        for column in COLUMNS:
+            assert getattr(alike, column)[0] == "b", column
+        assert alike.nearest[0] == 7
+        multiples = np.arange(1, 101, dtype=np.float32)[:, None] * np.round(16 * item)  # exact
+        assert predict_labels(query[None], multiples, labels).accuracy_individual[0] == "b"
+
+
+@pytest.mark.parametrize("scale", [1e15, 1e-15])
+def test_lengths_whose_squares_float32_cannot_hold(scale):
+    query, gallery, labels = data(7, scale=scale)
+    assert not np.isfinite(np.float32(1e30) ** 2)
+    predicted = predict_labels(query, gallery, labels)
+    for column, expected in by_definition(query, gallery, labels).items():
+        assert list(getattr(predicted, column)) == expected, column
+
+
+def test_equal_items_of_many_groups_are_one_candidate(monkeypatch):
+    """Of equal items the first by label, then by row, is the nearest, however many there are."""
+    monkeypatch.setattr("cladeclip.evaluation.nearest_label.GROUP", 16)
+    rng = np.random.default_rng(8)
+    once = rng.normal(size=(5, 12)).astype(np.float32)
+    which = rng.integers(5, size=300)
+    labels = np.array([f"{i:02d}" for i in rng.integers(9, size=300)])
+    predicted = predict_labels(once, once[which], labels)
+    for i in range(5):
+        equal = np.flatnonzero(which == i)
+        assert predicted.nearest[i] == equal[np.argmin(labels[equal])]
+        assert predicted.nearest_cosine[i] == pytest.approx(1.0)

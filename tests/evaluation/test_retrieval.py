@@ -3,7 +3,7 @@ import pytest
 import torch
 from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 
-from cladeclip.evaluation import retrieval
+from cladeclip.evaluation import nearest
 from cladeclip.evaluation.retrieval import retrieval_metrics
 
 
@@ -38,8 +38,8 @@ def test_every_measure_is_its_definition_per_class_and_averaged(data, monkeypatc
     embeddings, labels = data
     ks = (1, 3, 10)
     expected = by_definition(embeddings, labels, ks)
-    for block_bytes in (retrieval.BLOCK_BYTES, 16 * len(labels) * 7):
-        monkeypatch.setattr(retrieval, "BLOCK_BYTES", block_bytes)
+    for block_bytes in (nearest.BLOCK_BYTES, 16 * len(labels) * 7):
+        monkeypatch.setattr(nearest, "BLOCK_BYTES", block_bytes)
         found = retrieval_metrics(embeddings, labels, ks)
         means = np.mean(list(expected.values()), axis=0)
         np.testing.assert_allclose([found.recall_at[k] for k in ks], means[:3], atol=1e-12)

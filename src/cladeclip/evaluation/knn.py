@@ -5,10 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from cladeclip.encoders.fusion import normalise
-from cladeclip.evaluation.nearest import nearest_columns
-
-BLOCK_BYTES = 32 * 1024 * 1024
+from cladeclip.evaluation.nearest import Points
 
 
 def knn_accuracy(
@@ -29,20 +26,16 @@ def knn_accuracy(
     Raises:
         ValueError: there is no query or no gallery.
     """
-    import torch  # takes seconds, which readers of tables need not wait for
-
     if len(query) == 0 or len(gallery) == 0:
         raise ValueError(f"{len(query)} queries and {len(gallery)} gallery items: at least one of each is needed.")
     labels, codes = np.unique(np.asarray(gallery_labels), return_inverse=True)
-    points = torch.from_numpy(normalise(gallery).astype(np.float32)).T
-    asked = torch.from_numpy(normalise(query).astype(np.float32))
+    points = Points(gallery)
     most = min(max(ks), len(gallery))
-    block = max(1, BLOCK_BYTES // (4 * len(gallery)))
     predicted: dict[tuple[int, str], list[np.ndarray]] = {}
-    for start in range(0, len(query), block):
-        similarity = asked[start : start + block] @ points
-        nearest = nearest_columns(similarity, most)
-        cosines = np.take_along_axis(similarity.numpy(), nearest, axis=1)
+    for block in points.blocks(len(query)):
+        nearest = points.nearest(query[block], most)
+        asked = np.repeat(np.arange(len(nearest)), most)
+        cosines = points.cosines(query[block], asked, nearest.ravel()).reshape(nearest.shape)
         for k in ks:
             for weighting in ("majority", "similarity"):
                 weights = np.ones_like(cosines[:, :k]) if weighting == "majority" else cosines[:, :k]

@@ -1,45 +1,149 @@
-"""The k largest of each row of a matrix of similarities, in a defined order, without sorting the rows.
+"""The k nearest of many points by cosine, in a defined order, without sorting all of them.
 
-Columns are dealt into groups, and the k-th largest of the groups' maxima is a bound that at least k values of the row reach.
-What reaches it is little more than k values a row; only these are sorted.
+The points are dealt into groups, and the k-th largest of the groups' maxima is a bound that at least k points reach. What
+reaches it is little more than k points a query; only these are sorted. Points that float32 cannot tell apart are put in
+order in float64; equal ones come in the order of their rows.
 """
 
+from collections.abc import Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cladeclip.evaluation.gallery import first_equal, squared_norms
+from cladeclip.evaluation.rounding import FLOAT32, rounding
+
 if TYPE_CHECKING:
     import torch
 
-# Groups for each value wanted: the more, the closer the bound lies to the k-th largest value itself.
+# Groups for each point wanted: the more, the closer the bound lies to the k-th largest value itself.
 GROUPS_EACH = (8, 4, 2)
+# Similarities of one block of queries to all points take at most this much.
+BLOCK_BYTES = 32 * 1024 * 1024
+# Pairs whose products are summed one by one, at once; and for how many of a query one product of all is faster.
+PAIRS, PAIRS_EACH = 4096, 256
 
 
-def nearest_columns(similarity: "torch.Tensor", k: int) -> np.ndarray:
-    """Columns (n, k) of the k largest values of each row of (n, c) float32, largest first; equal ones in column order.
+class Points:
+    """Points (n, d) float32 that can be found; a zero row has cosine 0 with everything."""
 
-    Raises:
-        ValueError: k is not between 1 and c.
+    def __init__(self, points: np.ndarray) -> None:
+        import torch  # takes seconds, which readers of tables need not wait for
+
+        self.points = np.ascontiguousarray(points, dtype=np.float32)
+        self.inverse = _inverse(np.sqrt(squared_norms(self.points)))
+        self.units = torch.from_numpy(self.points * self.inverse.astype(np.float32)[:, None])
+        self._rows = max(1, BLOCK_BYTES // (4 * len(points)))
+        self._buffer = torch.empty(self._rows * len(points))
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    @cached_property
+    def first(self) -> np.ndarray:
+        """The first row (n,) int64 that is equal to each."""
+        return first_equal(self.points, np.arange(len(self)))
+
+    def blocks(self, n: int) -> Iterator[slice]:
+        """Slices of n queries, as many at once as memory is set aside for."""
+        for start in range(0, n, self._rows):
+            yield slice(start, min(start + self._rows, n))
+
+    def nearest(
+        self, queries: np.ndarray, k: int, *, itself: np.ndarray | None = None, sides: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Rows (b, k) of the points with the highest cosine to each query (b, d) of a block, nearest first.
+
+        Args:
+            itself: (b,) the row that each query is, which is not its own neighbour.
+            sides: (b, n) bool. Where it only matters which of two sides a neighbour is on, points of one side that float32
+                cannot tell apart may stay in any order.
+
+        Raises:
+            ValueError: k is not between 1 and the number of points that can be found.
+        """
+        import torch
+
+        n = len(self) - (itself is not None)
+        if not 1 <= k <= n:
+            raise ValueError(f"{k} nearest of {n} points: between 1 and {n} can be asked for.")
+        queries = np.ascontiguousarray(queries, dtype=np.float32)
+        inverse = _inverse(np.sqrt(squared_norms(queries)))
+        units = torch.from_numpy(queries * inverse.astype(np.float32)[:, None])
+        similarity = self._buffer[: len(queries) * len(self)].view(len(queries), len(self))
+        torch.mm(units, self.units.T, out=similarity)
+        if itself is not None:
+            similarity[torch.arange(len(queries)), torch.from_numpy(itself)] = -2.0
+        slack = 2 * rounding(self.points.shape[1], FLOAT32)
+        values, rows = candidates(similarity, k, slack)
+        runs = _close_runs(values, slack, None if sides is None else np.take_along_axis(sides, rows, axis=1))
+        number, place = np.nonzero(runs)
+        here = rows[number, place]
+        order = np.lexsort((here, -self.cosines(queries, number, here), runs[number, place]))
+        rows[number, place] = here[order]
+        return rows[:, :k]
+
+    def cosines(self, queries: np.ndarray, number: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Cosines (m,) float64 of queries (b, d), by number (m,), with points, by row (m,); equal for equal points."""
+        inverse = _inverse(np.sqrt(squared_norms(queries)))
+        if len(rows) > PAIRS_EACH * len(queries):
+            # Equal points may come out of a product with different last digits: the first stands for all.
+            products = queries.astype(np.float64) @ self.points.T.astype(np.float64)
+            found = products[number, self.first[rows]]
+        else:
+            pieces = [slice(start, start + PAIRS) for start in range(0, len(rows), PAIRS)]
+            found = np.concatenate(
+                [(queries[number[p]].astype(np.float64) * self.points[rows[p]]).sum(axis=1) for p in pieces] or [[]]
+            )
+        return found * inverse[number] * self.inverse[rows]
+
+
+def candidates(similarity: "torch.Tensor", k: int, slack: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Values and columns (n, w) of each row of (n, c) that may be among its k largest, when each is off by slack / 2.
+
+    Largest first, equal ones in column order. At least k; rows with fewer than w are padded with -inf.
     """
-    import torch  # takes seconds, which readers of tables need not wait for
+    import torch
 
     n, c = similarity.shape
-    if not 1 <= k <= c:
-        raise ValueError(f"{k} nearest of {c} columns: between 1 and {c} can be asked for.")
     groups = next((each * k for each in GROUPS_EACH if c // (each * k) >= 2), 0)
     if not groups:  # so many are wanted that the rows may as well be sorted
-        return similarity.sort(dim=1, descending=True, stable=True).indices[:, :k].numpy()
+        values, columns = similarity.sort(dim=1, descending=True, stable=True)
+        return values.numpy(), columns.numpy()
     # Columns that do not fill the groups are left out of the bound, not of the search.
     width = c // groups
     maxima = similarity[:, : width * groups].view(n, width, groups).amax(1)
     bound = maxima.topk(k, dim=1, sorted=False).values.amin(1, keepdim=True)
-    rows, columns = torch.nonzero(similarity >= bound, as_tuple=True)
+    rows, columns = torch.nonzero(similarity >= bound - slack, as_tuple=True)
     # The candidates of each row side by side, in column order, for a stable sort.
     counts = torch.bincount(rows, minlength=n)
     place = torch.arange(len(rows)) - (counts.cumsum(0) - counts)[rows]
     values = torch.full((n, int(counts.max())), -torch.inf)
     values[rows, place] = similarity[rows, columns]
-    candidates = torch.zeros(values.shape, dtype=torch.int64)
-    candidates[rows, place] = columns
-    order = values.sort(dim=1, descending=True, stable=True).indices[:, :k]
-    return candidates.gather(1, order).numpy()
+    found = torch.zeros(values.shape, dtype=torch.int64)
+    found[rows, place] = columns
+    values, order = values.sort(dim=1, descending=True, stable=True)
+    return values.numpy(), found.gather(1, order).numpy()
+
+
+def _close_runs(values: np.ndarray, slack: float, sides: np.ndarray | None) -> np.ndarray:
+    """Runs in values (b, w), largest first, of which none is further than slack from the next, numbered from 1; 0 elsewhere.
+
+    Only runs with both sides (b, w), where sides are given.
+    """
+    close = (values[:, 1:] >= values[:, :-1] - slack) & (values[:, 1:] > -np.inf)
+    # A run begins where a value is not close to the one before it.
+    begins = np.ones(values.shape, dtype=bool)
+    begins[:, 1:] = ~close
+    (starts,) = np.nonzero(begins.ravel())
+    lengths = np.diff(np.append(starts, values.size))
+    unsure = lengths > 1
+    if sides is not None:
+        flat = sides.ravel()
+        unsure &= np.logical_and.reduceat(flat, starts) != np.logical_or.reduceat(flat, starts)
+    return np.repeat(np.where(unsure, np.arange(1, len(starts) + 1), 0), lengths).reshape(values.shape)
+
+
+def _inverse(norms: np.ndarray) -> np.ndarray:
+    return np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)

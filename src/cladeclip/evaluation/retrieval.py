@@ -2,19 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from cladeclip.encoders.fusion import normalise
-from cladeclip.evaluation.nearest import nearest_columns
-
-if TYPE_CHECKING:
-    import torch
-
-# Similarities of one block of queries to everything take at most this much.
-BLOCK_BYTES = 32 * 1024 * 1024
+from cladeclip.evaluation.nearest import Points
 
 
 @dataclass(frozen=True)
@@ -58,8 +50,6 @@ def retrieval_metrics(
     Raises:
         ValueError: the shapes do not go together, or no class has two images.
     """
-    import torch  # takes seconds, which readers of tables need not wait for
-
     names, classes = np.unique(np.asarray(labels), return_inverse=True)
     if embeddings.ndim != 2 or len(classes) != len(embeddings):
         raise ValueError(f"embeddings of shape {embeddings.shape} do not go with {len(classes)} labels.")
@@ -70,11 +60,8 @@ def retrieval_metrics(
     queries = queries[others[queries] > 0]
     if len(queries) == 0:
         raise ValueError("no class has two images; there is nothing to retrieve.")
-    points = torch.from_numpy(normalise(embeddings).astype(np.float32))
-    rows = max(1, BLOCK_BYTES // (4 * len(points)))
-    scores = pd.concat(
-        _scores(points, classes, others, queries[start : start + rows], ks) for start in range(0, len(queries), rows)
-    )
+    points = Points(embeddings)
+    scores = pd.concat(_scores(points, classes, others, queries[block], ks) for block in points.blocks(len(queries)))
     scores["label"] = names[classes[scores.index]]
     per_class = scores.groupby("label").mean()
     per_class.insert(0, "n", scores.groupby("label").size())
@@ -91,16 +78,13 @@ def retrieval_metrics(
 
 
 def _scores(
-    points: "torch.Tensor", classes: np.ndarray, others: np.ndarray, queries: np.ndarray, ks: Sequence[int]
+    points: Points, classes: np.ndarray, others: np.ndarray, queries: np.ndarray, ks: Sequence[int]
 ) -> pd.DataFrame:
     """The measures of each query, indexed by its row."""
-    import torch
-
-    similarity = points[queries] @ points.T
-    similarity[torch.arange(len(queries)), torch.from_numpy(queries)] = -2.0  # not its own match
     n_nearest = min(len(points) - 1, max(int(others[queries].max()), *ks))
-    nearest = nearest_columns(similarity, n_nearest)
-    relevant = classes[nearest] == classes[queries][:, None]
+    of_class = classes[queries][:, None] == classes
+    nearest = points.nearest(points.points[queries], n_nearest, itself=queries, sides=of_class)
+    relevant = np.take_along_axis(of_class, nearest, axis=1)
     rank = np.arange(1, n_nearest + 1)
     within = rank <= others[queries][:, None]
     precision = relevant.cumsum(axis=1) / rank
