@@ -1,5 +1,6 @@
 """A labelled gallery, sorted by label, and its scores for one query in float64."""
 
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -44,6 +45,12 @@ class Gallery:
         """For each position the first one (g,) int64 with an equal item. It takes a while; few galleries repeat items."""
         return first_equal(self.items, self.order)
 
+    @cached_property
+    def mean_directions(self) -> np.ndarray:
+        """The mean unit vector (C, d) float64 of each label."""
+        slices = [slice(start, start + size) for start, size in zip(self.starts, self.sizes, strict=True)]
+        return np.stack([(self.rows(of) * self.inverse[of, None]).mean(axis=0) for of in slices])
+
     # The sums below are taken along rows, so that equal items have equal scores, wherever they stand.
 
     def cosines(self, query: np.ndarray, positions: np.ndarray) -> np.ndarray:
@@ -54,16 +61,24 @@ class Gallery:
         """Squared Euclidean distances (m,) of a query (d,) float64."""
         return ((self.rows(positions) - query) ** 2).sum(axis=1)
 
+    def mean_cosines(self, query: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        """Mean cosines (m,) of a query (d,) float64 with the items of m labels, times the query's norm."""
+        if len(codes) > 2:  # so many labels are as close only where most items are alike: for most queries, then
+            return (self.mean_directions[codes] * query).sum(axis=1)
+        return self._means(codes, lambda positions: self.cosines(query, positions))
+
     def mean_distances(self, query: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """Mean Euclidean distances (m,) of a query (d,) float64 from the items of m labels."""
+        return self._means(codes, lambda positions: np.sqrt(self.squared_distances(query, positions)))
+
+    def _means(self, codes: np.ndarray, score: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         sizes = self.sizes[codes]
         ends = np.cumsum(sizes)
         positions = np.arange(ends[-1]) + np.repeat(self.starts[codes] - (ends - sizes), sizes)
         which = np.arange(len(positions))
         if len(codes) > 2:  # so many labels are as close only where many items are equal
             positions, which = np.unique(self.first[positions], return_inverse=True)
-        distances = np.sqrt(self.squared_distances(query, positions))[which]
-        return np.add.reduceat(distances, ends - sizes) / sizes
+        return np.add.reduceat(score(positions)[which], ends - sizes) / sizes
 
 
 def squared_norms(rows: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 GROUPS_EACH = (8, 4, 2)
 # Similarities of one block of queries to all points take at most this much.
 BLOCK_BYTES = 32 * 1024 * 1024
-# Pairs whose products are summed one by one, at once; and for how many of a query one product of all is faster.
+# Pairs whose products are summed one by one, at once; and for how many of a query the product of all is faster.
 PAIRS, PAIRS_EACH = 4096, 256
 
 
@@ -79,6 +79,8 @@ class Points:
         values, rows = candidates(similarity, k, slack)
         runs = _close_runs(values, slack, None if sides is None else np.take_along_axis(sides, rows, axis=1))
         number, place = np.nonzero(runs)
+        if len(number) > PAIRS_EACH * len(queries):
+            return self._nearest_in_float64(queries, k, itself)
         here = rows[number, place]
         order = np.lexsort((here, -self.cosines(queries, number, here), runs[number, place]))
         rows[number, place] = here[order]
@@ -87,16 +89,23 @@ class Points:
     def cosines(self, queries: np.ndarray, number: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Cosines (m,) float64 of queries (b, d), by number (m,), with points, by row (m,); equal for equal points."""
         inverse = _inverse(np.sqrt(squared_norms(queries)))
-        if len(rows) > PAIRS_EACH * len(queries):
-            # Equal points may come out of a product with different last digits: the first stands for all.
-            products = queries.astype(np.float64) @ self.points.T.astype(np.float64)
-            found = products[number, self.first[rows]]
-        else:
-            pieces = [slice(start, start + PAIRS) for start in range(0, len(rows), PAIRS)]
-            found = np.concatenate(
-                [(queries[number[p]].astype(np.float64) * self.points[rows[p]]).sum(axis=1) for p in pieces] or [[]]
-            )
+        pieces = [slice(start, start + PAIRS) for start in range(0, len(rows), PAIRS)]
+        found = np.concatenate(
+            [(queries[number[p]].astype(np.float64) * self.points[rows[p]]).sum(axis=1) for p in pieces] or [[]]
+        )
         return found * inverse[number] * self.inverse[rows]
+
+    def _nearest_in_float64(self, queries: np.ndarray, k: int, itself: np.ndarray | None) -> np.ndarray:
+        import torch
+
+        similarity = torch.from_numpy(queries).double() @ torch.from_numpy(self.points).double().T
+        similarity *= torch.from_numpy(self.inverse)
+        # The last digits of a product may depend on where a point stands: the first of equal points stands for all.
+        (repeated,) = np.nonzero(self.first != np.arange(len(self)))
+        similarity[:, repeated] = similarity[:, self.first[repeated]]
+        if itself is not None:
+            similarity[torch.arange(len(queries)), torch.from_numpy(itself)] = -torch.inf
+        return candidates(similarity, k)[1][:, :k]
 
 
 def candidates(similarity: "torch.Tensor", k: int, slack: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -119,7 +128,7 @@ def candidates(similarity: "torch.Tensor", k: int, slack: float = 0.0) -> tuple[
     # The candidates of each row side by side, in column order, for a stable sort.
     counts = torch.bincount(rows, minlength=n)
     place = torch.arange(len(rows)) - (counts.cumsum(0) - counts)[rows]
-    values = torch.full((n, int(counts.max())), -torch.inf)
+    values = torch.full((n, int(counts.max())), -torch.inf, dtype=similarity.dtype)
     values[rows, place] = similarity[rows, columns]
     found = torch.zeros(values.shape, dtype=torch.int64)
     found[rows, place] = columns

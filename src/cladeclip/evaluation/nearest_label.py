@@ -91,11 +91,10 @@ def predict_labels(query: np.ndarray, gallery: np.ndarray, gallery_labels: np.nd
     if not (np.isfinite(squares).all() and np.isfinite(gallery_squares).all()):
         raise ValueError("queries or gallery hold NaN or infinity.")
     items = Gallery(gallery, labels, gallery_squares)
-    means = _mean_directions(items)
     # Sums of distances from every label are kept for so many queries at once.
     chunk = max(1, SUMS_BYTES // (8 * len(items.labels)))
     pieces = [slice(start, start + chunk) for start in range(0, len(query), chunk)]
-    decided = [_decide(query[piece], squares[piece], items, means) for piece in pieces]
+    decided = [_decide(query[piece], squares[piece], items) for piece in pieces]
     nearest, cosine, by_mean_cosine, closest, by_mean_distance = map(np.concatenate, zip(*decided, strict=True))
     return Predictions(
         accuracy_individual=items.labels[items.codes[nearest]],
@@ -107,7 +106,7 @@ def predict_labels(query: np.ndarray, gallery: np.ndarray, gallery_labels: np.nd
     )
 
 
-def _decide(query: np.ndarray, squares: np.ndarray, gallery: Gallery, means: np.ndarray) -> tuple[np.ndarray, ...]:
+def _decide(query: np.ndarray, squares: np.ndarray, gallery: Gallery) -> tuple[np.ndarray, ...]:
     """Answers for queries (m, d) with their squared norms (m,): the position of the nearest item by cosine, that cosine, the
     label by mean cosine, the position of the nearest item by distance, and the label by mean distance.
     """
@@ -117,7 +116,9 @@ def _decide(query: np.ndarray, squares: np.ndarray, gallery: Gallery, means: np.
     by_cosine = BestItems(2 * asked.error * asked.norms, GROUP, asked.norms > 0)
     by_distance = BestItems(2 * asked.error_of_squares, GROUP, asked.norms >= 0)
     sums = torch.zeros(len(gallery.labels), len(query), dtype=torch.float64)
+    directions = torch.zeros(len(gallery.labels), query.shape[1], dtype=torch.float64)
     for tile in _tiles(gallery, asked.scale, torch.float32):
+        tile.add_directions(directions)
         for where in asked.blocks():
             products = asked.products(where, tile)
             groups = products.view(len(products), -1, GROUP)
@@ -139,12 +140,13 @@ def _decide(query: np.ndarray, squares: np.ndarray, gallery: Gallery, means: np.
         return first_highest(-squares, d, squares.min())
 
     def most_alike_of(i: int, codes: np.ndarray) -> int:
-        return first_highest((means[codes] * exact[i]).sum(axis=1), d, norms[i])
+        return first_highest(gallery.mean_cosines(exact[i], codes), d, norms[i])
 
     nearest = by_cosine.positions(gallery, _cosines(asked, gallery), nearest_of)
     closest = by_distance.positions(gallery, _distances(asked, gallery), closest_of)
-    mean_cosines = (asked.vectors @ torch.from_numpy(means.T).float()).numpy()
-    by_mean_cosine = _highest(mean_cosines, by_cosine.slack.numpy(), most_alike_of)
+    means = (directions / torch.from_numpy(gallery.sizes)[:, None]).float()
+    slack = by_cosine.slack + 2 * rounding(GROUP, FLOAT32) * asked.norms
+    by_mean_cosine = _highest((asked.vectors @ means.T).numpy(), slack.numpy(), most_alike_of)
     by_mean_distance = _lowest_mean_distance(query, gallery, sums, asked, -by_distance.best)
     cosine = np.einsum("nd,nd->n", exact, gallery.rows(nearest)) * gallery.inverse[nearest]
     return nearest, cosine / np.where(norms > 0, norms, 1.0), by_mean_cosine, closest, by_mean_distance
@@ -246,16 +248,6 @@ class _Tile:
         units = self.units.view(len(self.labels), GROUP, -1)
         for labels, found in zip(self.labels, torch.bmm(self.weights, units), strict=True):
             sums[labels] += found[: labels.stop - labels.start]
-
-
-def _mean_directions(gallery: Gallery) -> np.ndarray:
-    """The mean unit vector (C, d) float64 of each label."""
-    import torch
-
-    sums = torch.zeros(len(gallery.labels), gallery.items.shape[1], dtype=torch.float64)
-    for tile in _tiles(gallery, 1.0, torch.float64):
-        tile.add_directions(sums)
-    return (sums / torch.from_numpy(gallery.sizes)[:, None]).numpy()
 
 
 def _tiles(gallery: Gallery, scale: float, dtype: "torch.dtype") -> Iterator[_Tile]:
