@@ -216,3 +216,21 @@ def test_the_page_shows_other_measures_and_what_the_best_mistakes(images, tmp_pa
     retrieval = pd.read_parquet(place / "retrieval.parquet").set_index(["taxa", "column"])
     assert f'<td class="n">{100 * retrieval.loc[("All", "species"), "map_at_r"]:.1f}</td>' in text
     assert "No answer changed." in text
+
+
+def test_the_page_has_every_species_and_genus_before_and_after_training(images, tmp_path):
+    results_of(tmp_path, images, dict.fromkeys(SPREAD, 1.5))
+    summary = summarise(tmp_path, CONFIG)
+    text = render_report(tmp_path, CONFIG, summary)
+    section = text[text.index('id="classes"') :].partition("</table>")[0]
+    after, before = (
+        pd.read_parquet(tmp_path / "holdout-0" / "evaluation" / model / "classes.parquet").set_index(
+            ["column", "label"]
+        )
+        for model in (summary["best"], "vit-b-32")
+    )
+    assert section.count("<tr><td>") == len(after) > 2
+    for (column, label), row in after.iterrows():
+        numbers = (row["accuracy_individual"], before["accuracy_individual"][column, label])
+        cells = "".join(f'<td class="n">{100 * value:.1f}</td>' for value in numbers)
+        assert f'<td>{column}</td><td>{escape(label)}</td><td class="n">{row["n_query"]:.0f}</td>{cells}' in section

@@ -31,6 +31,7 @@ from cladeclip.reporting.comparison import (
 )
 from cladeclip.tables import (
     CHANGES,
+    CLASSES,
     COMPARISON,
     CONFUSIONS,
     IMAGES,
@@ -287,6 +288,7 @@ def render_report(results: Path, config: Mapping[str, Any], summary: Mapping[str
         },
         confusions=_confusions(results, primary.split, summary["best"]),
         changes=_changes(results, primary.split, summary["best"]),
+        classes=_classes(results, primary.split, summary["best"]),
         imported=bool((comparison["split"] == IMPORTED).any()),
         replicated=bool(comparison[[f"{column}_sd_seeds" for column in COLUMNS]].notna().any(axis=None)),
         rows=_rows(comparison, config),
@@ -336,6 +338,22 @@ def _confusions(results: Path, split: str, model: str | None) -> list[dict[str, 
     found = read_table(results / split / "evaluation" / model / "confusions.parquet", CONFUSIONS)
     found = found[found["column"] == "species"].sort_values(["n", "label", "predicted"], ascending=[False, True, True])
     return found.head(SHOWN_PAIRS).to_dict(orient="records")
+
+
+def _classes(results: Path, split: str, model: str | None) -> list[dict[str, Any]]:
+    """How often each species and genus is named right by a trained student, and by the same student before training."""
+    trained = Model.parse(model) if model else None
+    if trained is None:
+        return []
+    after, before = (
+        read_table(results / split / "evaluation" / name / "classes.parquet", CLASSES)
+        for name in (str(trained), trained.student)
+    )
+    columns = ["column", "label", "accuracy_individual"]
+    found = after.merge(before[columns], on=["column", "label"], suffixes=("", "_before"), validate="one_to_one")
+    found = found.sort_values(["column", "label"], ascending=[False, True])
+    shown = ["column", "label", "n_query", "accuracy_individual", "accuracy_individual_before", "map_at_r"]
+    return found[shown].to_dict(orient="records")
 
 
 def _changes(results: Path, split: str, model: str | None) -> list[dict[str, Any]]:
