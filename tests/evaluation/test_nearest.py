@@ -10,7 +10,7 @@ def by_definition(similarity, k):
     return np.array([sorted(range(len(row)), key=lambda j: (-row[j], j))[:k] for row in similarity.tolist()])
 
 
-@pytest.mark.parametrize("k", [1, 3, 20, 70, 200, 401])
+@pytest.mark.parametrize("k", [1, 3, 20, 25])
 @pytest.mark.parametrize("kind", ["all different", "many equal", "all equal", "few above", "negative zero"])
 def test_the_k_largest_come_largest_first_and_equal_ones_in_column_order(k, kind):
     rng = np.random.default_rng(2)
@@ -34,7 +34,7 @@ def cosines(queries, points):
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e12, 1e-12])
-@pytest.mark.parametrize("k", [1, 5, 40, 150])
+@pytest.mark.parametrize("k", [1, 5, 9, 40, 150])
 def test_points_that_float32_cannot_tell_apart_come_in_the_right_order(k, scale):
     """Near-duplicates: their cosines differ in the eighth digit."""
     rng = np.random.default_rng(k)

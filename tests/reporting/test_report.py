@@ -1,4 +1,5 @@
 import copy
+import html
 import re
 from html.parser import HTMLParser
 
@@ -233,4 +234,6 @@ def test_the_page_has_every_species_and_genus_before_and_after_training(images, 
     for (column, label), row in after.iterrows():
         numbers = (row["accuracy_individual"], before["accuracy_individual"][column, label])
         cells = "".join(f'<td class="n">{100 * value:.1f}</td>' for value in numbers)
-        assert f'<td>{column}</td><td>{escape(label)}</td><td class="n">{row["n_query"]:.0f}</td>{cells}' in section
+        assert (
+            f'<td>{column}</td><td>{html.escape(label)}</td><td class="n">{row["n_query"]:.0f}</td>{cells}' in section
+        )

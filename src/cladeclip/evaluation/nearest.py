@@ -1,8 +1,8 @@
-"""The k nearest of many points by cosine, in a defined order, without sorting all of them.
+"""The k nearest of many points by cosine, in a defined order.
 
-The points are dealt into groups, and the k-th largest of the groups' maxima is a bound that at least k points reach. What
-reaches it is little more than k points a query; only these are sorted. Points that float32 cannot tell apart are put in
-order in float64; equal ones come in the order of their rows.
+For few of many, the points are dealt into groups, and the k-th largest of the groups' maxima is a bound that at least k
+points reach. What reaches it is little more than k points a query; only these are sorted. Points that float32 cannot tell
+apart are put in order in float64; equal ones come in the order of their rows.
 """
 
 from collections.abc import Iterator
@@ -18,11 +18,15 @@ if TYPE_CHECKING:
     import torch
 
 # Groups for each point wanted: the more, the closer the bound lies to the k-th largest value itself.
-GROUPS_EACH = (8, 4, 2)
+GROUPS_EACH = 8
+# Where more than one in so many is wanted, all are sorted.
+FEW = 16
 # Similarities of one block of queries to all points take at most this much.
 BLOCK_BYTES = 32 * 1024 * 1024
 # Pairs whose products are summed one by one, at once; and for how many of a query the product of all is faster.
 PAIRS, PAIRS_EACH = 4096, 256
+# Points whose products are taken at once in float64.
+TILE = 4096
 
 
 class Points:
@@ -69,6 +73,8 @@ class Points:
         if not 1 <= k <= n:
             raise ValueError(f"{k} nearest of {n} points: between 1 and {n} can be asked for.")
         queries = np.ascontiguousarray(queries, dtype=np.float32)
+        if k * FEW > len(self):
+            return self._nearest_in_float64(queries, k, itself)
         inverse = _inverse(np.sqrt(squared_norms(queries)))
         units = torch.from_numpy(queries * inverse.astype(np.float32)[:, None])
         similarity = self._buffer[: len(queries) * len(self)].view(len(queries), len(self))
@@ -96,16 +102,26 @@ class Points:
         return found * inverse[number] * self.inverse[rows]
 
     def _nearest_in_float64(self, queries: np.ndarray, k: int, itself: np.ndarray | None) -> np.ndarray:
+        """The same from one sort of all points: numpy sorts whole numbers many times faster than pairs of value and row."""
         import torch
 
-        similarity = torch.from_numpy(queries).double() @ torch.from_numpy(self.points).double().T
-        similarity *= torch.from_numpy(self.inverse)
+        inverse = torch.from_numpy(_inverse(np.sqrt(squared_norms(queries))))
+        asked = torch.from_numpy(queries).double() * inverse[:, None]
+        cosines = torch.empty(len(queries), len(self), dtype=torch.float64)
+        for start in range(0, len(self), TILE):
+            here = slice(start, start + TILE)
+            cosines[:, here] = asked @ torch.from_numpy(self.points[here] * self.inverse[here, None]).T
         # The last digits of a product may depend on where a point stands: the first of equal points stands for all.
         (repeated,) = np.nonzero(self.first != np.arange(len(self)))
-        similarity[:, repeated] = similarity[:, self.first[repeated]]
+        cosines[:, repeated] = cosines[:, self.first[repeated]]
         if itself is not None:
-            similarity[torch.arange(len(queries)), torch.from_numpy(itself)] = -torch.inf
-        return candidates(similarity, k)[1][:, :k]
+            cosines[torch.arange(len(queries)), torch.from_numpy(itself)] = -2.0
+        # A key's upper bits are 1 - cosine, to 2^-41 or better for up to a million points; the lower ones are the row.
+        bits = max(1, (len(self) - 1).bit_length())
+        keys = cosines.neg_().add_(1.0).mul_(2.0 ** (61 - bits)).to(torch.int64)
+        keys = keys.bitwise_left_shift_(bits).bitwise_or_(torch.arange(len(self))).numpy()
+        keys.sort(axis=1)
+        return keys[:, :k] & ((1 << bits) - 1)
 
 
 def candidates(similarity: "torch.Tensor", k: int, slack: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -116,10 +132,9 @@ def candidates(similarity: "torch.Tensor", k: int, slack: float = 0.0) -> tuple[
     import torch
 
     n, c = similarity.shape
-    groups = next((each * k for each in GROUPS_EACH if c // (each * k) >= 2), 0)
-    if not groups:  # so many are wanted that the rows may as well be sorted
-        values, columns = similarity.sort(dim=1, descending=True, stable=True)
-        return values.numpy(), columns.numpy()
+    groups = GROUPS_EACH * k
+    if c < 2 * groups:
+        raise ValueError(f"{k} candidates of {c} columns: at most {c // GROUPS_EACH // 2} can be told from the others.")
     # Columns that do not fill the groups are left out of the bound, not of the search.
     width = c // groups
     maxima = similarity[:, : width * groups].view(n, width, groups).amax(1)
@@ -128,7 +143,7 @@ def candidates(similarity: "torch.Tensor", k: int, slack: float = 0.0) -> tuple[
     # The candidates of each row side by side, in column order, for a stable sort.
     counts = torch.bincount(rows, minlength=n)
     place = torch.arange(len(rows)) - (counts.cumsum(0) - counts)[rows]
-    values = torch.full((n, int(counts.max())), -torch.inf, dtype=similarity.dtype)
+    values = torch.full((n, int(counts.max())), -torch.inf)
     values[rows, place] = similarity[rows, columns]
     found = torch.zeros(values.shape, dtype=torch.int64)
     found[rows, place] = columns

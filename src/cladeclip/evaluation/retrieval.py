@@ -55,14 +55,19 @@ def retrieval_metrics(
         raise ValueError(f"embeddings of shape {embeddings.shape} do not go with {len(classes)} labels.")
     others = np.bincount(classes)[classes] - 1
     asked = np.arange(len(classes)) if queries is None else np.asarray(queries)
-    # Queries with as many matches stand together: a block needs no more neighbours than its largest class.
-    queries = asked[np.argsort(others[asked], kind="stable")]
+    # Queries with as many matches stand together: a block needs no more neighbours than its largest class. The largest come
+    # first, so that what a block needs fits where the one before it was.
+    queries = asked[np.argsort(-others[asked], kind="stable")]
     queries = queries[others[queries] > 0]
     if len(queries) == 0:
         raise ValueError("no class has two images; there is nothing to retrieve.")
     points = Points(embeddings)
-    scores = pd.concat(_scores(points, classes, others, queries[block], ks) for block in points.blocks(len(queries)))
-    scores["label"] = names[classes[scores.index]]
+    # In one piece from the start: small results between the blocks' large arrays would keep memory from being used again.
+    found = np.empty((len(queries), len(ks) + 2))
+    for block in points.blocks(len(queries)):
+        found[block] = _scores(points, classes, others, queries[block], ks)
+    scores = pd.DataFrame(found, columns=[*(f"recall_at_{k}" for k in ks), "r_precision", "map_at_r"])
+    scores["label"] = names[classes[queries]]
     per_class = scores.groupby("label").mean()
     per_class.insert(0, "n", scores.groupby("label").size())
     measures = scores.drop(columns="label").mean()
@@ -79,21 +84,16 @@ def retrieval_metrics(
 
 def _scores(
     points: Points, classes: np.ndarray, others: np.ndarray, queries: np.ndarray, ks: Sequence[int]
-) -> pd.DataFrame:
-    """The measures of each query, indexed by its row."""
-    n_nearest = min(len(points) - 1, max(int(others[queries].max()), *ks))
+) -> np.ndarray:
+    """Recall at each of ks, R-precision and mAP@R of each query: (b, len(ks) + 2)."""
+    n_others = others[queries]
+    n_nearest = min(len(points) - 1, max(int(n_others.max()), *ks))
     of_class = classes[queries][:, None] == classes
     nearest = points.nearest(points.points[queries], n_nearest, itself=queries, sides=of_class)
     relevant = np.take_along_axis(of_class, nearest, axis=1)
+    recalls = [relevant[:, :k].any(axis=1) for k in ks]
     rank = np.arange(1, n_nearest + 1)
-    within = rank <= others[queries][:, None]
+    relevant &= rank <= n_others[:, None]
     precision = relevant.cumsum(axis=1) / rank
-    n_others = others[queries]
-    return pd.DataFrame(
-        {
-            **{f"recall_at_{k}": relevant[:, :k].any(axis=1).astype(float) for k in ks},
-            "r_precision": (relevant & within).sum(axis=1) / n_others,
-            "map_at_r": np.where(relevant & within, precision, 0.0).sum(axis=1) / n_others,
-        },
-        index=queries,
-    )
+    map_at_r = np.where(relevant, precision, 0.0).sum(axis=1) / n_others
+    return np.stack([*recalls, relevant.sum(axis=1) / n_others, map_at_r], axis=1)
