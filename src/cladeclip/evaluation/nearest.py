@@ -118,8 +118,8 @@ class Points:
             cosines[torch.arange(len(queries)), torch.from_numpy(itself)] = -2.0
         # A key's upper bits are 1 - cosine, to 2^-41 or better for up to a million points; the lower ones are the row.
         bits = max(1, (len(self) - 1).bit_length())
-        keys = cosines.neg_().add_(1.0).mul_(2.0 ** (61 - bits)).to(torch.int64)
-        keys = keys.bitwise_left_shift_(bits).bitwise_or_(torch.arange(len(self))).numpy()
+        shifted = cosines.neg_().add_(1.0).mul_(2.0 ** (61 - bits)).to(torch.int64).bitwise_left_shift_(bits)
+        keys = shifted.bitwise_or_(torch.arange(len(self))).numpy()
         keys.sort(axis=1)
         return keys[:, :k] & ((1 << bits) - 1)
 
