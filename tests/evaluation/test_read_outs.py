@@ -2,15 +2,18 @@
 
 import numpy as np
 import open_clip
+import pandas as pd
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from cladeclip.encoders.embed import embed_texts
+from cladeclip.encoders.fusion import normalise
 from cladeclip.encoders.load import load_encoder
 from cladeclip.errors import ConfigError
 from cladeclip.evaluation.probe import linear_probe
 from cladeclip.evaluation.subsets import Subset
-from cladeclip.evaluation.zero_shot import TEMPLATES, name_embeddings, zero_shot_accuracy, zero_shot_table
+from cladeclip.evaluation.zero_shot import TEMPLATES, name_embeddings, phrases_of, zero_shot_accuracy, zero_shot_table
 
 
 @pytest.fixture
@@ -48,12 +51,40 @@ def test_a_gallery_of_one_label_has_no_probe(subset, embeddings):
 
 def test_names_are_embedded_as_open_clips_zero_shot_classifier_does_it(student):
     names = ["Avicula rubra", "Undalis rubra", "Papiliora striata"]
-    ours = name_embeddings(load_encoder(student), names, batch_size=4)
+    ours = name_embeddings(load_encoder(student), [(name,) for name in names], batch_size=4)
     model = open_clip.create_model(f"local-dir:{student}").eval()
     tokenizer = open_clip.get_tokenizer(f"local-dir:{student}")
     theirs = open_clip.build_zero_shot_classifier(model, tokenizer, names, TEMPLATES, 2)
     torch.testing.assert_close(torch.from_numpy(ours).float(), theirs.T, rtol=1e-4, atol=1e-5)
     assert [template("X") for template in open_clip.SIMPLE_IMAGENET_TEMPLATES] == [t.format("X") for t in TEMPLATES[1:]]
+
+
+def test_a_lineage_goes_into_the_prompts_where_it_is_known(student):
+    names = np.array(["Avicula rubra", "Undalis rubra", "Avicula rubra", "Undalis rubra", "Papiliora striata"])
+    images = pd.DataFrame(
+        {
+            "family": ["Aviculidae", "Undalidae", "Aviculidae", "Aviculidae", None],
+            "class": ["Aves", "Aves", "Aves", "Aves", None],
+        }
+    )
+    phrases = phrases_of(images, names)
+    assert phrases == {
+        "Avicula rubra": ("Avicula rubra", "Aves Aviculidae Avicula rubra"),
+        "Papiliora striata": ("Papiliora striata",),
+        "Undalis rubra": ("Undalis rubra",),  # two lineages: neither
+    }
+    assert phrases_of(pd.DataFrame(index=range(5)), names) == {name: (name,) for name in sorted(set(names))}
+    encoder = load_encoder(student)
+    both = name_embeddings(encoder, list(phrases.values()), batch_size=4)
+    alone = [name_embeddings(encoder, [(phrase,)], batch_size=4)[0] for phrase in phrases["Avicula rubra"]]
+    assert not np.allclose(both[0], alone[0], atol=1e-4)
+    np.testing.assert_allclose(np.linalg.norm(both, axis=1), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(
+        both[1], name_embeddings(encoder, [phrases["Papiliora striata"]], batch_size=4)[0], atol=1e-5
+    )
+    prompts = [template.format(phrase) for phrase in phrases["Avicula rubra"] for template in TEMPLATES]
+    units = normalise(embed_texts(encoder, prompts, batch_size=4))
+    np.testing.assert_allclose(both[0], normalise(units.mean(axis=0, keepdims=True))[0], atol=1e-5)
 
 
 def test_top_1_and_top_5_are_shares_of_the_queries(subset, embeddings):
@@ -81,7 +112,10 @@ def test_every_rank_is_asked_with_its_own_names(student, subset):
     encoder = load_encoder(student)
     genus = Subset("All", "genus", np.array([n.split()[0] for n in subset.names]), *[subset.query, subset.gallery] * 2)
     rng = np.random.default_rng(5)
-    table = zero_shot_table(encoder, rng.normal(size=(90, 16)).astype(np.float32), [subset, genus], batch_size=8)
+    images = pd.DataFrame({"scientific_name": subset.names})
+    table = zero_shot_table(
+        encoder, rng.normal(size=(90, 16)).astype(np.float32), images, [subset, genus], batch_size=8
+    )
     assert table["n_labels"].tolist() == [6, 1]
     assert table["top1"][1] == 1.0
 
@@ -90,4 +124,4 @@ def test_an_encoder_without_a_text_tower_cannot_read_names():
     from cladeclip.encoders.handcrafted import handcrafted_encoder
 
     with pytest.raises(ConfigError, match="no text tower"):
-        name_embeddings(handcrafted_encoder(), ["a"], batch_size=2)
+        name_embeddings(handcrafted_encoder(), [("a",)], batch_size=2)

@@ -15,5 +15,7 @@ with job_log(snakemake.log[0]):
     embeddings = rows_for(snakemake.input.embeddings, list(images["image_id"]))
     encoder = load_encoder(Path(snakemake.input.encoder).parent).to(choose_device())
     params = snakemake.params
-    found = zero_shot_table(encoder, embeddings, asked, batch_size=params.batch_size, precision=params.precision)
+    found = zero_shot_table(
+        encoder, embeddings, images, asked, batch_size=params.batch_size, precision=params.precision
+    )
     write_table(snakemake.output[0], ZERO_SHOT, found, dict(snakemake.wildcards))

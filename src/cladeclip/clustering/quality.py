@@ -15,10 +15,10 @@ from sklearn.metrics import (
     silhouette_score,
 )
 
+from cladeclip.tables import HIGHER_RANKS
+
 # The ranks that labels are compared with, as far as the data has them.
-TRUTH = {"species": "scientific_name"} | {
-    rank: rank for rank in ("genus", "family", "order", "class", "phylum", "kingdom", "category")
-}
+TRUTH = {"species": "scientific_name"} | {rank: rank for rank in ("genus", *HIGHER_RANKS, "category")}
 
 
 def fit_images(images: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:

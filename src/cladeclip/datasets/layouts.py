@@ -1,7 +1,7 @@
 """How people keep their pictures: which are listed, and what they are called.
 
 Every layout gives a table with image_id (the path below the dataset's root, POSIX form), category and scientific_name as
-written (empty where blank), and whatever columns of RANKS the data has.
+written (empty where blank), and whatever columns of HIGHER_RANKS the data has.
 """
 
 from collections.abc import Mapping
@@ -13,9 +13,8 @@ import pandas as pd
 from cladeclip.datasets import vlm4bio
 from cladeclip.datasets.pictures import SUFFIXES
 from cladeclip.errors import ConfigError, DataError, first_line
+from cladeclip.tables import HIGHER_RANKS
 
-# Darwin Core's terms for the ranks above the genus, from low to high.
-RANKS = ("family", "order", "class", "phylum", "kingdom")
 # Where no column is mapped, the first of these that the table has.
 IMAGE_COLUMNS = ("image_path", "image", "path", "file_name", "filename", "fileNameAsDelivered", "file")
 NAME_COLUMNS = ("scientificName", "scientific_name", "species")
@@ -43,7 +42,7 @@ def from_table(root: str | Path, *, file: str, columns: Mapping[str, str]) -> pd
 
     Args:
         file: the table, below `root`.
-        columns: for image, scientific_name, category, genus or a rank of RANKS, the column of the table that holds it,
+        columns: for image, scientific_name, category, genus or one of HIGHER_RANKS, the column of the table that holds it
             where it is not called by its Darwin Core term.
     """
     path = Path(root, file)
@@ -52,7 +51,7 @@ def from_table(root: str | Path, *, file: str, columns: Mapping[str, str]) -> pd
         "image_id": _column(path, table, columns, "image", IMAGE_COLUMNS),
         "scientific_name": _column(path, table, columns, "scientific_name", NAME_COLUMNS),
     }
-    for rank in ("category", *RANKS):
+    for rank in ("category", *HIGHER_RANKS):
         if rank in columns or rank in table.columns:
             found[rank] = _column(path, table, columns, rank, (rank,))
     listed = pd.DataFrame({name: table[column].astype(str).str.strip() for name, column in found.items()})
@@ -68,8 +67,8 @@ def from_folders(listing: pd.DataFrame, *, ranks: list[str]) -> pd.DataFrame:
 
     Args:
         listing: the `listing` table: every picture file that lies in a folder is listed.
-        ranks: what the folders around the species folder are, from the outermost (names of RANKS, `category` or `genus`).
-            Where the outermost is not `category`, it is the category as well.
+        ranks: what the folders around the species folder are, from the outermost (of HIGHER_RANKS,
+            `category` or `genus`). Where the outermost is not `category`, it is the category as well.
     """
     rows = []
     for path in map(PurePosixPath, listing["path"]):

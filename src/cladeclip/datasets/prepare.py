@@ -12,11 +12,12 @@ from typing import Any
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
-from cladeclip.datasets.layouts import RANKS, read_listed
+from cladeclip.datasets.layouts import read_listed
 from cladeclip.datasets.names import name_kind, normalise_name
 from cladeclip.datasets.pictures import SUFFIXES, open_picture
 from cladeclip.errors import DataError
 from cladeclip.progress import progress
+from cladeclip.tables import HIGHER_RANKS
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ def prepare(
             progress(pool.map(check, paths, chunksize=16), total=len(paths), desc="checking", unit="pictures")
         )
 
-    ranks = [column for column in RANKS if column in listed.columns]
+    ranks = [column for column in HIGHER_RANKS if column in listed.columns]
     images, unusable = [], list(rejected)
     for row, found in zip(listed.to_dict(orient="records"), checks, strict=True):
         image_id, name = row["image_id"], row["scientific_name"]

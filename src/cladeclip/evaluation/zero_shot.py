@@ -9,6 +9,7 @@ from cladeclip.encoders.embed import embed_texts
 from cladeclip.encoders.encoder import Encoder
 from cladeclip.encoders.fusion import normalise
 from cladeclip.evaluation.subsets import Subset
+from cladeclip.tables import HIGHER_RANKS
 
 # The seven of open_clip's SIMPLE_IMAGENET_TEMPLATES, and the plain sentence of BioCLIP's protocol before them.
 TEMPLATES = (
@@ -24,17 +25,45 @@ TEMPLATES = (
 TOP = 5
 
 
+def phrases_of(images: pd.DataFrame, names: np.ndarray) -> dict[str, tuple[str, ...]]:
+    """For every name, sorted, what goes into the templates: the name, and its whole lineage where the ranks are known.
+
+    BioCLIP's text types "scientific" and "taxonomic" (Stevens et al., CVPR 2024): from the kingdom down, in one string.
+
+    Args:
+        images: the `images` table; its columns of HIGHER_RANKS, as far as it has them.
+        names: (n,) the name of every image at some rank.
+    """
+    ranks = [rank for rank in reversed(HIGHER_RANKS) if rank in images]
+    lineages = images[ranks].fillna("").agg(" ".join, axis=1).str.split().str.join(" ") if ranks else ""
+    known = pd.DataFrame({"name": names, "lineage": lineages}).drop_duplicates().groupby("name")["lineage"]
+    # A name with two lineages is a homonym or a slip: neither is taken.
+    return {
+        name: (name, f"{found.iloc[0]} {name}") if len(found) == 1 and found.iloc[0] else (name,)
+        for name, found in known
+    }
+
+
 def name_embeddings(
-    encoder: Encoder, names: Sequence[str], *, batch_size: int, precision: str = "auto", device: str = "auto"
+    encoder: Encoder,
+    phrases: Sequence[Sequence[str]],
+    *,
+    batch_size: int,
+    precision: str = "auto",
+    device: str = "auto",
 ) -> np.ndarray:
     """One unit vector (n, d) a name: the mean of its prompts' unit vectors, scaled to unit length.
+
+    Args:
+        phrases: for each of n names, what goes into every template.
 
     Raises:
         ConfigError: the encoder has no text tower.
     """
-    prompts = [template.format(name) for name in names for template in TEMPLATES]
+    prompts = [template.format(phrase) for of_name in phrases for phrase in of_name for template in TEMPLATES]
     found = normalise(embed_texts(encoder, prompts, batch_size=batch_size, precision=precision, device=device))
-    return normalise(found.reshape(len(names), len(TEMPLATES), -1).mean(axis=1))
+    counts = np.array([len(of_name) * len(TEMPLATES) for of_name in phrases])
+    return normalise(np.add.reduceat(found, counts.cumsum() - counts, axis=0) / counts[:, None])
 
 
 def zero_shot_accuracy(subset: Subset, embeddings: np.ndarray, names: Sequence[str], texts: np.ndarray) -> dict:
@@ -60,13 +89,25 @@ def zero_shot_accuracy(subset: Subset, embeddings: np.ndarray, names: Sequence[s
 
 
 def zero_shot_table(
-    encoder: Encoder, embeddings: np.ndarray, subsets: Sequence[Subset], *, batch_size: int, precision: str = "auto"
+    encoder: Encoder,
+    embeddings: np.ndarray,
+    images: pd.DataFrame,
+    subsets: Sequence[Subset],
+    *,
+    batch_size: int,
+    precision: str = "auto",
 ) -> pd.DataFrame:
-    """The `zero_shot` table: at each rank the candidates are the names of all pictures of the data set."""
+    """The `zero_shot` table: at each rank the candidates are the names of all pictures of the data set.
+
+    Args:
+        embeddings: (n, d) of all images.
+        images: the `images` table.
+    """
     rows, known = [], {}
     for subset in subsets:
         if subset.column not in known:
-            names = sorted(set(subset.names))
-            known[subset.column] = names, name_embeddings(encoder, names, batch_size=batch_size, precision=precision)
+            phrases = phrases_of(images, subset.names)
+            texts = name_embeddings(encoder, list(phrases.values()), batch_size=batch_size, precision=precision)
+            known[subset.column] = list(phrases), texts
         rows.append(zero_shot_accuracy(subset, embeddings, *known[subset.column]))
     return pd.DataFrame(rows)
