@@ -1,0 +1,155 @@
+"""One head a rank on frozen embeddings, trained together with a loss that knows the taxonomy.
+
+    L = sum over ranks of CE_r + lambda * sum over parent ranks p and child ranks c of mean_i KL(P_p(. | x_i) || M P_c(. | x_i))
+
+M sums the children of each parent: the dependence term is zero exactly when the mass that the child rank's head gives to
+the children of each parent is what the parent rank's head gives to the parent.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, log_softmax
+
+from cladeclip.hierarchy.taxonomy import Taxonomy
+from cladeclip.random_streams import stream_of, torch_stream
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """How heads are trained.
+
+    Attributes:
+        dependence: lambda; 0 trains the heads independently of each other (on one hidden layer, where there is one).
+        hidden: width of a hidden layer that all heads share; 0 for none.
+        epochs, batch_size, lr, weight_decay: of AdamW with a cosine schedule.
+        folds: parts of the training images that are scored by heads trained on the others.
+    """
+
+    dependence: float = 1.0
+    hidden: int = 0
+    epochs: int = 30
+    batch_size: int = 256
+    lr: float = 1e-2
+    weight_decay: float = 1e-2
+    folds: int = 3
+
+
+class Heads(nn.Module):
+    """Logits of every rank from embeddings (n, d): standardised, through the hidden layer if any, and a linear head a rank."""
+
+    def __init__(self, dim: int, n_names: Sequence[int], hidden: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("scale", torch.ones(dim))
+        self.register_buffer("temperatures", torch.ones(len(n_names)))
+        self.trunk = nn.Sequential(nn.Linear(dim, hidden), nn.GELU()) if hidden else nn.Identity()
+        self.heads = nn.ModuleList(nn.Linear(hidden or dim, n) for n in n_names)
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                bound = layer.in_features**-0.5
+                nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, embeddings: Tensor) -> list[Tensor]:
+        """Logits (n, n_r) of each rank, before calibration."""
+        features = self.trunk((embeddings - self.mean) / self.scale)
+        return [head(features) for head in self.heads]
+
+    @torch.inference_mode()
+    def logits(self, embeddings: np.ndarray) -> list[np.ndarray]:
+        """Calibrated logits (n, n_r) float32 of each rank: their softmax is the probability of each name."""
+        found = self(torch.from_numpy(np.asarray(embeddings, dtype=np.float32)))
+        return [(logits / t).numpy() for logits, t in zip(found, self.temperatures, strict=True)]
+
+
+def dependence(parent: Tensor, child: Tensor, children: Tensor) -> Tensor:
+    """Mean KL(P_p || M P_c) of logits (n, n_p) and (n, n_c), in nats.
+
+    Args:
+        children: M (n_p, n_c), 1 where a name is a child of the parent.
+    """
+    log_parent = log_softmax(parent, dim=1)
+    # log of the mass of each parent's children, without leaving the logarithm: no mass is too small for it.
+    log_child = log_softmax(child, dim=1)
+    owner = children.argmax(dim=0).expand_as(log_child)
+    highest = torch.full_like(log_parent, -torch.inf).scatter_reduce(1, owner, log_child.detach(), "amax")
+    highest = highest.clamp(min=torch.finfo(log_child.dtype).min)
+    mass = torch.zeros_like(log_parent).scatter_add(1, owner, (log_child - highest.gather(1, owner)).exp())
+    log_mass = highest + mass.log()
+    return (log_parent.exp() * (log_parent - log_mass)).sum(dim=1).mean()
+
+
+def joint_loss(logits: Sequence[Tensor], codes: Tensor, children: Sequence[Tensor], weight: float) -> Tensor:
+    """The loss L above of logits (n, n_r) a rank, highest first, for codes (n, R).
+
+    Args:
+        children: M for each rank but the first.
+        weight: lambda.
+    """
+    loss = torch.stack([cross_entropy(of_rank, codes[:, r]) for r, of_rank in enumerate(logits)]).sum()
+    if weight:
+        pairs = zip(logits, logits[1:], children, strict=False)
+        loss = loss + weight * torch.stack([dependence(*pair) for pair in pairs] or [loss.new_zeros(())]).sum()
+    return loss
+
+
+def fit_heads(
+    embeddings: np.ndarray, codes: np.ndarray, taxonomy: Taxonomy, settings: HeadSettings, *, seed: int
+) -> Heads:
+    """Heads trained on embeddings (n, d) of images with codes (n, R); not calibrated.
+
+    Raises:
+        ValueError: there is no image, or an image has no name at some rank.
+    """
+    if len(embeddings) == 0 or (codes < 0).any():
+        raise ValueError(f"{len(embeddings)} images, {int((codes < 0).any(axis=1).sum())} of them without a name.")
+    points, targets = torch.from_numpy(np.asarray(embeddings, dtype=np.float32)), torch.from_numpy(codes)
+    generator = torch_stream(seed, "hierarchy heads")
+    heads = Heads(points.shape[1], [len(names) for names in taxonomy.names], settings.hidden, generator)
+    heads.mean.copy_(points.mean(dim=0))
+    heads.scale.copy_(points.std(dim=0, correction=0).clamp(min=1e-6))
+    children = [torch.from_numpy(taxonomy.children(place)) for place in range(1, len(taxonomy.ranks))]
+    optimiser = torch.optim.AdamW(heads.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+    steps = settings.epochs * -(-len(points) // settings.batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    for _ in range(settings.epochs):
+        for batch in torch.randperm(len(points), generator=generator).split(settings.batch_size):
+            loss = joint_loss(heads(points[batch]), targets[batch], children, settings.dependence)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+    return heads.eval()
+
+
+def temperature(logits: np.ndarray, codes: np.ndarray) -> float:
+    """The T > 0 for which softmax(logits / T) gives images the lowest negative log-likelihood (Guo et al., ICML 2017).
+
+    Args:
+        logits: (n, n_r) of images that the heads were not trained on.
+        codes: (n,); images whose name the heads could not know (-1) are left out. 1 where none remains.
+    """
+    known = codes >= 0
+    if not known.any() or logits.shape[1] < 2:
+        return 1.0
+    scores, targets = torch.from_numpy(logits[known]).double(), torch.from_numpy(codes[known])
+    # The likelihood has one minimum in 1 / T (it is convex there): golden sections of its logarithm find it.
+    low, high, golden = np.log(1e-2), np.log(1e2), (np.sqrt(5) - 1) / 2
+
+    def cost(log_inverse: float) -> float:
+        return float(cross_entropy(scores * np.exp(log_inverse), targets))
+
+    while high - low > 1e-4:
+        first, second = high - golden * (high - low), low + golden * (high - low)
+        low, high = (low, second) if cost(first) < cost(second) else (first, high)
+    return float(np.exp(-(low + high) / 2))
+
+
+def folds_of(groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
+    """A fold (n,) of each image, drawn; images of one content group share theirs."""
+    names, members = np.unique(groups, return_inverse=True)
+    return stream_of(seed, "hierarchy folds").permutation(np.arange(len(names)) % n_folds)[members]

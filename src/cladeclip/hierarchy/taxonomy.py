@@ -1,0 +1,97 @@
+"""The tree of names that a data set's rank columns make: every name has one parent at the rank above."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from cladeclip.errors import DataError
+from cladeclip.tables import HIGHER_RANKS
+
+# From low to high, with the column of `images` that has the names.
+COLUMNS = {"species": "scientific_name", "genus": "genus"} | {rank: rank for rank in (*HIGHER_RANKS, "category")}
+
+
+@dataclass(frozen=True)
+class Taxonomy:
+    """Names at R ranks, the highest rank first.
+
+    Attributes:
+        ranks: (R,).
+        names: for each rank its names, sorted. A name's number is its place there.
+        parents: for each rank (n_r,) int64, the number of each name's parent at the rank above; all 0 at the highest.
+    """
+
+    ranks: tuple[str, ...]
+    names: tuple[tuple[str, ...], ...]
+    parents: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of_images(cls, images: pd.DataFrame, ranks: Sequence[str] | None = None) -> "Taxonomy":
+        """The taxonomy of the `images` table.
+
+        Args:
+            ranks: of COLUMNS; where not given, all that every image has a name at.
+
+        Raises:
+            DataError: a rank is not there or has blanks, or a name has two parents.
+        """
+        chosen = [rank for rank in COLUMNS if rank in ranks] if ranks is not None else _complete_ranks(images)
+        for rank in ranks or ():
+            if rank not in COLUMNS or not _complete(images, rank):
+                raise DataError(
+                    f"hierarchy.ranks: the data has no {rank!r} for every picture; it has {', '.join(_complete_ranks(images))}."
+                )
+        if not chosen:
+            raise DataError("hierarchy.ranks is empty: name at least one rank, such as species.")
+        chosen.reverse()
+        for above, below in zip(chosen, chosen[1:], strict=False):
+            _check_one_parent(images, above, below)
+        names, parents = [], []
+        for place, rank in enumerate(chosen):
+            of_rank = images[COLUMNS[rank]].astype(str).to_numpy(dtype=str)
+            found, first = np.unique(of_rank, return_index=True)
+            names.append(tuple(found.tolist()))
+            if place == 0:
+                parents.append(np.zeros(len(found), dtype=np.int64))
+            else:
+                above = images[COLUMNS[chosen[place - 1]]].astype(str).to_numpy(dtype=str)[first]
+                parents.append(np.searchsorted(np.array(names[place - 1]), above))
+        return cls(tuple(chosen), tuple(names), tuple(parents))
+
+    def codes(self, images: pd.DataFrame) -> np.ndarray:
+        """The number (n, R) int64 of every image's name at each rank; -1 for a name that the taxonomy lacks."""
+        columns = []
+        for rank, names in zip(self.ranks, self.names, strict=True):
+            number = pd.Series(np.arange(len(names)), index=names)
+            columns.append(number.reindex(images[COLUMNS[rank]].astype(str)).fillna(-1).to_numpy(np.int64))
+        return np.stack(columns, axis=1)
+
+    def children(self, place: int) -> np.ndarray:
+        """M (n_above, n_below) float32, 1 where the name at rank `place` is a child of the name at the rank above."""
+        matrix = np.zeros((len(self.names[place - 1]), len(self.names[place])), dtype=np.float32)
+        matrix[self.parents[place], np.arange(len(self.names[place]))] = 1.0
+        return matrix
+
+
+def _complete(images: pd.DataFrame, rank: str) -> bool:
+    column = COLUMNS[rank]
+    return column in images and bool((images[column].fillna("").astype(str) != "").all())
+
+
+def _complete_ranks(images: pd.DataFrame) -> list[str]:
+    return [rank for rank in COLUMNS if _complete(images, rank)]
+
+
+def _check_one_parent(images: pd.DataFrame, above: str, below: str) -> None:
+    pairs = images.drop_duplicates([COLUMNS[below], COLUMNS[above]])
+    twice = pairs[pairs.duplicated(COLUMNS[below], keep=False)].sort_values([COLUMNS[below], "image_id"])
+    if len(twice):
+        name = twice[COLUMNS[below]].iloc[0]
+        rows = twice[twice[COLUMNS[below]] == name]
+        said = " and ".join(f"{row[COLUMNS[above]]} ({row['image_id']})" for _, row in rows.iterrows())
+        raise DataError(
+            f"the {below} {name!r} has two parents at the rank {above}: {said}. Correct the metadata, or leave one of the two "
+            "ranks out of hierarchy.ranks."
+        )
