@@ -71,7 +71,8 @@ def test_the_dependence_and_its_gradient_are_finite_where_mass_vanishes():
     found = dependence(parent, child, children)
     found.backward()
     assert float(found.detach()) == pytest.approx(400, rel=1e-3)
-    assert torch.isfinite(child.grad).all() and torch.isfinite(parent.grad).all()
+    assert torch.isfinite(child.grad).all()
+    assert torch.isfinite(parent.grad).all()
 
 
 def test_the_gradient_of_the_dependence_is_that_of_finite_differences():
@@ -124,7 +125,9 @@ def test_one_rank_and_one_name_can_be_fitted(collection):
     images, points = collection
     for ranks in (["species"], ["category", "species"]):
         taxonomy = Taxonomy.of_images(images.assign(category="Bird"), ranks)
-        heads = fit_heads(points, taxonomy.codes(images.assign(category="Bird")), taxonomy, HeadSettings(epochs=1), seed=5)
+        heads = fit_heads(
+            points, taxonomy.codes(images.assign(category="Bird")), taxonomy, HeadSettings(epochs=1), seed=5
+        )
         assert all(np.isfinite(logits).all() for logits in heads.logits(points))
 
 
@@ -140,7 +143,9 @@ def test_the_temperature_has_the_lowest_log_loss_of_all():
     truth = rng.integers(4, size=400)
     logits = (6 * (rng.normal(size=(400, 4)) + np.eye(4)[truth])).astype(np.float32)
     theirs = minimize_scalar(
-        lambda t: log_loss(truth, [softmax(row / t) for row in logits.astype(float)]), bounds=(0.1, 50), method="bounded"
+        lambda t: log_loss(truth, [softmax(row / t) for row in logits.astype(float)]),
+        bounds=(0.1, 50),
+        method="bounded",
     )
     assert temperature(logits, truth) == pytest.approx(theirs.x, rel=1e-2)
     assert temperature(logits, np.full(400, -1)) == 1.0

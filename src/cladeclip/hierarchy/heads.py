@@ -1,9 +1,10 @@
 """One head a rank on frozen embeddings, trained together with a loss that knows the taxonomy.
 
-    L = sum over ranks of CE_r + lambda * sum over parent ranks p and child ranks c of mean_i KL(P_p(. | x_i) || M P_c(. | x_i))
+    L = sum_r CE_r + lambda * sum_(p,c) mean_i KL(P_p(. | x_i) || M P_c(. | x_i))
 
-M sums the children of each parent: the dependence term is zero exactly when the mass that the child rank's head gives to
-the children of each parent is what the parent rank's head gives to the parent.
+over ranks r, and ranks p with the rank c below. M sums the children of each parent: the dependence term is zero exactly
+when the mass that the child rank's head gives to the children of each parent is what the parent rank's head gives to the
+parent.
 """
 
 from collections.abc import Sequence
@@ -39,7 +40,7 @@ class HeadSettings:
 
 
 class Heads(nn.Module):
-    """Logits of every rank from embeddings (n, d): standardised, through the hidden layer if any, and a linear head a rank."""
+    """Logits of every rank from embeddings (n, d): standardised, a hidden layer if any, and a linear head a rank."""
 
     def __init__(self, dim: int, n_names: Sequence[int], hidden: int, generator: torch.Generator) -> None:
         super().__init__()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -40,13 +41,12 @@ class Taxonomy:
         chosen = [rank for rank in COLUMNS if rank in ranks] if ranks is not None else _complete_ranks(images)
         for rank in ranks or ():
             if rank not in COLUMNS or not _complete(images, rank):
-                raise DataError(
-                    f"hierarchy.ranks: the data has no {rank!r} for every picture; it has {', '.join(_complete_ranks(images))}."
-                )
+                complete = ", ".join(_complete_ranks(images))
+                raise DataError(f"hierarchy.ranks: the data has no {rank!r} for every picture; it has {complete}.")
         if not chosen:
             raise DataError("hierarchy.ranks is empty: name at least one rank, such as species.")
         chosen.reverse()
-        for above, below in zip(chosen, chosen[1:], strict=False):
+        for above, below in pairwise(chosen):
             _check_one_parent(images, above, below)
         names, parents = [], []
         for place, rank in enumerate(chosen):
@@ -92,6 +92,6 @@ def _check_one_parent(images: pd.DataFrame, above: str, below: str) -> None:
         rows = twice[twice[COLUMNS[below]] == name]
         said = " and ".join(f"{row[COLUMNS[above]]} ({row['image_id']})" for _, row in rows.iterrows())
         raise DataError(
-            f"the {below} {name!r} has two parents at the rank {above}: {said}. Correct the metadata, or leave one of the two "
-            "ranks out of hierarchy.ranks."
+            f"the {below} {name!r} has two parents at the rank {above}: {said}. Correct the metadata, or leave one of "
+            "the two ranks out of hierarchy.ranks."
         )

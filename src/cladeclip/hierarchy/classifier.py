@@ -1,0 +1,95 @@
+"""Heads, calibration and limits, fitted on one set of labelled images: what names a new image as far down as is safe."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import torch
+
+from cladeclip.hierarchy.decision import Answers, answer, most_likely_path
+from cladeclip.hierarchy.heads import Heads, HeadSettings, fit_heads, folds_of, temperature
+from cladeclip.hierarchy.novelty import SCORES, Known, thresholds
+from cladeclip.hierarchy.taxonomy import Taxonomy
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a classifier is fitted.
+
+    Attributes:
+        heads: how its heads are trained.
+        quantile: share of a name's own images that lie below its limit.
+        min_images: a name with fewer borrows its parent's limit.
+        neighbour: k of the k-th neighbour's distance.
+    """
+
+    heads: HeadSettings = field(default_factory=HeadSettings)
+    quantile: float = 0.95
+    min_images: int = 5
+    neighbour: int = 5
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """Names images (n, d) at every rank of `taxonomy`, or down to the last rank at which they do not look new.
+
+    Attributes:
+        heads: calibrated.
+        known: the images that it was fitted on.
+        limits: for each novelty score and rank, the limit (n_r,) of every name.
+    """
+
+    taxonomy: Taxonomy
+    heads: Heads
+    known: Known
+    limits: Mapping[str, list[np.ndarray]]
+
+    def answers(self, embeddings: np.ndarray, score: str) -> Answers:
+        """What it says of embeddings (n, d), going by one novelty score."""
+        logits = self.heads.logits(embeddings)
+        path = most_likely_path(logits, self.taxonomy)
+        return answer(logits, path, self.known.scores(score, embeddings, logits, path), self.limits[score])
+
+    def novelty(self, embeddings: np.ndarray, score: str) -> np.ndarray:
+        """The novelty score (n, R) at each rank, of the most likely names."""
+        logits = self.heads.logits(embeddings)
+        return self.known.scores(score, embeddings, logits, most_likely_path(logits, self.taxonomy))
+
+
+def fit_classifier(
+    images: pd.DataFrame, embeddings: np.ndarray, taxonomy: Taxonomy, settings: Settings, *, seed: int
+) -> Classifier:
+    """Fits a classifier on images with embeddings (n, d).
+
+    Temperatures and limits come from images that were scored by heads and centroids fitted on the others
+    (`settings.heads.folds` parts), since what was fitted on an image finds it too familiar. The heads that answer are fitted
+    on all of them.
+
+    Args:
+        images: rows of the `images` table.
+    """
+    codes = taxonomy.codes(images)
+    folds = folds_of(images["content_group"].to_numpy(), settings.heads.folds, seed)
+    logits = [np.full((len(images), len(names)), np.nan, dtype=np.float32) for names in taxonomy.names]
+    others: dict[int, Known] = {}
+    for fold in np.unique(folds):
+        here, rest = folds == fold, folds != fold
+        if not rest.any():  # one content group alone
+            rest = here
+        heads = fit_heads(embeddings[rest], codes[rest], taxonomy, settings.heads, seed=seed)
+        for of_rank, found in zip(logits, heads.logits(embeddings[here]), strict=True):
+            of_rank[here] = found
+        others[fold] = Known(embeddings[rest], codes[rest], taxonomy, neighbour=settings.neighbour)
+    temperatures = [temperature(of_rank, codes[:, place]) for place, of_rank in enumerate(logits)]
+    calibrated = [of_rank / t for of_rank, t in zip(logits, temperatures, strict=True)]
+    limits = {}
+    for score in SCORES:
+        scores = np.empty(codes.shape)
+        for fold, known in others.items():
+            here = folds == fold
+            scores[here] = known.scores(score, embeddings[here], [of_rank[here] for of_rank in calibrated], codes[here])
+        limits[score] = thresholds(scores, codes, taxonomy, quantile=settings.quantile, min_images=settings.min_images)
+    heads = fit_heads(embeddings, codes, taxonomy, settings.heads, seed=seed)
+    heads.temperatures.copy_(torch.tensor(temperatures))
+    return Classifier(taxonomy, heads, Known(embeddings, codes, taxonomy, neighbour=settings.neighbour), limits)

@@ -1,0 +1,59 @@
+"""From probabilities and novelty scores to answers: top-down, so that no answer contradicts its parent."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import softmax
+
+from cladeclip.hierarchy.taxonomy import Taxonomy
+
+
+@dataclass(frozen=True)
+class Answers:
+    """For each of n images, how far down it was named.
+
+    Attributes:
+        path: (n, R) int64, the most likely name at each rank among the children of the one above, as if there were no doubt.
+        depth: (n,) int64, ranks that were answered: from 0 (none) to R (down to the lowest).
+        novel_at: (n,) int64, place of the highest rank at which the image looks new; -1 where it looks known.
+        confidence: (n,) float64, probability of the lowest name answered; NaN where none was.
+    """
+
+    path: np.ndarray
+    depth: np.ndarray
+    novel_at: np.ndarray
+    confidence: np.ndarray
+
+    @property
+    def codes(self) -> np.ndarray:
+        """The answers (n, R): -1 below the rank that was stopped at."""
+        return np.where(np.arange(self.path.shape[1]) < self.depth[:, None], self.path, -1)
+
+
+def most_likely_path(logits: Sequence[np.ndarray], taxonomy: Taxonomy) -> np.ndarray:
+    """The name (n, R) with the highest logit at each rank among the children of the name above; the first one in a tie."""
+    path = [np.argmax(logits[0], axis=1)]
+    for place in range(1, len(logits)):
+        is_child = taxonomy.children(place)[path[-1]] > 0
+        path.append(np.argmax(np.where(is_child, logits[place], -np.inf), axis=1))
+    return np.stack(path, axis=1)
+
+
+def answer(logits: Sequence[np.ndarray], path: np.ndarray, scores: np.ndarray, limits: Sequence[np.ndarray]) -> Answers:
+    """Goes down `path` (n, R) until a score is above its name's limit.
+
+    Args:
+        logits: (n, n_r) of each rank, calibrated.
+        scores: (n, R) novelty scores, of the names in `path`.
+        limits: for each rank (n_r,), see `novelty.thresholds`.
+    """
+    n, depth = path.shape
+    rows = np.arange(n)
+    too_new = np.stack([scores[:, r] > limits[r][path[:, r]] for r in range(depth)], axis=1)
+    stopped = too_new.any(axis=1)
+    novel_at = np.where(stopped, too_new.argmax(axis=1), -1)
+    answered = np.where(stopped, novel_at, depth)
+    probability = np.stack([softmax(of.astype(np.float64), axis=1)[rows, path[:, r]] for r, of in enumerate(logits)], 1)
+    confidence = np.where(answered > 0, probability[rows, np.maximum(answered - 1, 0)], np.nan)
+    return Answers(path, answered, novel_at, confidence)
