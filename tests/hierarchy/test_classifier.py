@@ -21,9 +21,8 @@ def collection():
     which = np.repeat(NAMES, 60)
     centres = np.stack([tops[category[name[0]]] + genera[name[0]] + species[name] for name in which])
     images = images_of(list(which))
-    return images.assign(content_group=images["image_id"]), (centres + 0.4 * rng.normal(size=centres.shape)).astype(
-        np.float32
-    )
+    points = centres + 0.4 * rng.normal(size=centres.shape)
+    return images.assign(content_group=images["image_id"]), points.astype(np.float32)
 
 
 @pytest.fixture(scope="module")

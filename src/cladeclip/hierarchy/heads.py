@@ -42,6 +42,10 @@ class HeadSettings:
 class Heads(nn.Module):
     """Logits of every rank from embeddings (n, d): standardised, a hidden layer if any, and a linear head a rank."""
 
+    mean: Tensor
+    scale: Tensor
+    temperatures: Tensor
+
     def __init__(self, dim: int, n_names: Sequence[int], hidden: int, generator: torch.Generator) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(dim))

@@ -1,0 +1,90 @@
+"""How good answers at several ranks are, and how well a score tells new species from known ones."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.metrics import precision_recall_fscore_support, roc_auc_score, roc_curve
+
+
+@dataclass(frozen=True)
+class RankMeasures:
+    """Answers at one rank against the truth.
+
+    Attributes:
+        n: images.
+        answered: share that was answered at this rank.
+        accuracy: share of the answered that is right; NaN where none was.
+        precision, recall, f1: means over the names that the images have (macro); an image that was not answered is a miss of
+            its name, and no mistake of another.
+    """
+
+    n: int
+    answered: float
+    accuracy: float
+    precision: float
+    recall: float
+    f1: float
+
+
+def rank_measures(codes: np.ndarray, truth: np.ndarray) -> RankMeasures:
+    """Measures of answers (n,), -1 where there is none, against true names (n,) at one rank.
+
+    Raises:
+        ValueError: there is no image.
+    """
+    if len(truth) == 0:
+        raise ValueError("there is no image to measure answers of.")
+    given = codes >= 0
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        truth, codes, labels=np.unique(truth), average="macro", zero_division=0.0
+    )
+    accuracy = float((codes == truth)[given].mean()) if given.any() else np.nan
+    return RankMeasures(len(truth), float(given.mean()), accuracy, float(precision), float(recall), float(f1))
+
+
+def accuracy_against_coverage(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Coverage and accuracy (m,) when only the most confident are answered, for every number of them that confidence allows.
+
+    Images of equal confidence are answered together or not at all.
+
+    Args:
+        confidence: (n,). right: (n,) bool, whether the answer would be right.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    last = np.append(np.diff(confidence[order]) != 0, True)
+    answered = np.arange(1, len(order) + 1)[last]
+    return answered / len(order), right[order].cumsum()[last] / answered
+
+
+def area_under_risk_coverage(confidence: np.ndarray, right: np.ndarray) -> float:
+    """AURC (Geifman and El-Yaniv, NeurIPS 2017): the mean, over numbers of images answered, of the share that is wrong.
+
+    Among images of equal confidence any may come first: they count as wrong as they are on average.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    _, starts, counts = np.unique(-confidence[order], return_index=True, return_counts=True)
+    wrong = np.repeat(np.add.reduceat((~right[order]).astype(float), starts) / counts, counts)
+    return float((wrong.cumsum() / np.arange(1, len(order) + 1)).mean())
+
+
+def auroc_of_new(score: np.ndarray, new: np.ndarray) -> float:
+    """Probability that a new image has a higher novelty score (n,) than a known one; NaN where there is only one kind."""
+    if new.all() or not new.any():
+        return np.nan
+    return float(roc_auc_score(new, _ranked(score)))
+
+
+def fpr_at_95(score: np.ndarray, new: np.ndarray) -> float:
+    """Share of new images taken for known ones (false positives), where the limit lets 95 % of the known ones pass.
+
+    Known is the positive class, as in the field (Hendrycks and Gimpel, ICLR 2017). NaN where there is only one kind.
+    """
+    if new.all() or not new.any():
+        return np.nan
+    false_positive, true_positive, _ = roc_curve(~new, -_ranked(score), drop_intermediate=False)
+    return float(false_positive[np.argmax(true_positive >= 0.95)])
+
+
+def _ranked(score: np.ndarray) -> np.ndarray:
+    """Scores as their places in order: infinite ones have one, too."""
+    return np.unique(score, return_inverse=True)[1]
