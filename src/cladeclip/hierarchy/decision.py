@@ -17,18 +17,24 @@ class Answers:
         path: (n, R) int64, the most likely name at each rank among the children of the one above, as if there were no doubt.
         depth: (n,) int64, ranks that were answered: from 0 (none) to R (down to the lowest).
         novel_at: (n,) int64, place of the highest rank at which the image looks new; -1 where it looks known.
-        confidence: (n,) float64, probability of the lowest name answered; NaN where none was.
+        probability: (n, R) float64, of each name in the path.
     """
 
     path: np.ndarray
     depth: np.ndarray
     novel_at: np.ndarray
-    confidence: np.ndarray
+    probability: np.ndarray
 
     @property
     def codes(self) -> np.ndarray:
         """The answers (n, R): -1 below the rank that was stopped at."""
         return np.where(np.arange(self.path.shape[1]) < self.depth[:, None], self.path, -1)
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """The probability (n,) of the lowest name answered; NaN where none was."""
+        lowest = np.maximum(self.depth - 1, 0)
+        return np.where(self.depth > 0, self.probability[np.arange(len(lowest)), lowest], np.nan)
 
 
 def most_likely_path(logits: Sequence[np.ndarray], taxonomy: Taxonomy) -> np.ndarray:
@@ -49,11 +55,9 @@ def answer(logits: Sequence[np.ndarray], path: np.ndarray, scores: np.ndarray, l
         limits: for each rank (n_r,), see `novelty.thresholds`.
     """
     n, depth = path.shape
-    rows = np.arange(n)
     too_new = np.stack([scores[:, r] > limits[r][path[:, r]] for r in range(depth)], axis=1)
     stopped = too_new.any(axis=1)
     novel_at = np.where(stopped, too_new.argmax(axis=1), -1)
-    answered = np.where(stopped, novel_at, depth)
-    probability = np.stack([softmax(of.astype(np.float64), axis=1)[rows, path[:, r]] for r, of in enumerate(logits)], 1)
-    confidence = np.where(answered > 0, probability[rows, np.maximum(answered - 1, 0)], np.nan)
-    return Answers(path, answered, novel_at, confidence)
+    probabilities = [softmax(of_rank.astype(np.float64), axis=1) for of_rank in logits]
+    probability = np.stack([of_rank[np.arange(n), path[:, r]] for r, of_rank in enumerate(probabilities)], axis=1)
+    return Answers(path, np.where(stopped, novel_at, depth), novel_at, probability)

@@ -15,7 +15,7 @@ class RankMeasures:
         answered: share that was answered at this rank.
         accuracy: share of the answered that is right; NaN where none was.
         precision, recall, f1: means over the names that the images have (macro); an image that was not answered is a miss of
-            its name, and no mistake of another.
+            its name, and no mistake of another. NaN where no image has a name that is known.
     """
 
     n: int
@@ -27,7 +27,7 @@ class RankMeasures:
 
 
 def rank_measures(codes: np.ndarray, truth: np.ndarray) -> RankMeasures:
-    """Measures of answers (n,), -1 where there is none, against true names (n,) at one rank.
+    """Measures of answers (n,), -1 where there is none, against true names (n,) at one rank, -1 where that is not known.
 
     Raises:
         ValueError: there is no image.
@@ -35,10 +35,12 @@ def rank_measures(codes: np.ndarray, truth: np.ndarray) -> RankMeasures:
     if len(truth) == 0:
         raise ValueError("there is no image to measure answers of.")
     given = codes >= 0
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        truth, codes, labels=np.unique(truth), average="macro", zero_division=0.0
-    )
     accuracy = float((codes == truth)[given].mean()) if given.any() else np.nan
+    precision = recall = f1 = np.nan
+    if len(names := np.unique(truth[truth >= 0])):
+        precision, recall, f1, _ = precision_recall_fscore_support(
+            truth, codes, labels=names, average="macro", zero_division=0.0
+        )
     return RankMeasures(len(truth), float(given.mean()), accuracy, float(precision), float(recall), float(f1))
 
 

@@ -1,0 +1,150 @@
+"""One model on one split: what a classifier on its embeddings answers at which rank, and how well it tells new species."""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+
+from cladeclip.errors import DataError
+from cladeclip.evaluation.nearest import Points
+from cladeclip.evaluation.subsets import ALL, subsets
+from cladeclip.hierarchy.classifier import Classifier, Settings, fit_classifier
+from cladeclip.hierarchy.decision import Answers
+from cladeclip.hierarchy.measures import area_under_risk_coverage, auroc_of_new, fpr_at_95, rank_measures
+from cladeclip.hierarchy.novelty import SCORES
+from cladeclip.hierarchy.taxonomy import COLUMNS, Taxonomy
+
+KNOWN, NEW = "known", "new"
+
+
+@dataclass(frozen=True)
+class HierarchyEvaluation:
+    """The tables of one model on one split; see their contracts in `tables.py`.
+
+    Attributes:
+        hierarchy: measures at each rank, of images of known and of new names.
+        novelty: how well each score tells new from known, at each rank; no row where nothing is new.
+        answers: what was said of every image asked.
+    """
+
+    hierarchy: pd.DataFrame
+    novelty: pd.DataFrame
+    answers: pd.DataFrame
+
+
+def evaluate_hierarchy(
+    images: pd.DataFrame,
+    embeddings: np.ndarray,
+    split: pd.DataFrame,
+    *,
+    protocol: str,
+    query_share: float,
+    seed: int,
+    score: str,
+    ranks: list[str] | None = None,
+    settings: Settings | None = None,
+) -> HierarchyEvaluation:
+    """Fits a classifier on the images that the split lets it see, and asks it about the others.
+
+    Args:
+        images, embeddings: the `images` table and (n, d) in its order.
+        split: the `split` table of the same images. The part `fit` is fitted on; asked are `query`, whose names are known,
+            and `unseen`, whose species are new. On the split `all` queries are drawn as in `subsets`; the rest is fitted on.
+        protocol: the split's name.
+        score: the novelty score that decides, of SCORES.
+        ranks: see `Taxonomy.of_images`.
+
+    Raises:
+        DataError: there is nothing to fit on or to ask, or the ranks make no taxonomy.
+    """
+    part = split.set_index("image_id")["part"].reindex(images["image_id"]).to_numpy(dtype=object)
+    if protocol == "all":
+        drawn = {"protocol": protocol, "query_share": query_share, "seed": seed}
+        (everything,) = (s for s in subsets(images, split, **drawn) if (s.taxa, s.column) == (ALL, "species"))
+        part = part.copy()
+        part[everything.query] = "query"
+    fit, asked = np.flatnonzero(part == "fit"), np.flatnonzero((part == "query") | (part == "unseen"))
+    if len(fit) == 0 or len(asked) == 0:
+        raise DataError(
+            f"hierarchy on {protocol}: {len(fit)} images to fit on and {len(asked)} to ask about; at least one of each is "
+            "needed."
+        )
+    # All images, those of new species too: a slip in the metadata is said whichever of them it is in.
+    taxonomy = Taxonomy.of_images(images.iloc[fit], list(Taxonomy.of_images(images, ranks).ranks))
+    classifier = fit_classifier(images.iloc[fit], embeddings[fit], taxonomy, settings or Settings(), seed=seed)
+    found = classifier.answers(embeddings[asked], score)
+    kinds = np.where(part[asked] == "unseen", NEW, KNOWN)
+    truth = taxonomy.codes(images.iloc[asked])
+    return HierarchyEvaluation(
+        hierarchy=_measures(found, truth, kinds, taxonomy),
+        novelty=_novelty(classifier, embeddings[asked], kinds),
+        answers=_answers(found, images, embeddings, fit, asked, kinds, taxonomy),
+    )
+
+
+def _measures(found: Answers, truth: np.ndarray, kinds: np.ndarray, taxonomy: Taxonomy) -> pd.DataFrame:
+    rows = []
+    for part in (KNOWN, NEW):
+        of_part = kinds == part
+        if not of_part.any():
+            continue
+        unsure = of_part & (found.depth < len(taxonomy.ranks))
+        for place, rank in enumerate(taxonomy.ranks):
+            right = found.path[:, place] == truth[:, place]
+            stopped = unsure & (found.depth > place)
+            rows.append(
+                {
+                    "part": part,
+                    "rank": rank,
+                    **asdict(rank_measures(found.codes[of_part, place], truth[of_part, place])),
+                    "aurc": area_under_risk_coverage(found.probability[of_part, place], right[of_part]),
+                    "n_stopped": int(stopped.sum()),
+                    "accuracy_stopped": float(right[stopped].mean()) if stopped.any() else np.nan,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _novelty(classifier: Classifier, embeddings: np.ndarray, kinds: np.ndarray) -> pd.DataFrame:
+    new = kinds == NEW
+    rows = []
+    for score in SCORES if new.any() and not new.all() else ():
+        values = classifier.novelty(embeddings, score)
+        for place, rank in enumerate(classifier.taxonomy.ranks):
+            of_rank = values[:, place]
+            rows.append(
+                {"score": score, "rank": rank, "auroc": auroc_of_new(of_rank, new), "fpr95": fpr_at_95(of_rank, new)}
+            )
+    return pd.DataFrame(rows, columns=["score", "rank", "auroc", "fpr95"])
+
+
+def _answers(
+    found: Answers,
+    images: pd.DataFrame,
+    embeddings: np.ndarray,
+    fit: np.ndarray,
+    asked: np.ndarray,
+    kinds: np.ndarray,
+    taxonomy: Taxonomy,
+) -> pd.DataFrame:
+    """A row an image asked: the answers (blank below the rank stopped at), the truth, and the nearest image fitted on."""
+    points, nearest = Points(embeddings[fit]), np.empty(len(asked), dtype=np.int64)
+    for block in points.blocks(len(asked)):
+        nearest[block] = points.nearest(embeddings[asked[block]], 1)[:, 0]
+    ids = images["image_id"].to_numpy()
+    places = np.array(["", *taxonomy.ranks])
+    table = pd.DataFrame(
+        {
+            "image_id": ids[asked],
+            "part": kinds,
+            "answered": places[found.depth],
+            "novel_at": places[found.novel_at + 1],
+            "confidence": found.confidence,
+            "nearest_image_id": ids[fit[nearest]],
+        }
+    )
+    for place, rank in enumerate(taxonomy.ranks):
+        names = np.array([*taxonomy.names[place], ""])
+        table[rank] = names[found.codes[:, place]]
+        table[f"true_{rank}"] = images[COLUMNS[rank]].astype(str).to_numpy()[asked]
+    return table

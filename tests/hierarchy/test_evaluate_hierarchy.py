@@ -1,0 +1,97 @@
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import f1_score, roc_auc_score
+from test_classifier import SETTINGS, collection  # noqa: F401 (a fixture)
+
+from cladeclip.errors import DataError
+from cladeclip.hierarchy.evaluate import evaluate_hierarchy
+from cladeclip.hierarchy.novelty import SCORES
+
+ASKED = {"query_share": 0.2, "seed": 5, "score": "mahalanobis", "settings": SETTINGS}
+
+
+@pytest.fixture(scope="module")
+def open_split(collection):  # noqa: F811
+    images, _ = collection
+    part = np.where(np.arange(len(images)) % 3 == 0, "query", "fit").astype(object)
+    part[images["scientific_name"].isin(["B b", "D a", "D b"])] = "unseen"
+    return pd.DataFrame({"image_id": images["image_id"], "part": part})
+
+
+@pytest.fixture(scope="module")
+def evaluated(collection, open_split):  # noqa: F811
+    images, points = collection
+    return evaluate_hierarchy(images, points, open_split, protocol="open-0", **ASKED)
+
+
+def test_the_measures_follow_from_the_answers(collection, evaluated):  # noqa: F811
+    answers, hierarchy = evaluated.answers, evaluated.hierarchy.set_index(["part", "rank"])
+    assert set(hierarchy.index) == {
+        (part, rank) for part in ("known", "new") for rank in ("category", "genus", "species")
+    }
+    for part, members in answers.groupby("part"):
+        for rank in ("category", "genus", "species"):
+            row, given = hierarchy.loc[(part, rank)], members[members[rank] != ""]
+            assert row["n"] == len(members)
+            assert row["answered"] == pytest.approx(len(given) / len(members))
+            assert row["accuracy"] == pytest.approx((given[rank] == given[f"true_{rank}"]).mean(), nan_ok=True)
+            stopped = given[given["answered"] != "species"]
+            assert row["n_stopped"] == len(stopped)
+            assert row["accuracy_stopped"] == pytest.approx(
+                (stopped[rank] == stopped[f"true_{rank}"]).mean(), nan_ok=True
+            )
+    known = answers[answers["part"] == "known"]
+    names = sorted(set(known["true_species"]))
+    theirs = f1_score(known["true_species"], known["species"], labels=names, average="macro")
+    assert hierarchy.loc[("known", "species"), "f1"] == pytest.approx(theirs)
+    assert hierarchy.loc[("new", "species"), "accuracy"] in (0.0,) or hierarchy.loc[("new", "species"), "answered"] == 0
+
+
+def test_new_species_look_new(evaluated):
+    novelty = evaluated.novelty.set_index(["score", "rank"])
+    assert set(novelty.index.get_level_values(0)) == set(SCORES)
+    assert novelty.loc[("mahalanobis", "species"), "auroc"] > 0.95
+    answers = evaluated.answers
+    assert (answers["novel_at"] != "")[answers["part"] == "new"].mean() > 0.9
+    coarse = roc_auc_score(answers["part"] == "new", answers["novel_at"] != "")
+    assert coarse <= novelty.loc[("mahalanobis", "species"), "auroc"] + 0.05
+
+
+def test_answers_go_down_to_a_rank_and_name_a_known_neighbour(open_split, evaluated):
+    parts = open_split.set_index("image_id")["part"]
+    answers = evaluated.answers
+    assert (parts[answers["nearest_image_id"]] == "fit").all()
+    assert set(answers["image_id"]) == set(parts.index[parts != "fit"])
+    for _, row in answers.iterrows():
+        given = [rank for rank in ("category", "genus", "species") if row[rank]]
+        assert row["answered"] == (given[-1] if given else "")
+        assert given == ["category", "genus", "species"][: len(given)]
+        assert (row["novel_at"] == "") == (len(given) == 3)
+        assert np.isnan(row["confidence"]) == (not given)
+        if row["species"]:
+            assert row["species"].startswith(row["genus"])
+
+
+@pytest.mark.parametrize("protocol", ["all", "holdout-0"])
+def test_without_new_species_there_is_nothing_to_tell_apart(collection, open_split, protocol):  # noqa: F811
+    images, points = collection
+    parts = {"all": "fit", "holdout-0": open_split["part"].replace("unseen", "fit")}
+    found = evaluate_hierarchy(images, points, open_split.assign(part=parts[protocol]), protocol=protocol, **ASKED)
+    assert len(found.novelty) == 0
+    assert set(found.hierarchy["part"]) == {"known"}
+    assert found.hierarchy["accuracy"].min() > 0.9
+    if protocol == "all":
+        assert len(found.answers) == round(0.2 * len(images))
+
+
+def test_the_dependence_can_be_switched_off_and_one_rank_is_enough(collection, open_split):  # noqa: F811
+    images, points = collection
+    found = evaluate_hierarchy(images, points, open_split, protocol="open-0", ranks=["species"], **ASKED)
+    assert set(found.hierarchy["rank"]) == {"species"}
+
+
+def test_nothing_to_ask_is_said(collection, open_split):  # noqa: F811
+    images, points = collection
+    with pytest.raises(DataError, match="480 images to fit on and 0 to ask about"):
+        evaluate_hierarchy(images, points, open_split.assign(part="fit"), protocol="holdout-0", **ASKED)
