@@ -13,6 +13,7 @@ include: "rules/embed.smk"
 include: "rules/cluster.smk"
 include: "rules/train.smk"
 include: "rules/evaluate.smk"
+include: "rules/hierarchy.smk"
 include: "rules/report.smk"
 include: "rules/release.smk"
 

@@ -170,6 +170,44 @@ CHANGES = Contract(
     {"split": STRING, "model": STRING, "column": STRING, "label": STRING, "n_query": INT, "fixed": INT, "broken": INT},
     ("split", "model", "column", "label"),
 )
+HIERARCHY = Contract(
+    "hierarchy",
+    "a rank, of images whose species are known or new",
+    {
+        "part": STRING,
+        "rank": STRING,
+        "n": INT,
+        "answered": FLOAT,
+        "accuracy": FLOAT,
+        "precision": FLOAT,
+        "recall": FLOAT,
+        "f1": FLOAT,
+        "aurc": FLOAT,
+        "n_stopped": INT,
+        "accuracy_stopped": FLOAT,
+    },
+    ("part", "rank"),
+)
+NOVELTY = Contract(
+    "novelty",
+    "a novelty score at a rank",
+    {"score": STRING, "rank": STRING, "auroc": FLOAT, "fpr95": FLOAT},
+    ("score", "rank"),
+)
+# Beside these, for each rank of the taxonomy: the answer under the rank's name, and the truth under true_{rank}.
+TAXONOMIC_ANSWERS = Contract(
+    "taxonomic_answers",
+    "an image that was asked about",
+    {
+        "image_id": STRING,
+        "part": STRING,
+        "answered": STRING,
+        "novel_at": STRING,
+        "confidence": FLOAT,
+        "nearest_image_id": STRING,
+    },
+    ("image_id",),
+)
 # What the evaluation of one model on one split gives.
 EVALUATION = {
     contract.name: contract for contract in (ACCURACY, PREDICTIONS, KNN, RETRIEVAL, CLASSES, CONFUSIONS, PROBE)

@@ -26,7 +26,7 @@ def evaluated(collection, open_split):  # noqa: F811
 
 
 def test_the_measures_follow_from_the_answers(collection, evaluated):  # noqa: F811
-    answers, hierarchy = evaluated.answers, evaluated.hierarchy.set_index(["part", "rank"])
+    answers, hierarchy = evaluated.taxonomic_answers, evaluated.hierarchy.set_index(["part", "rank"])
     assert set(hierarchy.index) == {
         (part, rank) for part in ("known", "new") for rank in ("category", "genus", "species")
     }
@@ -52,7 +52,7 @@ def test_new_species_look_new(evaluated):
     novelty = evaluated.novelty.set_index(["score", "rank"])
     assert set(novelty.index.get_level_values(0)) == set(SCORES)
     assert novelty.loc[("mahalanobis", "species"), "auroc"] > 0.95
-    answers = evaluated.answers
+    answers = evaluated.taxonomic_answers
     assert (answers["novel_at"] != "")[answers["part"] == "new"].mean() > 0.9
     coarse = roc_auc_score(answers["part"] == "new", answers["novel_at"] != "")
     assert coarse <= novelty.loc[("mahalanobis", "species"), "auroc"] + 0.05
@@ -60,7 +60,7 @@ def test_new_species_look_new(evaluated):
 
 def test_answers_go_down_to_a_rank_and_name_a_known_neighbour(open_split, evaluated):
     parts = open_split.set_index("image_id")["part"]
-    answers = evaluated.answers
+    answers = evaluated.taxonomic_answers
     assert (parts[answers["nearest_image_id"]] == "fit").all()
     assert set(answers["image_id"]) == set(parts.index[parts != "fit"])
     for _, row in answers.iterrows():
@@ -82,7 +82,7 @@ def test_without_new_species_there_is_nothing_to_tell_apart(collection, open_spl
     assert set(found.hierarchy["part"]) == {"known"}
     assert found.hierarchy["accuracy"].min() > 0.9
     if protocol == "all":
-        assert len(found.answers) == round(0.2 * len(images))
+        assert len(found.taxonomic_answers) == round(0.2 * len(images))
 
 
 def test_the_dependence_can_be_switched_off_and_one_rank_is_enough(collection, open_split):  # noqa: F811

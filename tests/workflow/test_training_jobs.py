@@ -18,7 +18,8 @@ from test_workflow import MODEL, TINY, Checkout
 
 from cladeclip.atomic import read_json, sha256_of_file
 from cladeclip.encoders.load import load_encoder
-from cladeclip.tables import ACCURACY, ZERO_SHOT, read_table
+from cladeclip.hierarchy.novelty import SCORES
+from cladeclip.tables import ACCURACY, HIERARCHY, NOVELTY, TAXONOMIC_ANSWERS, ZERO_SHOT, read_table
 
 SPLIT = "results/tiny/holdout-0"
 CHECKPOINT = f"{SPLIT}/checkpoints/{MODEL}/model.safetensors"
@@ -133,6 +134,21 @@ def test_a_trained_student_names_pictures_by_their_names_with_its_own_text_tower
     found = read_table(checkout.folder / SPLIT / "evaluation" / MODEL / "zero_shot.parquet", ZERO_SHOT)
     assert found.set_index(["taxa", "column"]).loc[("All", "species"), "n_labels"] == 9
     assert (found["top1"] <= found["top5"]).all()
+
+
+def test_a_model_names_pictures_at_several_ranks_and_says_which_are_new(checkout):
+    config = checkout.with_config(splits=["open-0"], report={"primary": {"k": 4, "split": "open-0"}})
+    place = "results/tiny/open-0/evaluation/handmade"
+    checkout.run(f"{place}/hierarchy.parquet", config=config)
+    hierarchy = read_table(checkout.folder / place / "hierarchy.parquet", HIERARCHY)
+    assert set(hierarchy["rank"]) == {"category", "genus", "species"}
+    assert set(hierarchy["part"]) == {"known", "new"}
+    novelty = read_table(checkout.folder / place / "novelty.parquet", NOVELTY)
+    assert set(novelty["score"]) == set(SCORES)
+    answers = read_table(checkout.folder / place / "taxonomic_answers.parquet", TAXONOMIC_ANSWERS)
+    parts = pd.read_parquet(checkout.folder / "results/tiny/open-0/split.parquet").set_index("image_id")["part"]
+    assert set(answers["image_id"]) == set(parts.index[parts != "fit"])
+    assert ((answers["part"] == "new").to_numpy() == (parts[answers["image_id"]] == "unseen").to_numpy()).all()
 
 
 def test_the_range_test_gives_a_table_and_its_plot(checkout):

@@ -22,14 +22,14 @@ class HierarchyEvaluation:
     """The tables of one model on one split; see their contracts in `tables.py`.
 
     Attributes:
-        hierarchy: measures at each rank, of images of known and of new names.
+        hierarchy: measures at each rank, of images of known and of new species.
         novelty: how well each score tells new from known, at each rank; no row where nothing is new.
-        answers: what was said of every image asked.
+        taxonomic_answers: what was said of every image asked.
     """
 
     hierarchy: pd.DataFrame
     novelty: pd.DataFrame
-    answers: pd.DataFrame
+    taxonomic_answers: pd.DataFrame
 
 
 def evaluate_hierarchy(
@@ -59,8 +59,8 @@ def evaluate_hierarchy(
     """
     part = split.set_index("image_id")["part"].reindex(images["image_id"]).to_numpy(dtype=object)
     if protocol == "all":
-        drawn = {"protocol": protocol, "query_share": query_share, "seed": seed}
-        (everything,) = (s for s in subsets(images, split, **drawn) if (s.taxa, s.column) == (ALL, "species"))
+        drawn = subsets(images, split, protocol=protocol, query_share=query_share, seed=seed)
+        (everything,) = (subset for subset in drawn if (subset.taxa, subset.column) == (ALL, "species"))
         part = part.copy()
         part[everything.query] = "query"
     fit, asked = np.flatnonzero(part == "fit"), np.flatnonzero((part == "query") | (part == "unseen"))
@@ -78,7 +78,7 @@ def evaluate_hierarchy(
     return HierarchyEvaluation(
         hierarchy=_measures(found, truth, kinds, taxonomy),
         novelty=_novelty(classifier, embeddings[asked], kinds),
-        answers=_answers(found, images, embeddings, fit, asked, kinds, taxonomy),
+        taxonomic_answers=_answers(found, images, embeddings, fit, asked, kinds, taxonomy),
     )
 
 

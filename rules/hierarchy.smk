@@ -1,0 +1,28 @@
+# Answers at several ranks and new species: heads on a model's embeddings. Made when a file of it is asked for.
+
+
+rule hierarchy:
+    input:
+        embeddings=rules.evaluate.input.embeddings,
+        images=rules.prepare.output.images,
+        split=rules.split.output[0],
+    output:
+        **{table: f"{RESULTS}/{{split}}/evaluation/{{model}}/{table}.parquet" for table in HIERARCHY_TABLES},
+    log:
+        f"{LOGS}/hierarchy/{{split}}/{{model}}.log",
+    benchmark:
+        f"{BENCHMARKS}/hierarchy/{{split}}/{{model}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        queries={key: QUERIES[key] for key in ("query_share", "seed")},
+        hierarchy=ordered(config["hierarchy"]),
+        code=code("hierarchy"),
+    message:
+        "Naming pictures at several ranks by {wildcards.model} ({wildcards.split})."
+    script:
+        script_of("hierarchy")

@@ -1,0 +1,27 @@
+"""Names pictures at several ranks by one model's embeddings, on one split."""
+
+from cladeclip.hierarchy.classifier import Settings
+from cladeclip.hierarchy.evaluate import evaluate_hierarchy
+from cladeclip.hierarchy.heads import HeadSettings
+from cladeclip.job_log import job_log
+from cladeclip.tables import HIERARCHY, IMAGES, NOVELTY, SPLIT, TAXONOMIC_ANSWERS, read_table, rows_for, write_table
+
+with job_log(snakemake.log[0]):
+    images, split = read_table(snakemake.input.images, IMAGES), read_table(snakemake.input.split, SPLIT)
+    embeddings = rows_for(snakemake.input.embeddings, list(images["image_id"]))
+    config = snakemake.params.hierarchy
+    heads = HeadSettings(**{name: config[name] for name in ("dependence", "hidden", "epochs")})
+    limits = {name: config[name] for name in ("quantile", "min_images", "neighbour")}
+    found = evaluate_hierarchy(
+        images,
+        embeddings,
+        split,
+        protocol=snakemake.wildcards.split,
+        score=config["score"],
+        ranks=None if config["ranks"] == "auto" else list(config["ranks"]),
+        settings=Settings(heads, **limits),
+        **snakemake.params.queries,
+    )
+    made_by = dict(snakemake.wildcards) | dict(config)
+    for contract in (HIERARCHY, NOVELTY, TAXONOMIC_ANSWERS):
+        write_table(snakemake.output[contract.name], contract, getattr(found, contract.name), made_by)
