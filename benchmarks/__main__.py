@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks import clustering, embedding, evaluation, training
+from benchmarks import clustering, embedding, evaluation, measure, training
 from cladeclip.job_environment import prepare_environment
 
 STAGES = {"embed": embedding.rows, "cluster": clustering.rows, "train": training.rows, "evaluate": evaluation.rows}
@@ -20,6 +20,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="pictures in VLM4Bio's layout, for the cases on real pictures")
     arguments = parser.parse_args()
     prepare_environment("src")  # as every job of the workflow
+    if arguments.small:
+        measure.REPEATS = 1
     for stage in arguments.stages:
         if stage not in STAGES:
             parser.error(f"there is no stage '{stage}'; known are {', '.join(STAGES)}")

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+# Calls of each function; `--small` makes one.
 REPEATS = 3
 
 Row = dict[str, Any]
 
 
-def measure(function: Callable[..., Any], *arguments: Any, repeats: int = REPEATS) -> tuple[float, float, Any]:
+def measure(function: Callable[..., Any], *arguments: Any, repeats: int | None = None) -> tuple[float, float, Any]:
     """Median seconds, the median of the peak memory above the start of the call in MB, and what the last call returned.
 
     Each call runs in a fresh process that imports what `function`'s module imports before the clock starts; where the
@@ -20,7 +21,7 @@ def measure(function: Callable[..., Any], *arguments: Any, repeats: int = REPEAT
     """
     context = multiprocessing.get_context("spawn")
     seconds, megabytes, result = [], [], None
-    for _ in range(repeats):
+    for _ in range(min(repeats or REPEATS, REPEATS)):
         receiver, sender = context.Pipe(duplex=False)
         process = context.Process(target=_timed, args=(sender, function, arguments))
         process.start()
@@ -45,7 +46,7 @@ def compare(
     peer: Callable[..., Any],
     *arguments: Any,
     note: str = "",
-    repeats: int = REPEATS,
+    repeats: int | None = None,
 ) -> Row:
     """A row of results/benchmarks.csv: ours and the peer with the same arguments."""
     ours_s, ours_mb, _ = measure(ours, *arguments, repeats=repeats)
