@@ -1,7 +1,7 @@
 import numpy as np
 from test_heads import images_of, softmax
 
-from cladeclip.hierarchy.decision import answer, most_likely_path
+from cladeclip.hierarchy.decision import answer, flat_answers, most_likely_path
 from cladeclip.hierarchy.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy.of_images(images_of(["A a", "A b", "B a", "C a", "C b", "D a"]))
@@ -59,3 +59,20 @@ def test_a_taxonomy_of_one_rank_is_answered_or_not():
     found = answer(logits, path, np.array([[0.0], [2.0]]), [np.array([1.0, 1.0])])
     assert found.codes.tolist() == [[1], [-1]]
     assert found.novel_at.tolist() == [-1, 0]
+
+
+def test_the_flat_rival_names_the_most_confident_and_looks_the_parents_up():
+    logits = drawn(100, 3)[2]
+    found = flat_answers(logits, TAXONOMY, 0.6)
+    most = np.array([max(softmax(row)) for row in logits])
+    assert (found.depth == 3).sum() == 60
+    assert most[found.depth == 3].min() > most[found.depth == 2].max()
+    for i, (category, genus, species) in enumerate(found.path):
+        assert species == np.argmax(logits[i])
+        assert genus == TAXONOMY.parents[2][species]
+        assert category == TAXONOMY.parents[1][genus]
+        of_genus = [c for c, parent in enumerate(TAXONOMY.parents[2]) if parent == genus]
+        assert np.isclose(found.probability[i, 1], sum(softmax(logits[i])[c] for c in of_genus))
+        assert found.probability[i, 2] <= found.probability[i, 1] <= found.probability[i, 0] <= 1 + 1e-12
+    assert set(found.novel_at) == {-1, 2}
+    assert (flat_answers(logits, TAXONOMY, 1.0).depth == 3).all()

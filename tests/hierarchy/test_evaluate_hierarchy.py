@@ -5,7 +5,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 from test_classifier import SETTINGS, collection  # noqa: F401 (a fixture)
 
 from cladeclip.errors import DataError
-from cladeclip.hierarchy.evaluate import evaluate_hierarchy
+from cladeclip.hierarchy.evaluate import evaluate_hierarchy, mistaken_for
 from cladeclip.hierarchy.novelty import SCORES
 
 ASKED = {"query_share": 0.2, "seed": 5, "score": "mahalanobis", "settings": SETTINGS}
@@ -95,3 +95,15 @@ def test_nothing_to_ask_is_said(collection, open_split):  # noqa: F811
     images, points = collection
     with pytest.raises(DataError, match="480 images to fit on and 0 to ask about"):
         evaluate_hierarchy(images, points, open_split.assign(part="fit"), protocol="holdout-0", **ASKED)
+
+
+def test_a_new_species_that_is_always_taken_for_a_known_one_is_found():
+    said = ["A a", "A a", "A b", "", "", "", "A b", "A a"]
+    true = ["N x", "N x", "N x", "N x", "N y", "N y", "N z", "K k"]
+    answers = pd.DataFrame({"part": ["new"] * 7 + ["known"], "species": said, "true_species": true})
+    found = mistaken_for(answers, "species").set_index("label")
+    assert found.index.tolist() == ["N z", "N x", "N y"]
+    assert found.loc["N x"].tolist() == [4, 0.75, "A a", 0.5]
+    assert found.loc["N y"].tolist() == [2, 0.0, "", 0.0]
+    assert found.loc["N z"].tolist() == [1, 1.0, "A b", 1.0]
+    assert len(mistaken_for(answers[answers["part"] == "known"], "species")) == 0

@@ -61,3 +61,28 @@ def answer(logits: Sequence[np.ndarray], path: np.ndarray, scores: np.ndarray, l
     probabilities = [softmax(of_rank.astype(np.float64), axis=1) for of_rank in logits]
     probability = np.stack([of_rank[np.arange(n), path[:, r]] for r, of_rank in enumerate(probabilities)], axis=1)
     return Answers(path, np.where(stopped, novel_at, depth), novel_at, probability)
+
+
+def flat_answers(lowest: np.ndarray, taxonomy: Taxonomy, coverage: float) -> Answers:
+    """The rival without a hierarchy: one softmax over the lowest rank, one limit for all, and parents looked up.
+
+    The most confident share `coverage` of the images is named at the lowest rank, the others down to the rank above it. The
+    probability of a higher name is that of all lowest names below it.
+
+    Args:
+        lowest: logits (n, n_R) of the lowest rank.
+    """
+    probability = softmax(lowest.astype(np.float64), axis=1)
+    codes, path, found = probability.argmax(axis=1), [], []
+    for place in range(len(taxonomy.ranks) - 1, -1, -1):
+        path.append(codes)
+        found.append(probability[np.arange(len(codes)), codes])
+        if place:
+            probability = probability @ taxonomy.children(place).T
+            codes = taxonomy.parents[place][codes]
+    n_named = round(coverage * len(lowest))
+    named = np.zeros(len(lowest), dtype=bool)
+    named[np.argsort(-found[0], kind="stable")[:n_named]] = True
+    depth = np.where(named, len(path), len(path) - 1)
+    novel_at = np.where(named, -1, len(path) - 1)
+    return Answers(np.stack(path[::-1], axis=1), depth, novel_at, np.stack(found[::-1], axis=1))
