@@ -1,4 +1,5 @@
 # Paths, names and checks that the rules share. Nothing here imports torch.
+import hashlib
 import sys
 from pathlib import Path
 
@@ -204,3 +205,15 @@ def needs_gpu(wildcards):
 def of_family(family):
     """A wildcard constraint that only encoders of this family fit."""
     return "|".join(name for name, encoder in ENCODERS.items() if encoder["family"] == family) or "(?!)"
+
+
+def new_pictures(wildcards):
+    """What tells whether the new pictures are others than last time: their names, sizes and times."""
+    folder = config["identify"]["images"]
+    if not folder:
+        raise WorkflowError("config: identify.images is empty; name the folder of the new pictures.")
+    files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    if not files:
+        raise WorkflowError(f"config: identify.images is {folder!r}; there is no file in that folder.")
+    seen = "\n".join(f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files)
+    return hashlib.sha256(seen.encode()).hexdigest()[:16]

@@ -26,3 +26,36 @@ rule hierarchy:
         "Naming pictures at several ranks by {wildcards.model} ({wildcards.split})."
     script:
         script_of("hierarchy")
+
+
+rule identify:
+    input:
+        embeddings=rules.evaluate.input.embeddings,
+        encoder=lambda wildcards: encoder_of_model(wildcards.model, wildcards.split),
+        images=rules.prepare.output.images,
+        split=rules.split.output[0],
+    output:
+        parquet=f"{RESULTS}/{{split}}/identify/{{model}}.parquet",
+        csv=f"{RESULTS}/{{split}}/identify/{{model}}.csv",
+    log:
+        f"{LOGS}/identify/{{split}}/{{model}}.log",
+    benchmark:
+        f"{BENCHMARKS}/identify/{{split}}/{{model}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: EMBED["threads"]
+    resources:
+        mem_mb=16000,
+        runtime=120,
+        gpu=lambda wildcards: int(ENCODERS.get(wildcards.model, {}).get("family") != "handcrafted"),
+    params:
+        folder=config["identify"]["images"],
+        listing=new_pictures,
+        hierarchy=ordered(config["hierarchy"]),
+        embed={key: EMBED[key] for key in ("batch_size", "decode", "precision")},
+        seed=config["eval"]["seed"],
+        code=code("identify"),
+    message:
+        "Naming the new pictures by {wildcards.model} ({wildcards.split})."
+    script:
+        script_of("identify")

@@ -208,6 +208,13 @@ TAXONOMIC_ANSWERS = Contract(
     },
     ("image_id",),
 )
+# Beside these, the answer at each rank of the taxonomy, and nearest_{1..3} with their _species and _cosine.
+IDENTIFIED = Contract(
+    "identified",
+    "a new picture",
+    {"image_id": STRING, "reason": STRING, "answered": STRING, "novel_at": STRING, "confidence": FLOAT},
+    ("image_id",),
+)
 # What the evaluation of one model on one split gives.
 EVALUATION = {
     contract.name: contract for contract in (ACCURACY, PREDICTIONS, KNN, RETRIEVAL, CLASSES, CONFUSIONS, PROBE)

@@ -1,6 +1,7 @@
 """Trainings as jobs of the workflow: several processes, killed and run again, other students, and what is made of them."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from test_workflow import MODEL, TINY, Checkout
 from cladeclip.atomic import read_json, sha256_of_file
 from cladeclip.encoders.load import load_encoder
 from cladeclip.hierarchy.novelty import SCORES
-from cladeclip.tables import ACCURACY, HIERARCHY, NOVELTY, TAXONOMIC_ANSWERS, ZERO_SHOT, read_table
+from cladeclip.tables import ACCURACY, HIERARCHY, IDENTIFIED, NOVELTY, TAXONOMIC_ANSWERS, ZERO_SHOT, read_table
 
 SPLIT = "results/tiny/holdout-0"
 CHECKPOINT = f"{SPLIT}/checkpoints/{MODEL}/model.safetensors"
@@ -149,6 +150,26 @@ def test_a_model_names_pictures_at_several_ranks_and_says_which_are_new(checkout
     parts = pd.read_parquet(checkout.folder / "results/tiny/open-0/split.parquet").set_index("image_id")["part"]
     assert set(answers["image_id"]) == set(parts.index[parts != "fit"])
     assert ((answers["part"] == "new").to_numpy() == (parts[answers["image_id"]] == "unseen").to_numpy()).all()
+
+
+def test_new_pictures_are_named_by_a_model_fitted_on_a_split(checkout):
+    folder = checkout.folder / "new pictures"
+    folder.mkdir()
+    known = sorted((checkout.folder / "data/tiny").rglob("*.jpg"))[:3]
+    for picture in known:
+        shutil.copy(picture, folder)
+    (folder / "broken.jpg").write_bytes(known[0].read_bytes()[:500])
+    config = checkout.with_config(identify={"images": "new pictures"})
+    target = "results/tiny/holdout-0/identify/handmade"
+    checkout.run(f"{target}.parquet", config=config)
+    found = read_table(checkout.folder / f"{target}.parquet", IDENTIFIED).set_index("image_id")
+    assert set(found.index) == {"broken.jpg", *(picture.name for picture in known)}
+    assert found.loc["broken.jpg", "reason"] != ""
+    assert (found["nearest_1"] != "").sum() == 3
+    assert len(pd.read_csv(checkout.folder / f"{target}.csv")) == 4
+    assert checkout.plan(f"{target}.parquet", config=config) == {}
+    shutil.copy(known[0], folder / "another.jpg")
+    assert checkout.plan(f"{target}.parquet", config=config) == {"identify": 1}
 
 
 def test_the_range_test_gives_a_table_and_its_plot(checkout):

@@ -2,7 +2,6 @@
 
 from cladeclip.hierarchy.classifier import Settings
 from cladeclip.hierarchy.evaluate import evaluate_hierarchy
-from cladeclip.hierarchy.heads import HeadSettings
 from cladeclip.job_log import job_log
 from cladeclip.tables import HIERARCHY, IMAGES, NOVELTY, SPLIT, TAXONOMIC_ANSWERS, read_table, rows_for, write_table
 
@@ -10,8 +9,6 @@ with job_log(snakemake.log[0]):
     images, split = read_table(snakemake.input.images, IMAGES), read_table(snakemake.input.split, SPLIT)
     embeddings = rows_for(snakemake.input.embeddings, list(images["image_id"]))
     config = snakemake.params.hierarchy
-    heads = HeadSettings(**{name: config[name] for name in ("dependence", "hidden", "epochs")})
-    limits = {name: config[name] for name in ("quantile", "min_images", "neighbour")}
     found = evaluate_hierarchy(
         images,
         embeddings,
@@ -19,7 +16,7 @@ with job_log(snakemake.log[0]):
         protocol=snakemake.wildcards.split,
         score=config["score"],
         ranks=None if config["ranks"] == "auto" else list(config["ranks"]),
-        settings=Settings(heads, **limits),
+        settings=Settings.of_config(config),
         **snakemake.params.queries,
     )
     made_by = dict(snakemake.wildcards) | dict(config)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,12 @@ class Settings:
     quantile: float = 0.95
     min_images: int = 5
     neighbour: int = 5
+
+    @classmethod
+    def of_config(cls, hierarchy: Mapping[str, Any]) -> "Settings":
+        """As the config's `hierarchy:` says."""
+        heads = HeadSettings(**{name: hierarchy[name] for name in ("dependence", "hidden", "epochs")})
+        return cls(heads, **{name: hierarchy[name] for name in ("quantile", "min_images", "neighbour")})
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,89 @@
+"""New pictures: their names as far down as is safe, and the known pictures that they resemble most."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from cladeclip.evaluation.nearest import Points
+from cladeclip.hierarchy.classifier import Classifier
+from cladeclip.hierarchy.decision import Answers
+
+# Known pictures shown beside every new one.
+NEIGHBOURS = 3
+# A cell that begins so is a formula to a spreadsheet.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def identify(
+    classifier: Classifier,
+    known: pd.DataFrame,
+    known_embeddings: np.ndarray,
+    image_ids: Sequence[str],
+    embeddings: np.ndarray,
+    unusable: Mapping[str, str],
+    *,
+    score: str,
+) -> pd.DataFrame:
+    """The `identified` table: a row a new picture, those that cannot be read with the reason in place of an answer.
+
+    Args:
+        known, known_embeddings: rows of the `images` table that the classifier was fitted on, and (n, d) in their order.
+        image_ids, embeddings: the new pictures that could be read, and (m, d).
+        unusable: why each of the others could not.
+        score: the novelty score that decides.
+    """
+    ranks = classifier.taxonomy.ranks
+    columns = {"reason": "", "answered": "", "novel_at": "", "confidence": np.nan} | dict.fromkeys(ranks, "")
+    for place in range(1, NEIGHBOURS + 1):
+        columns |= {f"nearest_{place}": "", f"nearest_{place}_species": "", f"nearest_{place}_cosine": np.nan}
+    rejected = pd.DataFrame({"image_id": list(unusable), **columns})
+    rejected["reason"] = list(unusable.values())
+    if len(image_ids) == 0:
+        return rejected
+    answered = pd.DataFrame({"image_id": list(image_ids), **columns})
+    _add_answers(answered, classifier.answers(embeddings, score), classifier)
+    points, ids, species = Points(known_embeddings), known["image_id"].to_numpy(), known["scientific_name"].to_numpy()
+    k = min(NEIGHBOURS, len(points))
+    for block in points.blocks(len(embeddings)):
+        nearest = points.nearest(embeddings[block], k)
+        for place in range(k):
+            rows = nearest[:, place]
+            cosines = points.cosines(embeddings[block], np.arange(len(rows)), rows)
+            found = {"": ids[rows], "_species": species[rows], "_cosine": cosines}
+            for kind, values in found.items():
+                column = answered.columns.get_loc(f"nearest_{place + 1}{kind}")
+                answered.iloc[block, column] = values
+    return pd.concat([answered, rejected], ignore_index=True) if len(rejected) else answered
+
+
+def _add_answers(table: pd.DataFrame, found: Answers, classifier: Classifier) -> None:
+    ranks = classifier.taxonomy.ranks
+    places = np.array(["", *ranks])
+    table["answered"], table["novel_at"] = places[found.depth], places[found.novel_at + 1]
+    table["confidence"] = found.confidence
+    for place, rank in enumerate(ranks):
+        table[rank] = np.array([*classifier.taxonomy.names[place], ""])[found.codes[:, place]]
+
+
+def for_a_spreadsheet(identified: pd.DataFrame, ranks: Sequence[str]) -> str:
+    """The `identified` table as CSV for a curator: one answer a picture, in words; no cell is a formula."""
+    ranked = identified[list(ranks)].to_numpy(dtype=object)
+    depth = (ranked != "").sum(axis=1)
+    answers = [row[number - 1] if number else "" for row, number in zip(ranked, depth, strict=True)]
+    table = pd.DataFrame(
+        {
+            "picture": identified["image_id"],
+            "answer": answers,
+            "rank": identified["answered"],
+            "confidence_percent": [("" if np.isnan(c) else f"{100 * c:.0f}") for c in identified["confidence"]],
+            "looks_new_at": identified["novel_at"],
+            "not_read_because": identified["reason"],
+        }
+    )
+    for place in range(1, NEIGHBOURS + 1):
+        table[f"resembles_{place}"] = identified[f"nearest_{place}"]
+        table[f"resembles_{place}_species"] = identified[f"nearest_{place}_species"]
+    texts = table.astype(str)
+    safe = texts.apply(lambda column: [f"'{cell}" if cell.startswith(FORMULA) else cell for cell in column])
+    return safe.to_csv(index=False)

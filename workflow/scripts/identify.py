@@ -1,0 +1,32 @@
+"""Names new pictures by one model, with heads fitted on one split of the data set."""
+
+from pathlib import Path
+
+from cladeclip.atomic import write_text
+from cladeclip.datasets.pictures import pictures_below
+from cladeclip.datasets.prepare import check_picture
+from cladeclip.encoders.embed import embed_images
+from cladeclip.encoders.load import load_encoder
+from cladeclip.hierarchy.classifier import Settings, fit_classifier
+from cladeclip.hierarchy.identify import for_a_spreadsheet, identify
+from cladeclip.hierarchy.taxonomy import Taxonomy
+from cladeclip.job_log import job_log
+from cladeclip.tables import IDENTIFIED, IMAGES, SPLIT, read_table, rows_for, write_table
+
+with job_log(snakemake.log[0]):
+    images, split = read_table(snakemake.input.images, IMAGES), read_table(snakemake.input.split, SPLIT)
+    known = images[images["image_id"].isin(split.loc[split["part"] == "fit", "image_id"])].reset_index(drop=True)
+    known_embeddings = rows_for(snakemake.input.embeddings, list(known["image_id"]))
+    params = snakemake.params
+    config, folder = params.hierarchy, str(params.folder)
+    new = pictures_below(folder)
+    checks = {image_id: check_picture(image_id, folder) for image_id in new}
+    unusable = {image_id: f"{check.reason}: {check.detail}" for image_id, check in checks.items() if check.reason}
+    readable = [image_id for image_id in new if image_id not in unusable]
+    encoder = load_encoder(Path(snakemake.input.encoder).parent)
+    embeddings = embed_images(encoder, folder, readable, workers=snakemake.config["embed"]["workers"], **params.embed)
+    taxonomy = Taxonomy.of_images(known, None if config["ranks"] == "auto" else list(config["ranks"]))
+    classifier = fit_classifier(known, known_embeddings, taxonomy, Settings.of_config(config), seed=params.seed)
+    found = identify(classifier, known, known_embeddings, readable, embeddings, unusable, score=config["score"])
+    write_table(snakemake.output.parquet, IDENTIFIED, found, dict(snakemake.wildcards) | dict(config))
+    write_text(snakemake.output.csv, for_a_spreadsheet(found, taxonomy.ranks))
