@@ -16,6 +16,9 @@ from cladeclip.evaluation import predict_labels
 from cladeclip.evaluation.evaluate import evaluate
 from cladeclip.evaluation.retrieval import retrieval_metrics
 
+# How fast the sizes of labels fall, as a power of their rank. Of VLM4Bio's 742 species the largest has 8 % of the images.
+SIZES = {"sizes as VLM4Bio's": 1, "of one size": 0}
+
 
 def query_and_gallery(q: int, g: int, d: int, n_labels: int) -> tuple[np.ndarray, ...]:
     points, labels = groups(q + g, d, n_labels)
@@ -62,29 +65,13 @@ def their_retrieval(points: np.ndarray, labels: np.ndarray) -> tuple[float, floa
     return found["r_precision"], found["mean_average_precision_at_r"]
 
 
-def ours_of_one_size(points: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    return our_retrieval(points, labels)
-
-
-def theirs_of_one_size(points: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    return their_retrieval(points, labels)
-
-
-def points_and_labels(n: int, d: int, n_labels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Labels of sizes like those of VLM4Bio's 742 species: the largest has 8 % of the images, most have a few."""
-    shares = 1 / np.arange(2, n_labels + 2)
-    return _around_centres(np.random.default_rng(0).choice(n_labels, size=n, p=shares / shares.sum()), d)
-
-
-def labels_of_one_size(n: int, d: int, n_labels: int) -> tuple[np.ndarray, np.ndarray]:
-    """The same with labels of about n / n_labels images each."""
-    return _around_centres(np.random.default_rng(0).integers(n_labels, size=n), d)
-
-
-def _around_centres(labels: np.ndarray, d: int) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(1)
-    centres = rng.normal(size=(labels.max() + 1, d))
-    return (centres[labels] + 2.5 * rng.normal(size=(len(labels), d))).astype(np.float32), labels
+def points_and_labels(n: int, d: int, n_labels: int, sizes: str) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of sizes that are one of SIZES, and points around their centres."""
+    rng = np.random.default_rng(0)
+    weights = 1 / (np.arange(n_labels) + 2) ** SIZES[sizes]
+    labels = rng.choice(n_labels, size=n, p=weights / weights.sum())
+    centres = rng.normal(size=(n_labels, d))
+    return (centres[labels] + 2.5 * rng.normal(size=(n, d))).astype(np.float32), labels
 
 
 def whole_evaluation(images: pd.DataFrame, embeddings: np.ndarray, split: pd.DataFrame) -> None:
@@ -111,8 +98,6 @@ for function in (four_columns, pairwise_frames, bare_product):
     function.prepare = query_and_gallery  # type: ignore[attr-defined]
 for function in (our_retrieval, their_retrieval):
     function.prepare = points_and_labels  # type: ignore[attr-defined]
-for function in (ours_of_one_size, theirs_of_one_size):
-    function.prepare = labels_of_one_size  # type: ignore[attr-defined]
 whole_evaluation.prepare = a_collection  # type: ignore[attr-defined]
 
 
@@ -125,15 +110,11 @@ def rows(small: bool, data: Path | None) -> Iterator[Row]:
     case = f"four accuracies, {q} x {g} x 512, {700 // part} labels"
     yield compare("evaluate", case, q, four_columns, "one blocked product", bare_product, q, g, 512, 700 // part)
     n = 31_452 // part
-    sizes = (
-        (our_retrieval, their_retrieval, "sizes as VLM4Bio's"),
-        (ours_of_one_size, theirs_of_one_size, "of one size"),
-    )
-    for ours_of, theirs_of, words in sizes:
-        ours_s, ours_mb, ours = measure(ours_of, n, 512, 740 // part)
-        peer_s, peer_mb, theirs = measure(theirs_of, n, 512, 740 // part)
+    for sizes in SIZES:
+        ours_s, ours_mb, ours = measure(our_retrieval, n, 512, 740 // part, sizes)
+        peer_s, peer_mb, theirs = measure(their_retrieval, n, 512, 740 // part, sizes)
         note = f"largest difference {max(abs(a - b) for a, b in zip(ours, theirs, strict=True)):.1e}"
-        case, peer = f"R-precision and mAP@R, d = 512, labels {words}", "pytorch-metric-learning"
+        case, peer = f"R-precision and mAP@R, d = 512, labels {sizes}", "pytorch-metric-learning"
         yield row("evaluate", case, n, ours_s, ours_mb, peer, peer_s, peer_mb, note)
     seconds, megabytes, _ = measure(whole_evaluation, n, 512, repeats=1)
     yield row("evaluate", "all tables of a model, d = 512, without probe", n, seconds, megabytes)

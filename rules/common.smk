@@ -8,7 +8,7 @@ sys.path.insert(0, SOURCE)
 
 from cladeclip.atomic import sha256_of_file
 from cladeclip.config import validate
-from cladeclip.datasets.listing import refresh_listing
+from cladeclip.datasets.listing import pictures_below, refresh_listing
 from cladeclip.encoders.weights import note_changed_weights
 from cladeclip.errors import CladeclipError
 from cladeclip.fingerprint import fingerprint_of
@@ -212,8 +212,8 @@ def new_pictures(wildcards):
     folder = config["identify"]["images"]
     if not folder:
         raise WorkflowError("config: identify.images is empty; name the folder of the new pictures.")
-    files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
-    if not files:
-        raise WorkflowError(f"config: identify.images is {folder!r}; there is no file in that folder.")
-    seen = "\n".join(f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files)
+    try:
+        seen = pictures_below(folder).to_csv(index=False)
+    except CladeclipError as error:
+        raise WorkflowError(f"config: identify.images: {error}") from error
     return hashlib.sha256(seen.encode()).hexdigest()[:16]

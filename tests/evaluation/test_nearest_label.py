@@ -26,6 +26,12 @@ def by_definition(query, gallery, labels):
     return found
 
 
+def assert_all_columns_are_by_definition(query, gallery, labels):
+    predicted = predict_labels(query, gallery, labels)
+    for column, expected in by_definition(query, gallery, labels).items():
+        assert list(getattr(predicted, column)) == expected, column
+
+
 def data(seed, q=30, g=80, d=6, n_labels=9, scale=1.0):
     rng = np.random.default_rng(seed)
     gallery = rng.normal(size=(g, d)) * rng.uniform(0.2, 3, size=(g, 1)) * scale
@@ -37,9 +43,7 @@ def data(seed, q=30, g=80, d=6, n_labels=9, scale=1.0):
 @pytest.mark.parametrize("scale", [1.0, 1e4, 1e-4])
 def test_all_four_columns_are_those_of_the_definition(seed, scale):
     query, gallery, labels = data(seed, scale=scale)
-    predicted = predict_labels(query, gallery, labels)
-    for column, expected in by_definition(query, gallery, labels).items():
-        assert list(getattr(predicted, column)) == expected, column
+    assert_all_columns_are_by_definition(query, gallery, labels)
 
 
 def test_the_nearest_item_agrees_with_scikit_learn():
@@ -84,9 +88,7 @@ def test_neighbours_that_float32_cannot_tell_apart_are_settled(offset):
     gallery = (centre + 1e-3 * rng.normal(size=(40, 16))).astype(np.float32)
     query = (centre + 1e-3 * rng.normal(size=(25, 16))).astype(np.float32)
     labels = np.array([f"{i // 2:02d}" for i in range(40)])
-    predicted = predict_labels(query, gallery, labels)
-    for column, expected in by_definition(query, gallery, labels).items():
-        assert list(getattr(predicted, column)) == expected, column
+    assert_all_columns_are_by_definition(query, gallery, labels)
 
 
 def test_one_near_duplicate_among_far_items_of_its_label():
@@ -178,9 +180,7 @@ def test_an_encoder_that_has_collapsed_is_answered_by_definition(noise):
     centre = rng.normal(size=24)
     points = (centre + noise * rng.normal(size=(330, 24))).astype(np.float32)
     query, gallery, labels = points[:20], points[20:], np.array([f"{i:02d}" for i in rng.integers(12, size=310)])
-    predicted = predict_labels(query, gallery, labels)
-    for column, expected in by_definition(query, gallery, labels).items():
-        assert list(getattr(predicted, column)) == expected, column
+    assert_all_columns_are_by_definition(query, gallery, labels)
 
 
 def test_what_rounding_alone_tells_apart_is_a_tie():
@@ -201,9 +201,7 @@ def test_what_rounding_alone_tells_apart_is_a_tie():
 def test_lengths_whose_squares_float32_cannot_hold(scale):
     query, gallery, labels = data(7, scale=scale)
     assert not np.isfinite(np.float32(1e30) ** 2)
-    predicted = predict_labels(query, gallery, labels)
-    for column, expected in by_definition(query, gallery, labels).items():
-        assert list(getattr(predicted, column)) == expected, column
+    assert_all_columns_are_by_definition(query, gallery, labels)
 
 
 def test_equal_items_of_many_groups_are_one_candidate(monkeypatch):

@@ -89,7 +89,7 @@ def test_limits_are_made_of_images_that_the_heads_had_not_seen(collection, fitte
 
     def above(rows):
         path = classifier.answers(points[rows], "centroid").path
-        return (classifier.novelty(points[rows], "centroid")[:, 2] > limits[2][path[:, 2]]).mean()
+        return (classifier.novelties(points[rows])["centroid"][:, 2] > limits[2][path[:, 2]]).mean()
 
     assert above(fit) <= 0.05
     assert above(known) < 0.12

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from test_classifier import SETTINGS, collection  # noqa: F401 (a fixture)
 
-from cladeclip.datasets.pictures import pictures_below
+from cladeclip.datasets.listing import pictures_below
 from cladeclip.errors import DataError
 from cladeclip.hierarchy.classifier import fit_classifier
 from cladeclip.hierarchy.identify import for_a_spreadsheet, identify
@@ -82,7 +82,7 @@ def test_pictures_of_a_folder_are_found_in_order(tmp_path):
     for name in ("b/2.JPG", "a.png", "b/1.tif", "notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert pictures_below(tmp_path) == ["a.png", "b/1.tif", "b/2.JPG"]
+    assert pictures_below(tmp_path)["path"].tolist() == ["a.png", "b/1.tif", "b/2.JPG"]
     with pytest.raises(DataError, match="no such folder"):
         pictures_below(tmp_path / "c")
     (tmp_path / "c").mkdir()

@@ -164,7 +164,8 @@ def test_an_error_of_a_worker_is_the_error_of_the_job(job):
         launch(replace(job, settings=job.settings | {"batch_size": 500}), 2)
 
 
-def test_sigterm_to_the_launcher_saves_the_state_and_the_next_run_ends_with_the_same_bytes(job, tmp_path):
+def stopped_by_sigterm(job, tmp_path):
+    """A job of two processes that SIGTERM stopped when it had saved a state, and what it said; a whole run lies beside."""
     job = replace(job, settings=job.settings | {"epochs": 120, "batch_size": 6}, threads=2)
     whole = replace(job, checkpoint=str(tmp_path / "whole"))
     launch(whole, 2)
@@ -172,6 +173,11 @@ def test_sigterm_to_the_launcher_saves_the_state_and_the_next_run_ends_with_the_
     until(lambda: (job.state_folder / "state.json").exists(), process)
     process.send_signal(signal.SIGTERM)
     _, told = process.communicate(timeout=60)
+    return job, told
+
+
+def test_sigterm_to_the_launcher_saves_the_state_and_the_next_run_ends_with_the_same_bytes(job, tmp_path):
+    job, told = stopped_by_sigterm(job, tmp_path)
     assert "stopped by SIGTERM" in told
     assert json.loads((job.state_folder / "state.json").read_text())["step"] < 120 * 4
     launch(job, 2)
@@ -180,13 +186,7 @@ def test_sigterm_to_the_launcher_saves_the_state_and_the_next_run_ends_with_the_
 
 
 def test_a_state_that_one_process_cannot_read_is_used_by_none(job, tmp_path):
-    job = replace(job, settings=job.settings | {"epochs": 120, "batch_size": 6}, threads=2)
-    whole = replace(job, checkpoint=str(tmp_path / "whole"))
-    launch(whole, 2)
-    process = started(replace(job, checkpoint_minutes=1e-4), 2, tmp_path / "log")
-    until(lambda: (job.state_folder / "state.json").exists(), process)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    job, _ = stopped_by_sigterm(job, tmp_path)
     (part,) = job.state_folder.glob("*.1.safetensors")
     part.write_bytes(part.read_bytes()[:-100])
     launch(job, 2)

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from cladeclip.atomic import write_text
-from cladeclip.datasets.pictures import pictures_below
+from cladeclip.clustering.quality import fit_images
+from cladeclip.datasets.listing import pictures_below
 from cladeclip.datasets.prepare import check_picture
 from cladeclip.encoders.embed import embed_images
 from cladeclip.encoders.load import load_encoder
@@ -15,11 +16,11 @@ from cladeclip.tables import IDENTIFIED, IMAGES, SPLIT, read_table, rows_for, wr
 
 with job_log(snakemake.log[0]):
     images, split = read_table(snakemake.input.images, IMAGES), read_table(snakemake.input.split, SPLIT)
-    known = images[images["image_id"].isin(split.loc[split["part"] == "fit", "image_id"])].reset_index(drop=True)
+    known = fit_images(images, split)
     known_embeddings = rows_for(snakemake.input.embeddings, list(known["image_id"]))
     params = snakemake.params
     config, folder = params.hierarchy, str(params.folder)
-    new = pictures_below(folder)
+    new = list(pictures_below(folder)["path"])
     checks = {image_id: check_picture(image_id, folder) for image_id in new}
     unusable = {image_id: f"{check.reason}: {check.detail}" for image_id, check in checks.items() if check.reason}
     readable = [image_id for image_id in new if image_id not in unusable]

@@ -27,7 +27,9 @@ def refresh_listing(root: str | Path, listing_path: str | Path) -> bool:
     Raises:
         DataError: the folder is absent or holds neither pictures nor metadata.
     """
-    found = _walk(Path(root))
+    if not Path(root).is_dir():
+        raise DataError(f"{root}: no such folder; set dataset.root to the folder that holds your pictures.")
+    found = files_below(root, SUFFIXES | METADATA_SUFFIXES)
     if found.empty:
         raise DataError(f"{root}: holds no picture and no metadata file; check dataset.root.")
     sidecar = Path(listing_path).with_name(".listing-times.parquet")
@@ -48,18 +50,31 @@ def refresh_listing(root: str | Path, listing_path: str | Path) -> bool:
     return changed
 
 
-def _walk(root: Path) -> pd.DataFrame:
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder; set dataset.root to the folder that holds your pictures.")
+def files_below(root: str | Path, suffixes: frozenset[str]) -> pd.DataFrame:
+    """path (POSIX, from `root`), size and mtime_ns of the files with one of these suffixes, by path; no hidden ones."""
     rows = []
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
-            if Path(name).suffix.lower() in SUFFIXES | METADATA_SUFFIXES and not name.startswith("."):
+            if Path(name).suffix.lower() in suffixes and not name.startswith("."):
                 path = Path(folder, name)
                 stat = path.stat() if path.exists() else path.lstat()
                 rows.append((path.relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns))
     return pd.DataFrame(sorted(rows), columns=["path", "size", "mtime_ns"])
+
+
+def pictures_below(folder: str | Path) -> pd.DataFrame:
+    """The picture files below a folder, as `files_below` lists them.
+
+    Raises:
+        DataError: there is no such folder, or no picture in it.
+    """
+    if not Path(folder).is_dir():
+        raise DataError(f"{folder}: there is no such folder.")
+    found = files_below(folder, SUFFIXES)
+    if found.empty:
+        raise DataError(f"{folder}: there is no picture in it (known are {', '.join(sorted(SUFFIXES))}).")
+    return found
 
 
 def _known(sidecar: Path, listing_path: str | Path) -> pd.DataFrame:

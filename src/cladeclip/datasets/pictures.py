@@ -6,31 +6,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from cladeclip.errors import DataError
-
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif"})
 
 # Twice this many pixels is refused as a decompression bomb. Museum scans reach 100 megapixels.
 Image.MAX_IMAGE_PIXELS = 128 * 1024 * 1024
-
-
-def pictures_below(folder: str | Path) -> list[str]:
-    """Paths of all picture files below a folder, in POSIX form from there, sorted.
-
-    Raises:
-        DataError: there is no such folder, or no picture in it.
-    """
-    root = Path(folder)
-    if not root.is_dir():
-        raise DataError(f"{folder}: there is no such folder.")
-    found = sorted(
-        path.relative_to(root).as_posix()
-        for path in root.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.is_file()
-    )
-    if not found:
-        raise DataError(f"{folder}: there is no picture in it (known are {', '.join(sorted(SUFFIXES))}).")
-    return found
 
 
 def open_picture(path: str | Path, reduce_to: int | None = None) -> Image.Image:

@@ -20,7 +20,7 @@ class Gallery:
         codes: (g,) int64, number of the label at each position.
         starts, sizes: (C,) int64, the slice of each label.
         norms: (g,) float64.
-        inverse: (g,) float64, 1 / norm; 0 for a zero vector, so that its cosine is 0 with everything.
+        inverse: (g,) float64, see `inverse_or_zero`.
     """
 
     def __init__(self, items: np.ndarray, labels: np.ndarray, squares: np.ndarray) -> None:
@@ -31,7 +31,7 @@ class Gallery:
         self.starts = np.searchsorted(self.codes, np.arange(len(self.labels)))
         self.sizes = np.diff(np.append(self.starts, len(self.codes)))
         self.norms = np.sqrt(squares)[self.order]
-        self.inverse = np.divide(1.0, self.norms, out=np.zeros_like(self.norms), where=self.norms > 0)
+        self.inverse = inverse_or_zero(self.norms)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -84,6 +84,11 @@ class Gallery:
 def squared_norms(rows: np.ndarray) -> np.ndarray:
     """Squared Euclidean norms (n,) float64 of rows (n, d)."""
     return np.einsum("nd,nd->n", rows, rows, dtype=np.float64)
+
+
+def inverse_or_zero(norms: np.ndarray) -> np.ndarray:
+    """1 / norm (n,); 0 for a zero vector, so that its cosine is 0 with everything."""
+    return np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
 
 
 def first_equal(items: np.ndarray, order: np.ndarray, piece: int = 1024) -> np.ndarray:

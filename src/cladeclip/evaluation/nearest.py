@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cladeclip.evaluation.gallery import first_equal, squared_norms
+from cladeclip.evaluation.gallery import first_equal, inverse_or_zero, squared_norms
 from cladeclip.evaluation.rounding import FLOAT32, rounding
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Points:
         import torch  # takes seconds, which readers of tables need not wait for
 
         self.points = np.ascontiguousarray(points, dtype=np.float32)
-        self.inverse = _inverse(np.sqrt(squared_norms(self.points)))
+        self.inverse = inverse_or_zero(np.sqrt(squared_norms(self.points)))
         self.units = torch.from_numpy(self.points * self.inverse.astype(np.float32)[:, None])
         self._rows = max(1, BLOCK_BYTES // (4 * len(points)))
         self._buffer = torch.empty(self._rows * len(points))
@@ -75,7 +75,7 @@ class Points:
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         if k * FEW > len(self):
             return self._nearest_in_float64(queries, k, itself)
-        inverse = _inverse(np.sqrt(squared_norms(queries)))
+        inverse = inverse_or_zero(np.sqrt(squared_norms(queries)))
         units = torch.from_numpy(queries * inverse.astype(np.float32)[:, None])
         similarity = self._buffer[: len(queries) * len(self)].view(len(queries), len(self))
         torch.mm(units, self.units.T, out=similarity)
@@ -92,9 +92,16 @@ class Points:
         rows[number, place] = here[order]
         return rows[:, :k]
 
+    def nearest_of_all(self, queries: np.ndarray, k: int) -> np.ndarray:
+        """The same (q, k) for any number of queries (q, d), a block at a time."""
+        found = np.empty((len(queries), k), dtype=np.int64)
+        for block in self.blocks(len(queries)):
+            found[block] = self.nearest(queries[block], k)
+        return found
+
     def cosines(self, queries: np.ndarray, number: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Cosines (m,) float64 of queries (b, d), by number (m,), with points, by row (m,); equal for equal points."""
-        inverse = _inverse(np.sqrt(squared_norms(queries)))
+        inverse = inverse_or_zero(np.sqrt(squared_norms(queries)))
         pieces = [slice(start, start + PAIRS) for start in range(0, len(rows), PAIRS)]
         found = np.concatenate(
             [(queries[number[p]].astype(np.float64) * self.points[rows[p]]).sum(axis=1) for p in pieces] or [[]]
@@ -105,7 +112,7 @@ class Points:
         """The same from one sort of all points: numpy sorts whole numbers many times faster than pairs of value and row."""
         import torch
 
-        inverse = torch.from_numpy(_inverse(np.sqrt(squared_norms(queries))))
+        inverse = torch.from_numpy(inverse_or_zero(np.sqrt(squared_norms(queries))))
         asked = torch.from_numpy(queries).double() * inverse[:, None]
         cosines = torch.empty(len(queries), len(self), dtype=torch.float64)
         for start in range(0, len(self), TILE):
@@ -167,7 +174,3 @@ def _close_runs(values: np.ndarray, slack: float, sides: np.ndarray | None) -> n
         flat = sides.ravel()
         unsure &= np.logical_and.reduceat(flat, starts) != np.logical_or.reduceat(flat, starts)
     return np.repeat(np.where(unsure, np.arange(1, len(starts) + 1), 0), lengths).reshape(values.shape)
-
-
-def _inverse(norms: np.ndarray) -> np.ndarray:
-    return np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)

@@ -58,10 +58,11 @@ class Classifier:
         path = most_likely_path(logits, self.taxonomy)
         return answer(logits, path, self.known.scores(score, embeddings, logits, path), self.limits[score])
 
-    def novelty(self, embeddings: np.ndarray, score: str) -> np.ndarray:
-        """The novelty score (n, R) at each rank, of the most likely names."""
+    def novelties(self, embeddings: np.ndarray) -> dict[str, np.ndarray]:
+        """Every novelty score (n, R) at each rank, of the most likely names."""
         logits = self.heads.logits(embeddings)
-        return self.known.scores(score, embeddings, logits, most_likely_path(logits, self.taxonomy))
+        path = most_likely_path(logits, self.taxonomy)
+        return {score: self.known.scores(score, embeddings, logits, path) for score in SCORES}
 
 
 def fit_classifier(

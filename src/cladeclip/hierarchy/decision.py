@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy.special import softmax
 
 from cladeclip.hierarchy.taxonomy import Taxonomy
@@ -36,12 +37,26 @@ class Answers:
         lowest = np.maximum(self.depth - 1, 0)
         return np.where(self.depth > 0, self.probability[np.arange(len(lowest)), lowest], np.nan)
 
+    def in_words(self, taxonomy: Taxonomy) -> pd.DataFrame:
+        """A row an image: answered (the lowest rank), novel_at, confidence, and the name at each rank; blank for none."""
+        places = np.array(["", *taxonomy.ranks])
+        table = pd.DataFrame(
+            {
+                "answered": places[self.depth],
+                "novel_at": places[self.novel_at + 1],
+                "confidence": self.confidence,
+            }
+        )
+        for place, (rank, names) in enumerate(zip(taxonomy.ranks, taxonomy.names, strict=True)):
+            table[rank] = np.array([*names, ""])[self.codes[:, place]]
+        return table
+
 
 def most_likely_path(logits: Sequence[np.ndarray], taxonomy: Taxonomy) -> np.ndarray:
     """The name (n, R) with the highest logit at each rank among the children of the name above; the first one in a tie."""
     path = [np.argmax(logits[0], axis=1)]
     for place in range(1, len(logits)):
-        is_child = taxonomy.children(place)[path[-1]] > 0
+        is_child = taxonomy.parents[place] == path[-1][:, None]
         path.append(np.argmax(np.where(is_child, logits[place], -np.inf), axis=1))
     return np.stack(path, axis=1)
 

@@ -11,7 +11,6 @@ from cladeclip.evaluation.subsets import ALL, subsets
 from cladeclip.hierarchy.classifier import Classifier, Settings, fit_classifier
 from cladeclip.hierarchy.decision import Answers
 from cladeclip.hierarchy.measures import area_under_risk_coverage, auroc_of_new, fpr_at_95, rank_measures
-from cladeclip.hierarchy.novelty import SCORES
 from cladeclip.hierarchy.taxonomy import COLUMNS, Taxonomy
 
 KNOWN, NEW = "known", "new"
@@ -108,8 +107,8 @@ def _measures(found: Answers, truth: np.ndarray, kinds: np.ndarray, taxonomy: Ta
 def _novelty(classifier: Classifier, embeddings: np.ndarray, kinds: np.ndarray) -> pd.DataFrame:
     new = kinds == NEW
     rows = []
-    for score in SCORES if new.any() and not new.all() else ():
-        values = classifier.novelty(embeddings, score)
+    scores = classifier.novelties(embeddings) if new.any() and not new.all() else {}
+    for score, values in scores.items():
         for place, rank in enumerate(classifier.taxonomy.ranks):
             of_rank = values[:, place]
             rows.append(
@@ -128,24 +127,13 @@ def _answers(
     taxonomy: Taxonomy,
 ) -> pd.DataFrame:
     """A row an image asked: the answers (blank below the rank stopped at), the truth, and the nearest image fitted on."""
-    points, nearest = Points(embeddings[fit]), np.empty(len(asked), dtype=np.int64)
-    for block in points.blocks(len(asked)):
-        nearest[block] = points.nearest(embeddings[asked[block]], 1)[:, 0]
-    ids = images["image_id"].to_numpy()
-    places = np.array(["", *taxonomy.ranks])
-    table = pd.DataFrame(
-        {
-            "image_id": ids[asked],
-            "part": kinds,
-            "answered": places[found.depth],
-            "novel_at": places[found.novel_at + 1],
-            "confidence": found.confidence,
-            "nearest_image_id": ids[fit[nearest]],
-        }
-    )
-    for place, rank in enumerate(taxonomy.ranks):
-        names = np.array([*taxonomy.names[place], ""])
-        table[rank] = names[found.codes[:, place]]
+    nearest = Points(embeddings[fit]).nearest_of_all(embeddings[asked], 1)[:, 0]
+    ids, words = images["image_id"].to_numpy(), found.in_words(taxonomy)
+    table = pd.DataFrame({"image_id": ids[asked], "part": kinds})
+    table[["answered", "novel_at", "confidence"]] = words[["answered", "novel_at", "confidence"]]
+    table["nearest_image_id"] = ids[fit[nearest]]
+    for rank in taxonomy.ranks:
+        table[rank] = words[rank]
         table[f"true_{rank}"] = images[COLUMNS[rank]].astype(str).to_numpy()[asked]
     return table
 

@@ -71,16 +71,16 @@ class Heads(nn.Module):
         return [(logits / t).numpy() for logits, t in zip(found, self.temperatures, strict=True)]
 
 
-def dependence(parent: Tensor, child: Tensor, children: Tensor) -> Tensor:
+def dependence(parent: Tensor, child: Tensor, parents: Tensor) -> Tensor:
     """Mean KL(P_p || M P_c) of logits (n, n_p) and (n, n_c), in nats.
 
     Args:
-        children: M (n_p, n_c), 1 where a name is a child of the parent.
+        parents: (n_c,) int64, the number of each child's parent: M, by the place of the one 1 in each of its columns.
     """
     log_parent = log_softmax(parent, dim=1)
     # log of the mass of each parent's children, without leaving the logarithm: no mass is too small for it.
     log_child = log_softmax(child, dim=1)
-    owner = children.argmax(dim=0).expand_as(log_child)
+    owner = parents.expand_as(log_child)
     highest = torch.full_like(log_parent, -torch.inf).scatter_reduce(1, owner, log_child.detach(), "amax")
     highest = highest.clamp(min=torch.finfo(log_child.dtype).min)
     mass = torch.zeros_like(log_parent).scatter_add(1, owner, (log_child - highest.gather(1, owner)).exp())
@@ -88,16 +88,16 @@ def dependence(parent: Tensor, child: Tensor, children: Tensor) -> Tensor:
     return (log_parent.exp() * (log_parent - log_mass)).sum(dim=1).mean()
 
 
-def joint_loss(logits: Sequence[Tensor], codes: Tensor, children: Sequence[Tensor], weight: float) -> Tensor:
+def joint_loss(logits: Sequence[Tensor], codes: Tensor, parents: Sequence[Tensor], weight: float) -> Tensor:
     """The loss L above of logits (n, n_r) a rank, highest first, for codes (n, R).
 
     Args:
-        children: M for each rank but the first.
+        parents: for each rank but the first, see `dependence`.
         weight: lambda.
     """
     loss = torch.stack([cross_entropy(of_rank, codes[:, r]) for r, of_rank in enumerate(logits)]).sum()
     if weight:
-        pairs = zip(logits, logits[1:], children, strict=False)
+        pairs = zip(logits, logits[1:], parents, strict=False)
         loss = loss + weight * torch.stack([dependence(*pair) for pair in pairs] or [loss.new_zeros(())]).sum()
     return loss
 
@@ -117,13 +117,13 @@ def fit_heads(
     heads = Heads(points.shape[1], [len(names) for names in taxonomy.names], settings.hidden, generator)
     heads.mean.copy_(points.mean(dim=0))
     heads.scale.copy_(points.std(dim=0, correction=0).clamp(min=1e-6))
-    children = [torch.from_numpy(taxonomy.children(place)) for place in range(1, len(taxonomy.ranks))]
+    parents = [torch.from_numpy(of_rank) for of_rank in taxonomy.parents[1:]]
     optimiser = torch.optim.AdamW(heads.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     steps = settings.epochs * -(-len(points) // settings.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for _ in range(settings.epochs):
         for batch in torch.randperm(len(points), generator=generator).split(settings.batch_size):
-            loss = joint_loss(heads(points[batch]), targets[batch], children, settings.dependence)
+            loss = joint_loss(heads(points[batch]), targets[batch], parents, settings.dependence)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()

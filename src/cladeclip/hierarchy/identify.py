@@ -7,7 +7,6 @@ import pandas as pd
 
 from cladeclip.evaluation.nearest import Points
 from cladeclip.hierarchy.classifier import Classifier
-from cladeclip.hierarchy.decision import Answers
 
 # Known pictures shown beside every new one.
 NEIGHBOURS = 3
@@ -42,28 +41,14 @@ def identify(
     if len(image_ids) == 0:
         return rejected
     answered = pd.DataFrame({"image_id": list(image_ids), **columns})
-    _add_answers(answered, classifier.answers(embeddings, score), classifier)
+    words = classifier.answers(embeddings, score).in_words(classifier.taxonomy)
+    answered[words.columns] = words
     points, ids, species = Points(known_embeddings), known["image_id"].to_numpy(), known["scientific_name"].to_numpy()
-    k = min(NEIGHBOURS, len(points))
-    for block in points.blocks(len(embeddings)):
-        nearest = points.nearest(embeddings[block], k)
-        for place in range(k):
-            rows = nearest[:, place]
-            cosines = points.cosines(embeddings[block], np.arange(len(rows)), rows)
-            found = {"": ids[rows], "_species": species[rows], "_cosine": cosines}
-            for kind, values in found.items():
-                column = answered.columns.get_loc(f"nearest_{place + 1}{kind}")
-                answered.iloc[block, column] = values
+    nearest = points.nearest_of_all(embeddings, min(NEIGHBOURS, len(points)))
+    for place, rows in enumerate(nearest.T, start=1):
+        answered[f"nearest_{place}"], answered[f"nearest_{place}_species"] = ids[rows], species[rows]
+        answered[f"nearest_{place}_cosine"] = points.cosines(embeddings, np.arange(len(rows)), rows)
     return pd.concat([answered, rejected], ignore_index=True) if len(rejected) else answered
-
-
-def _add_answers(table: pd.DataFrame, found: Answers, classifier: Classifier) -> None:
-    ranks = classifier.taxonomy.ranks
-    places = np.array(["", *ranks])
-    table["answered"], table["novel_at"] = places[found.depth], places[found.novel_at + 1]
-    table["confidence"] = found.confidence
-    for place, rank in enumerate(ranks):
-        table[rank] = np.array([*classifier.taxonomy.names[place], ""])[found.codes[:, place]]
 
 
 def for_a_spreadsheet(identified: pd.DataFrame, ranks: Sequence[str]) -> str:

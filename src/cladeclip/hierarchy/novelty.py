@@ -75,13 +75,10 @@ class Known:
         return [units - centroids[path[:, place]] for place, centroids in enumerate(self.centroids)]
 
     def _distance_of_neighbour(self, embeddings: np.ndarray) -> np.ndarray:
-        found = np.empty(len(embeddings))
-        for block in self.points.blocks(len(embeddings)):
-            queries = np.ascontiguousarray(embeddings[block], dtype=np.float32)
-            last = self.points.nearest(queries, self.neighbour)[:, -1]
-            cosines = self.points.cosines(queries, np.arange(len(queries)), last)
-            found[block] = np.sqrt(np.maximum(0.0, 2.0 - 2.0 * cosines))
-        return found
+        queries = embeddings.astype(np.float32)
+        last = self.points.nearest_of_all(queries, self.neighbour)[:, -1]
+        cosines = self.points.cosines(queries, np.arange(len(queries)), last)
+        return np.sqrt(np.maximum(0.0, 2.0 - 2.0 * cosines))
 
 
 def _whitening(residuals: np.ndarray) -> np.ndarray:
