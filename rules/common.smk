@@ -41,7 +41,7 @@ ENVIRONMENT = "../envs/cladeclip.yaml"
 ENCODERS = config["encoders"]
 STUDENTS = config["students"]
 # The contracts of these tables are in tables.py, which takes longer to import than to repeat.
-HIERARCHY_TABLES = ("hierarchy", "novelty", "taxonomic_answers")
+HIERARCHY_TABLES = ("hierarchy", "coverage", "novelty", "taxonomic_answers")
 EVALUATION_TABLES = ("accuracy", "predictions", "knn", "retrieval", "classes", "confusions", "probe")
 
 # Snakemake does not see changes inside a folder: weights and data are looked at here, once a command.

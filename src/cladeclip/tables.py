@@ -188,6 +188,12 @@ HIERARCHY = Contract(
     },
     ("part", "rank"),
 )
+COVERAGE = Contract(
+    "coverage",
+    "a point of a curve: the accuracy at a rank when only the most confident share is answered",
+    {"part": STRING, "rank": STRING, "coverage": FLOAT, "accuracy": FLOAT},
+    ("part", "rank", "coverage"),
+)
 NOVELTY = Contract(
     "novelty",
     "a novelty score at a rank",
@@ -260,7 +266,9 @@ def read_table(path: str | Path, contract: Contract) -> pd.DataFrame:
         TableError: the file is absent, is not Parquet, or lacks a declared column or type.
     """
     try:
-        table = pq.read_table(path)
+        # One thread: Arrow's pool can bring a process down while it ends (apache/arrow issue 34314), and tables are small.
+        with pq.ParquetFile(path) as file:
+            table = file.read(use_threads=False)
     except FileNotFoundError as error:
         raise TableError(f"{path}: the {contract.name} table does not exist.") from error
     except (pa.ArrowInvalid, OSError) as error:
@@ -273,7 +281,7 @@ def read_table(path: str | Path, contract: Contract) -> pd.DataFrame:
         found = table.schema.field(column).type
         if not (found == kind or (pa.types.is_large_string(found) and kind == STRING)):
             raise TableError(f"{path}: column '{column}' holds {found}, but the {contract.name} table declares {kind}.")
-    return table.to_pandas()
+    return table.to_pandas(use_threads=False)
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:

@@ -7,7 +7,7 @@ from cladeclip.hierarchy.heads import HeadSettings
 from cladeclip.hierarchy.novelty import SCORES
 from cladeclip.hierarchy.taxonomy import Taxonomy
 
-SETTINGS = Settings(HeadSettings(epochs=20, batch_size=64))
+SETTINGS = Settings(HeadSettings(steps=100, batch_size=64))
 NAMES = ["A a", "A b", "B a", "B b", "C a", "C b", "D a", "D b"]
 
 

@@ -88,7 +88,7 @@ def test_independent_heads_are_logistic_regressions(collection):
     images, points = collection
     points = points + 2 * np.random.default_rng(1).normal(size=points.shape).astype(np.float32)  # so that names overlap
     taxonomy = Taxonomy.of_images(images)
-    settings = HeadSettings(dependence=0.0, epochs=600, batch_size=300, lr=0.05, weight_decay=0.0)
+    settings = HeadSettings(dependence=0.0, steps=600, batch_size=300, lr=0.05, weight_decay=0.0)
     heads = fit_heads(points, taxonomy.codes(images), taxonomy, settings, seed=5)
     standardised = (points - points.mean(axis=0)) / points.std(axis=0)
     for place, (rank, logits) in enumerate(zip(taxonomy.ranks, heads.logits(points), strict=True)):
@@ -104,7 +104,7 @@ def test_the_dependence_brings_the_ranks_into_agreement(collection):
     codes = taxonomy.codes(images)
     disagreement = {}
     for weight in (0.0, 5.0):
-        heads = fit_heads(points, codes, taxonomy, HeadSettings(dependence=weight, epochs=20), seed=5)
+        heads = fit_heads(points, codes, taxonomy, HeadSettings(dependence=weight, steps=60), seed=5)
         logits = [torch.from_numpy(of_rank) for of_rank in heads.logits(points)]
         parents = [torch.from_numpy(taxonomy.parents[place]) for place in (1, 2)]
         disagreement[weight] = sum(float(dependence(logits[r], logits[r + 1], parents[r])) for r in (0, 1))
@@ -115,7 +115,7 @@ def test_the_dependence_brings_the_ranks_into_agreement(collection):
 def test_the_same_seed_gives_the_same_heads(collection, hidden):
     images, points = collection
     taxonomy = Taxonomy.of_images(images)
-    settings = HeadSettings(epochs=2, hidden=hidden)
+    settings = HeadSettings(steps=5, hidden=hidden)
     first, again, other = (fit_heads(points, taxonomy.codes(images), taxonomy, settings, seed=s) for s in (5, 5, 6))
     for a, b, c in zip(first.logits(points), again.logits(points), other.logits(points), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -127,7 +127,7 @@ def test_one_rank_and_one_name_can_be_fitted(collection):
     for ranks in (["species"], ["category", "species"]):
         taxonomy = Taxonomy.of_images(images.assign(category="Bird"), ranks)
         heads = fit_heads(
-            points, taxonomy.codes(images.assign(category="Bird")), taxonomy, HeadSettings(epochs=1), seed=5
+            points, taxonomy.codes(images.assign(category="Bird")), taxonomy, HeadSettings(steps=1), seed=5
         )
         assert all(np.isfinite(logits).all() for logits in heads.logits(points))
 

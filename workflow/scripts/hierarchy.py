@@ -3,7 +3,7 @@
 from cladeclip.hierarchy.classifier import Settings
 from cladeclip.hierarchy.evaluate import evaluate_hierarchy
 from cladeclip.job_log import job_log
-from cladeclip.tables import HIERARCHY, IMAGES, NOVELTY, SPLIT, TAXONOMIC_ANSWERS, read_table, rows_for, write_table
+from cladeclip.tables import COVERAGE, HIERARCHY, IMAGES, NOVELTY, SPLIT, TAXONOMIC_ANSWERS, read_table, rows_for, write_table
 
 with job_log(snakemake.log[0]):
     images, split = read_table(snakemake.input.images, IMAGES), read_table(snakemake.input.split, SPLIT)
@@ -20,5 +20,5 @@ with job_log(snakemake.log[0]):
         **snakemake.params.queries,
     )
     made_by = dict(snakemake.wildcards) | dict(config)
-    for contract in (HIERARCHY, NOVELTY, TAXONOMIC_ANSWERS):
+    for contract in (HIERARCHY, COVERAGE, NOVELTY, TAXONOMIC_ANSWERS):
         write_table(snakemake.output[contract.name], contract, getattr(found, contract.name), made_by)

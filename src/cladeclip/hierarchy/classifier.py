@@ -33,7 +33,7 @@ class Settings:
     @classmethod
     def of_config(cls, hierarchy: Mapping[str, Any]) -> "Settings":
         """As the config's `hierarchy:` says."""
-        heads = HeadSettings(**{name: hierarchy[name] for name in ("dependence", "hidden", "epochs")})
+        heads = HeadSettings(**{name: hierarchy[name] for name in ("dependence", "hidden", "steps")})
         return cls(heads, **{name: hierarchy[name] for name in ("quantile", "min_images", "neighbour")})
 
 

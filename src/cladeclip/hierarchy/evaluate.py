@@ -10,10 +10,17 @@ from cladeclip.evaluation.nearest import Points
 from cladeclip.evaluation.subsets import ALL, subsets
 from cladeclip.hierarchy.classifier import Classifier, Settings, fit_classifier
 from cladeclip.hierarchy.decision import Answers
-from cladeclip.hierarchy.measures import area_under_risk_coverage, auroc_of_new, fpr_at_95, rank_measures
+from cladeclip.hierarchy.measures import (
+    accuracy_against_coverage,
+    area_under_risk_coverage,
+    auroc_of_new,
+    fpr_at_95,
+    rank_measures,
+)
 from cladeclip.hierarchy.taxonomy import COLUMNS, Taxonomy
 
 KNOWN, NEW = "known", "new"
+CURVE_POINTS = 200
 
 
 @dataclass(frozen=True)
@@ -22,11 +29,13 @@ class HierarchyEvaluation:
 
     Attributes:
         hierarchy: measures at each rank, of images of known and of new species.
+        coverage: the curves of accuracy against coverage, at most CURVE_POINTS points each.
         novelty: how well each score tells new from known, at each rank; no row where nothing is new.
         taxonomic_answers: what was said of every image asked.
     """
 
     hierarchy: pd.DataFrame
+    coverage: pd.DataFrame
     novelty: pd.DataFrame
     taxonomic_answers: pd.DataFrame
 
@@ -76,6 +85,7 @@ def evaluate_hierarchy(
     truth = taxonomy.codes(images.iloc[asked])
     return HierarchyEvaluation(
         hierarchy=_measures(found, truth, kinds, taxonomy),
+        coverage=_coverage(found, truth, kinds, taxonomy),
         novelty=_novelty(classifier, embeddings[asked], kinds),
         taxonomic_answers=_answers(found, images, embeddings, fit, asked, kinds, taxonomy),
     )
@@ -102,6 +112,20 @@ def _measures(found: Answers, truth: np.ndarray, kinds: np.ndarray, taxonomy: Ta
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _coverage(found: Answers, truth: np.ndarray, kinds: np.ndarray, taxonomy: Taxonomy) -> pd.DataFrame:
+    """Curves of the names in the paths, as if every image were answered at every rank, the most probable name first."""
+    curves = []
+    for part in (KNOWN, NEW):
+        of_part = kinds == part
+        for place, rank in enumerate(taxonomy.ranks if of_part.any() else ()):
+            right = (found.path[:, place] == truth[:, place])[of_part]
+            coverage, accuracy = accuracy_against_coverage(found.probability[of_part, place], right)
+            kept = np.unique(np.linspace(0, len(coverage) - 1, CURVE_POINTS).round().astype(int))
+            points = {"part": part, "rank": rank, "coverage": coverage[kept], "accuracy": accuracy[kept]}
+            curves.append(pd.DataFrame(points))
+    return pd.concat(curves, ignore_index=True)
 
 
 def _novelty(classifier: Classifier, embeddings: np.ndarray, kinds: np.ndarray) -> pd.DataFrame:

@@ -7,11 +7,13 @@ when the mass that the child rank's head gives to the children of each parent is
 parent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
+from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, log_softmax
 
@@ -26,13 +28,14 @@ class HeadSettings:
     Attributes:
         dependence: lambda; 0 trains the heads independently of each other (on one hidden layer, where there is one).
         hidden: width of a hidden layer that all heads share; 0 for none.
-        epochs, batch_size, lr, weight_decay: of AdamW with a cosine schedule.
+        steps, batch_size, lr, weight_decay: of AdamW with a cosine schedule. A number of steps, and not of epochs: few
+            images are seen often enough, and many do not take longer.
         folds: parts of the training images that are scored by heads trained on the others.
     """
 
     dependence: float = 1.0
     hidden: int = 0
-    epochs: int = 30
+    steps: int = 500
     batch_size: int = 256
     lr: float = 1e-2
     weight_decay: float = 1e-2
@@ -119,16 +122,20 @@ def fit_heads(
     heads.scale.copy_(points.std(dim=0, correction=0).clamp(min=1e-6))
     parents = [torch.from_numpy(of_rank) for of_rank in taxonomy.parents[1:]]
     optimiser = torch.optim.AdamW(heads.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
-    steps = settings.epochs * -(-len(points) // settings.batch_size)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    for _ in range(settings.epochs):
-        for batch in torch.randperm(len(points), generator=generator).split(settings.batch_size):
-            loss = joint_loss(heads(points[batch]), targets[batch], parents, settings.dependence)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            schedule.step()
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
+    for batch in islice(_batches(len(points), settings.batch_size, generator), settings.steps):
+        loss = joint_loss(heads(points[batch]), targets[batch], parents, settings.dependence)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        schedule.step()
     return heads.eval()
+
+
+def _batches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Numbers of images, in a new order each time that all have had their turn; without end."""
+    while True:
+        yield from torch.randperm(n, generator=generator).split(size)
 
 
 def temperature(logits: np.ndarray, codes: np.ndarray) -> float:
@@ -142,16 +149,14 @@ def temperature(logits: np.ndarray, codes: np.ndarray) -> float:
     if not known.any() or logits.shape[1] < 2:
         return 1.0
     scores, targets = torch.from_numpy(logits[known]).double(), torch.from_numpy(codes[known])
-    # The likelihood has one minimum in 1 / T (it is convex there): golden sections of its logarithm find it.
-    low, high, golden = np.log(1e-2), np.log(1e2), (np.sqrt(5) - 1) / 2
+    # The likelihood is convex in 1 / T, so that it has one minimum, and a search of the logarithm finds it.
 
     def cost(log_inverse: float) -> float:
         return float(cross_entropy(scores * np.exp(log_inverse), targets))
 
-    while high - low > 1e-4:
-        first, second = high - golden * (high - low), low + golden * (high - low)
-        low, high = (low, second) if cost(first) < cost(second) else (first, high)
-    return float(np.exp(-(low + high) / 2))
+    limits = (np.log(1e-2), np.log(1e2))
+    found = minimize_scalar(cost, bounds=limits, method="bounded", options={"xatol": 1e-4})
+    return float(np.exp(-found.x))
 
 
 def folds_of(groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
