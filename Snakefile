@@ -31,5 +31,6 @@ rule all:
         checkpoints(),
         evaluations(),
         zero_shot_tables(),
+        hierarchies(),
     message:
         "All results are up to date."

@@ -118,6 +118,16 @@ def evaluations(table="accuracy"):
     ]
 
 
+def hierarchies():
+    """The tables on names at several ranks that the report shows: those of open splits, where some species are new."""
+    return [
+        path
+        for table in HIERARCHY_TABLES
+        for path in evaluations(table)
+        if path.removeprefix(f"{RESULTS}/").startswith("open-")
+    ]
+
+
 def cluster_qualities():
     return [
         f"{RESULTS}/{split}/clusters/{labels}.quality.json" for split in config["splits"] for labels in all_labels()

@@ -1,4 +1,4 @@
-# Answers at several ranks and new species: heads on a model's embeddings. Made when a file of it is asked for.
+# Answers at several ranks and new species: heads on a model's embeddings. Part of `all` on open splits.
 
 
 rule hierarchy:

@@ -12,8 +12,10 @@ SHOWN = (
     "baselines",
     "seeds",
     "eval",
+    "hierarchy",
     "report",
 )
+TEMPLATES = sorted(Path(SOURCE, "cladeclip/reporting").glob("*.html"))
 
 
 localrules:
@@ -53,6 +55,8 @@ rule report:
         changes=rules.compare.output.changes,
         evaluations=[evaluations(table) for table in EVALUATION_TABLES],
         zero_shot=zero_shot_tables(),
+        hierarchies=hierarchies(),
+        pictures=rules.train.input.store if hierarchies() else [],
         qualities=cluster_qualities(),
         images=rules.prepare.output.images,
         quarantine=rules.prepare.output.quarantine,
@@ -70,7 +74,7 @@ rule report:
         config=ordered({key: config[key] for key in SHOWN} | {"train": TRAIN_SETTINGS}),
         results=lambda wildcards: RESULTS,
         code=code("report"),
-        template=sha256_of_file(Path(SOURCE, "cladeclip/reporting/report.html"))[:16],
+        templates=[sha256_of_file(template)[:16] for template in TEMPLATES],
     message:
         "Writing {output.page}."
     script:
@@ -83,6 +87,7 @@ rule manifest:
         rules.compare.output,
         [evaluations(table) for table in EVALUATION_TABLES],
         zero_shot_tables(),
+        hierarchies(),
         cluster_qualities(),
         [quality.replace(".quality.json", ".parquet") for quality in cluster_qualities()],
         checkpoints(),

@@ -4,8 +4,10 @@ import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 from test_classifier import SETTINGS, collection  # noqa: F401 (a fixture)
 
+from cladeclip.datasets.splits import make_split
 from cladeclip.errors import DataError
-from cladeclip.hierarchy.evaluate import evaluate_hierarchy, mistaken_for
+from cladeclip.hierarchy.evaluate import evaluate_hierarchy
+from cladeclip.hierarchy.measures import mistaken_for
 from cladeclip.hierarchy.novelty import SCORES
 
 ASKED = {"query_share": 0.2, "seed": 5, "score": "mahalanobis", "settings": SETTINGS}
@@ -107,3 +109,49 @@ def test_a_new_species_that_is_always_taken_for_a_known_one_is_found():
     assert found.loc["N y"].tolist() == [2, 0.0, "", 0.0]
     assert found.loc["N z"].tolist() == [1, 1.0, "A b", 1.0]
     assert len(mistaken_for(answers[answers["part"] == "known"], "species")) == 0
+
+
+@pytest.fixture(scope="module")
+def blurred(collection):  # noqa: F811
+    """Images and points of species that overlap: some answers are wrong, and no two are equally sure."""
+    images, points = collection
+    return images, points + 2 * np.random.default_rng(1).normal(size=points.shape).astype(np.float32)
+
+
+def test_the_curves_hold_what_the_area_sums_up(blurred, open_split):
+    found = evaluate_hierarchy(*blurred, open_split, protocol="open-0", **ASKED)
+    hierarchy = found.hierarchy.set_index(["part", "rank"])
+    for rank, curve in found.coverage[found.coverage["part"] == "known"].groupby("rank"):
+        assert len(curve) == hierarchy.loc[("known", rank), "n"]
+        np.testing.assert_allclose(curve["coverage"], np.arange(1, len(curve) + 1) / len(curve))
+        assert hierarchy.loc[("known", rank), "aurc"] == pytest.approx(1 - curve["accuracy"].mean())
+
+
+def test_a_long_curve_is_thinned_but_keeps_its_ends(blurred, open_split, monkeypatch):
+    whole = evaluate_hierarchy(*blurred, open_split, protocol="open-0", **ASKED).coverage
+    monkeypatch.setattr("cladeclip.hierarchy.evaluate.CURVE_POINTS", 10)
+    thinned = evaluate_hierarchy(*blurred, open_split, protocol="open-0", **ASKED).coverage
+    for (part, rank), curve in whole.groupby(["part", "rank"]):
+        kept = thinned[(thinned["part"] == part) & (thinned["rank"] == rank)]
+        assert len(kept) == 10 < len(curve)
+        assert kept.iloc[[0, -1]].to_numpy().tolist() == curve.iloc[[0, -1]].to_numpy().tolist()
+        assert set(kept["coverage"]) <= set(curve["coverage"])
+
+
+def test_whole_genera_can_be_new(collection):  # noqa: F811
+    images, points = collection
+    split = make_split(images, "open-0", query_share=0.3, seed=5, unseen_rank="genus")
+    parts = split.set_index("image_id")["part"].reindex(images["image_id"]).to_numpy()
+    new_genera = set(images.loc[parts == "unseen", "genus"])
+    assert new_genera
+    assert not new_genera & set(images.loc[parts == "fit", "genus"])
+    found = evaluate_hierarchy(images, points, split, protocol="open-0", **ASKED)
+    answers = found.taxonomic_answers
+    new = answers[answers["part"] == "new"]
+    assert set(new["true_genus"]) == new_genera
+    assert not (new["genus"] == new["true_genus"]).any()
+    measures = found.hierarchy.set_index(["part", "rank"])
+    assert measures.loc[("new", "genus"), "accuracy"] in (0.0,) or measures.loc[("new", "genus"), "answered"] == 0
+    # The whole of a genus looks new already where genera are told apart.
+    genus = found.novelty.set_index(["score", "rank"]).loc[("mahalanobis", "genus"), "auroc"]
+    assert genus > 0.9

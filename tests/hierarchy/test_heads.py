@@ -153,6 +153,16 @@ def test_the_temperature_has_the_lowest_log_loss_of_all():
     assert temperature(logits[:, :1], truth) == 1.0
 
 
+def test_images_that_are_all_right_do_not_make_it_certain():
+    rng = np.random.default_rng(4)
+    truth = rng.integers(3, size=98)
+    logits = (rng.normal(size=(98, 3)) + 20 * np.eye(3)[truth]).astype(np.float32)
+    sure = np.array([max(softmax(row / temperature(logits, truth))) for row in logits.astype(float)])
+    # One of 100 images' worth of doubt, two thirds of it on the two other names.
+    assert sure.mean() == pytest.approx(1 - 0.01 * 2 / 3, abs=2e-3)
+    assert sure.max() < 1
+
+
 def test_images_of_one_content_group_share_a_fold():
     groups = np.repeat([f"g{i}" for i in range(20)], 3)
     folds = folds_of(groups, 4, seed=5)

@@ -11,6 +11,8 @@ from cladeclip.evaluation.subsets import ALL, subsets
 from cladeclip.hierarchy.classifier import Classifier, Settings, fit_classifier
 from cladeclip.hierarchy.decision import Answers
 from cladeclip.hierarchy.measures import (
+    KNOWN,
+    NEW,
     accuracy_against_coverage,
     area_under_risk_coverage,
     auroc_of_new,
@@ -19,7 +21,6 @@ from cladeclip.hierarchy.measures import (
 )
 from cladeclip.hierarchy.taxonomy import COLUMNS, Taxonomy
 
-KNOWN, NEW = "known", "new"
 CURVE_POINTS = 200
 
 
@@ -160,32 +161,3 @@ def _answers(
         table[rank] = words[rank]
         table[f"true_{rank}"] = images[COLUMNS[rank]].astype(str).to_numpy()[asked]
     return table
-
-
-def mistaken_for(answers: pd.DataFrame, lowest: str) -> pd.DataFrame:
-    """Which new species are taken for a known one, and how consistently.
-
-    Args:
-        answers: the `taxonomic_answers` table.
-        lowest: the lowest rank of its taxonomy.
-
-    Returns:
-        A row a new name: label, n (its pictures), share_named (of them, that were named at the lowest rank), taken_for (the
-        name they were given most often, the first one in a tie) and share_taken (of all its pictures).
-    """
-    new = answers[answers["part"] == NEW]
-    rows = []
-    for label, members in new.groupby(f"true_{lowest}"):
-        named = members.loc[members[lowest] != "", lowest]
-        most = named.value_counts().sort_index().sort_values(ascending=False, kind="stable")
-        rows.append(
-            {
-                "label": label,
-                "n": len(members),
-                "share_named": len(named) / len(members),
-                "taken_for": most.index[0] if len(most) else "",
-                "share_taken": float(most.iloc[0]) / len(members) if len(most) else 0.0,
-            }
-        )
-    table = pd.DataFrame(rows, columns=["label", "n", "share_named", "taken_for", "share_taken"])
-    return table.sort_values(["share_taken", "label"], ascending=[False, True], ignore_index=True)

@@ -141,6 +141,9 @@ def _batches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
 def temperature(logits: np.ndarray, codes: np.ndarray) -> float:
     """The T > 0 for which softmax(logits / T) gives images the lowest negative log-likelihood (Guo et al., ICML 2017).
 
+    Of n images' targets 1 / (n + 2) is spread over all names, after Platt (1999): where every image is right, the likelihood
+    alone would call for certainty.
+
     Args:
         logits: (n, n_r) of images that the heads were not trained on.
         codes: (n,); images whose name the heads could not know (-1) are left out. 1 where none remains.
@@ -149,10 +152,11 @@ def temperature(logits: np.ndarray, codes: np.ndarray) -> float:
     if not known.any() or logits.shape[1] < 2:
         return 1.0
     scores, targets = torch.from_numpy(logits[known]).double(), torch.from_numpy(codes[known])
+    doubt = 1 / (len(targets) + 2)
     # The likelihood is convex in 1 / T, so that it has one minimum, and a search of the logarithm finds it.
 
     def cost(log_inverse: float) -> float:
-        return float(cross_entropy(scores * np.exp(log_inverse), targets))
+        return float(cross_entropy(scores * np.exp(log_inverse), targets, label_smoothing=doubt))
 
     limits = (np.log(1e-2), np.log(1e2))
     found = minimize_scalar(cost, bounds=limits, method="bounded", options={"xatol": 1e-4})

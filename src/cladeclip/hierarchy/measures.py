@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score, roc_curve
+
+# Images of species that the classifier was fitted on, and of others.
+KNOWN, NEW = "known", "new"
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,35 @@ def fpr_at_95(score: np.ndarray, new: np.ndarray) -> float:
         return np.nan
     false_positive, true_positive, _ = roc_curve(~new, -_ranked(score), drop_intermediate=False)
     return float(false_positive[np.argmax(true_positive >= 0.95)])
+
+
+def mistaken_for(answers: pd.DataFrame, lowest: str) -> pd.DataFrame:
+    """Which new species are taken for a known one, and how consistently.
+
+    Args:
+        answers: the `taxonomic_answers` table.
+        lowest: the lowest rank of its taxonomy.
+
+    Returns:
+        A row a new name: label, n (its pictures), share_named (of them, that were named at the lowest rank), taken_for (the
+        name they were given most often, the first one in a tie) and share_taken (of all its pictures).
+    """
+    new = answers[answers["part"] == NEW]
+    rows = []
+    for label, members in new.groupby(f"true_{lowest}"):
+        named = members.loc[members[lowest] != "", lowest]
+        most = named.value_counts().sort_index().sort_values(ascending=False, kind="stable")
+        rows.append(
+            {
+                "label": label,
+                "n": len(members),
+                "share_named": len(named) / len(members),
+                "taken_for": most.index[0] if len(most) else "",
+                "share_taken": float(most.iloc[0]) / len(members) if len(most) else 0.0,
+            }
+        )
+    table = pd.DataFrame(rows, columns=["label", "n", "share_named", "taken_for", "share_taken"])
+    return table.sort_values(["share_taken", "label"], ascending=[False, True], ignore_index=True)
 
 
 def _ranked(score: np.ndarray) -> np.ndarray:

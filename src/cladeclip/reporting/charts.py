@@ -40,6 +40,38 @@ def inertia_against_k(curves: pd.DataFrame) -> str:
     return vl_convert.vegalite_to_svg(chart.to_dict())
 
 
+def accuracy_against_coverage(curves: pd.DataFrame) -> str:
+    """The accuracy when only the most confident share is answered: a panel a rank, a row of panels a split.
+
+    Args:
+        curves: columns split, model, rank, coverage, accuracy.
+    """
+    models = list(dict.fromkeys(curves["model"]))
+    colour = alt.Color(
+        "model:N",
+        title="embeddings of",
+        sort=models,
+        scale=alt.Scale(range=list(PALETTE)),
+        legend=alt.Legend(labelLimit=400),
+    )
+    dash = alt.StrokeDash("model:N", title="embeddings of", sort=models)
+    share = alt.X("coverage:Q", title="share answered", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
+    y = alt.Y("accuracy:Q", title="right of the answered", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
+    rows = []
+    for split, of_split in curves.groupby("split", sort=False):
+        panels = [
+            alt.Chart(of_rank)
+            .mark_line(strokeWidth=2, interpolate="step-before")
+            .encode(x=share, y=y, color=colour, strokeDash=dash)
+            .properties(width=230, height=200, title=f"{rank} ({split})")
+            for rank, of_rank in of_split.groupby("rank", sort=False)
+        ]
+        rows.append(alt.hconcat(*panels))
+    return vl_convert.vegalite_to_svg(
+        alt.vconcat(*rows).configure_legend(orient="bottom", direction="vertical").to_dict()
+    )
+
+
 def loss_against_lr(steps: pd.DataFrame) -> str:
     """The learning-rate range test: the loss of each step and its smoothed course.
 

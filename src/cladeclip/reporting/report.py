@@ -3,13 +3,12 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cladeclip import __version__
 from cladeclip.atomic import read_json
@@ -29,6 +28,7 @@ from cladeclip.reporting.comparison import (
     primary_rows,
     standings,
 )
+from cladeclip.reporting.hierarchy_section import hierarchy_section
 from cladeclip.tables import (
     CHANGES,
     CLASSES,
@@ -272,10 +272,16 @@ def render_report(results: Path, config: Mapping[str, Any], summary: Mapping[str
     primary = Primary(**config["report"]["primary"])
     qualities = _qualities(results, config)
     curves = _inertia_curves(qualities, config)
-    read_outs = _read_outs(results, config, [row["model"] for row in summary["ranking"]])
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(files("cladeclip.reporting").joinpath("report.html").read_text(encoding="utf-8"))
-    return template.render(
+    environment = Environment(
+        loader=PackageLoader("cladeclip", "reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    models = [row["model"] for row in summary["ranking"]]
+    read_outs = _read_outs(results, config, models)
+    return environment.get_template("report.html").render(
         title=config["report"]["title"],
         dataset=config["dataset"]["name"],
         summary=summary,
@@ -289,6 +295,8 @@ def render_report(results: Path, config: Mapping[str, Any], summary: Mapping[str
         confusions=_confusions(results, primary.split, summary["best"]),
         changes=_changes(results, primary.split, summary["best"]),
         classes=_classes(results, primary.split, summary["best"]),
+        hierarchy=hierarchy_section(results, config, models, summary["best"]),
+        words={model: describe_model(model, config) for model in models},
         imported=bool((comparison["split"] == IMPORTED).any()),
         replicated=bool(comparison[[f"{column}_sd_seeds" for column in COLUMNS]].notna().any(axis=None)),
         rows=_rows(comparison, config),

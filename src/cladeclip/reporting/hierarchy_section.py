@@ -1,0 +1,123 @@
+"""The report's section on answers at several ranks and new species, on open splits; made from tables alone."""
+
+import base64
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cladeclip.datasets.store import PictureStore
+from cladeclip.hierarchy.measures import KNOWN, NEW, mistaken_for
+from cladeclip.names import Model
+from cladeclip.random_streams import stream_of
+from cladeclip.reporting.charts import accuracy_against_coverage
+from cladeclip.tables import COVERAGE, HIERARCHY, NOVELTY, TAXONOMIC_ANSWERS, Contract, read_table
+
+SHOWN_SPECIES = 15
+PICTURES_A_RANK = 4
+THUMBNAIL_PX = 96
+THUMBNAIL_QUALITY = 75
+
+
+def hierarchy_section(
+    results: Path, config: Mapping[str, Any], models: Sequence[str], best: str | None
+) -> dict[str, Any] | None:
+    """What the template hierarchy.html shows; None where no split is open.
+
+    The curves are of the encoders that were not trained here and of `best`, the best student by the primary comparison.
+    Mistaken species and pictures are of the model with the lowest area under the risk-coverage curve, at the lowest rank and
+    averaged over the open splits.
+    """
+    splits = [split for split in config["splits"] if split.startswith("open-")]
+    if not splits:
+        return None
+
+    def read(contract: Contract) -> pd.DataFrame:
+        tables = [
+            read_table(results / split / "evaluation" / model / f"{contract.name}.parquet", contract).assign(
+                split=split, model=model
+            )
+            for split in splits
+            for model in models
+        ]
+        return pd.concat(tables, ignore_index=True)
+
+    hierarchy, novelty = read(HIERARCHY), read(NOVELTY)
+    ranks = list(dict.fromkeys(hierarchy["rank"]))
+    at_lowest = hierarchy[hierarchy["rank"] == ranks[-1]]
+    shown = at_lowest[at_lowest["part"] == KNOWN].groupby("model", sort=False)["aurc"].mean().idxmin()
+    curves = read(COVERAGE)
+    drawn = [model for model in models if Model.parse(model) is None or model == best]
+    answers = read_table(results / splits[0] / "evaluation" / shown / "taxonomic_answers.parquet", TAXONOMIC_ANSWERS)
+    return {
+        "splits": splits,
+        "ranks": ranks,
+        "score": config["hierarchy"]["score"],
+        "shown": shown,
+        "rows": hierarchy.to_dict(orient="records"),
+        "new": _new_species(hierarchy, novelty, ranks, config["hierarchy"]["score"]),
+        "scores": list(dict.fromkeys(novelty["score"])),
+        "chart": accuracy_against_coverage(curves[(curves["part"] == KNOWN) & curves["model"].isin(drawn)]),
+        "mistaken": mistaken_for(answers, ranks[-1]).head(SHOWN_SPECIES).to_dict(orient="records"),
+        "examples": _examples(answers, ranks, results / "store" / f"{config['train']['store_px']}.arrow"),
+    }
+
+
+def _new_species(
+    hierarchy: pd.DataFrame, novelty: pd.DataFrame, ranks: Sequence[str], score: str
+) -> list[dict[str, Any]]:
+    """A row an encoder and split: how far new species are named, how much of that is right, and each score's AUROC."""
+    rows = []
+    at_lowest = novelty[novelty["rank"] == ranks[-1]]
+    for (split, model), found in hierarchy[hierarchy["part"] == NEW].groupby(["split", "model"], sort=False):
+        of_rank = found.set_index("rank")
+        of_scores = at_lowest[(at_lowest["split"] == split) & (at_lowest["model"] == model)].set_index("score")
+        row = {"split": split, "model": model, "n": int(of_rank["n"].iloc[0])}
+        row["stopped"] = 1 - of_rank.loc[ranks[-1], "answered"]
+        row["right"] = {rank: of_rank.loc[rank, "accuracy_stopped"] for rank in ranks[:-1]}
+        row["n_stopped"] = {rank: int(of_rank.loc[rank, "n_stopped"]) for rank in ranks[:-1]}
+        row["auroc"] = of_scores["auroc"].to_dict()
+        row["fpr95"] = of_scores["fpr95"].get(score, np.nan)
+        rows.append(row)
+    return rows
+
+
+def _examples(answers: pd.DataFrame, ranks: Sequence[str], store: Path) -> list[dict[str, Any]]:
+    """Pictures answered at each rank, the lowest first, and such that were not named at all: drawn, the same every time."""
+    thumbnail = _thumbnails(store)
+    groups = []
+    for rank in [*reversed(ranks), ""]:
+        for part in (KNOWN, NEW):
+            members = answers[(answers["answered"] == rank) & (answers["part"] == part)].sort_values("image_id")
+            order = stream_of(0, f"examples {rank} {part}").permutation(len(members))[:PICTURES_A_RANK]
+            pictures = [
+                {
+                    "image_id": row["image_id"],
+                    "picture": thumbnail(row["image_id"]),
+                    "answer": row[rank] if rank else "",
+                    "truth": row[f"true_{ranks[-1]}"],
+                    "right": bool(row[rank] == row[f"true_{rank}"]) if rank else None,
+                }
+                for row in members.iloc[order].to_dict(orient="records")
+            ]
+            groups.append({"rank": rank, "part": part, "n": len(members), "pictures": pictures})
+    return [group for group in groups if group["n"]]
+
+
+def _thumbnails(path: Path) -> Callable[[str], str]:
+    """Gives pictures of the store as data URLs; an empty text for a picture that it lacks, and for all where it lacks."""
+    store = PictureStore(path) if path.is_file() else None
+
+    def thumbnail(image_id: str) -> str:
+        if store is None or image_id not in store.position:
+            return ""
+        image = store.read(image_id)
+        image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=THUMBNAIL_QUALITY)
+        return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+    return thumbnail

@@ -1,0 +1,125 @@
+import base64
+import io
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from test_report import CONFIG, HOSTILE, SPREAD, Page, results_of
+
+from cladeclip.datasets.splits import make_split
+from cladeclip.datasets.store import build_store
+from cladeclip.hierarchy.classifier import Settings
+from cladeclip.hierarchy.evaluate import evaluate_hierarchy
+from cladeclip.hierarchy.heads import HeadSettings
+from cladeclip.reporting.hierarchy_section import hierarchy_section
+from cladeclip.reporting.report import render_report, summarise
+from cladeclip.tables import COVERAGE, HIERARCHY, NOVELTY, SPLIT, TAXONOMIC_ANSWERS, write_table
+
+OPEN = CONFIG | {"splits": ["holdout-0", "open-0"]}
+MODELS = list(SPREAD)
+
+
+@pytest.fixture(scope="module")
+def opened(images, specimens, tmp_path_factory):
+    """A finished run with an open split, a store of its pictures, and a species whose name is markup."""
+    folder = tmp_path_factory.mktemp("opened")
+    hostile = images.assign(scientific_name=images["scientific_name"].replace({"Piscator rubra": HOSTILE}))
+    results_of(folder, hostile, SPREAD)
+    split = make_split(hostile, "open-0", query_share=0.34, seed=5)
+    write_table(folder / "open-0" / "split.parquet", SPLIT, split, {})
+    rng = np.random.default_rng(0)
+    centres = {name: rng.normal(size=12) for name in sorted(set(hostile["scientific_name"]))}
+    for model, width in SPREAD.items():
+        noise = np.random.default_rng(1).normal(size=(len(hostile), 12))
+        points = np.stack([centres[name] for name in hostile["scientific_name"]]) + (0.1 + width) * noise
+        found = evaluate_hierarchy(
+            hostile,
+            points.astype(np.float32),
+            split,
+            protocol="open-0",
+            query_share=0.34,
+            seed=5,
+            score="mahalanobis",
+            settings=Settings(HeadSettings(steps=30)),
+        )
+        place = folder / "open-0" / "evaluation" / model
+        for contract in (HIERARCHY, COVERAGE, NOVELTY, TAXONOMIC_ANSWERS):
+            write_table(place / f"{contract.name}.parquet", contract, getattr(found, contract.name), {})
+    px = OPEN["train"]["store_px"]
+    build_store(specimens, list(images["image_id"]), folder / "store" / f"{px}.arrow", side=px, workers=1)
+    return folder
+
+
+def answers_of(folder, model):
+    return pd.read_parquet(folder / "open-0" / "evaluation" / model / "taxonomic_answers.parquet")
+
+
+def test_there_is_no_section_without_an_open_split(opened):
+    assert hierarchy_section(opened, CONFIG, MODELS, None) is None
+    assert "new species" not in render_report(opened, CONFIG, summarise(opened, CONFIG))
+
+
+def test_its_figures_follow_from_the_answers(opened):
+    section = hierarchy_section(opened, OPEN, MODELS, None)
+    assert len(section["rows"]) == len(MODELS) * 2 * len(section["ranks"])
+    assert [row["model"] for row in section["new"]] == MODELS
+    for row in section["new"]:
+        answers = answers_of(opened, row["model"])
+        new = answers[answers["part"] == "new"]
+        assert row["n"] == len(new)
+        assert row["stopped"] == pytest.approx((new["answered"] != "species").mean())
+        stopped = new[(new["answered"] != "species") & (new["genus"] != "")]
+        assert row["n_stopped"]["genus"] == len(stopped)
+        right = (stopped["genus"] == stopped["true_genus"]).mean()
+        assert row["right"]["genus"] == pytest.approx(right, nan_ok=True)
+        scores = pd.read_parquet(opened / "open-0" / "evaluation" / row["model"] / "novelty.parquet")
+        at_species = scores[scores["rank"] == "species"].set_index("score")["auroc"]
+        assert row["auroc"] == at_species.to_dict()
+
+
+def test_the_pictures_are_of_the_model_that_goes_wrong_least(opened):
+    section = hierarchy_section(opened, OPEN, MODELS, None)
+    risk = {
+        model: next(
+            row["aurc"]
+            for row in section["rows"]
+            if (row["model"], row["part"], row["rank"]) == (model, "known", "species")
+        )
+        for model in MODELS
+    }
+    assert risk[section["shown"]] == min(risk.values())
+    answers = answers_of(opened, section["shown"]).set_index("image_id")
+    counted = 0
+    for group in section["examples"]:
+        members = answers[(answers["answered"] == group["rank"]) & (answers["part"] == group["part"])]
+        assert group["n"] == len(members)
+        assert len(group["pictures"]) == min(4, len(members))
+        counted += len(members)
+        for picture in group["pictures"]:
+            row = members.loc[picture["image_id"]]
+            assert picture["truth"] == row["true_species"]
+            if group["rank"]:
+                assert picture["right"] == (row[group["rank"]] == row[f"true_{group['rank']}"])
+            image = Image.open(io.BytesIO(base64.b64decode(picture["picture"].partition(",")[2])))
+            assert image.format == "JPEG"
+            assert max(image.size) <= 96
+    assert counted == len(answers)
+
+
+def test_without_a_store_there_are_names_and_no_pictures(opened, tmp_path):
+    section = hierarchy_section(opened, OPEN | {"train": {"store_px": 1}}, MODELS, None)
+    assert all(row["picture"] == "" for group in section["examples"] for row in group["pictures"])
+
+
+def test_the_page_shows_the_section_and_no_name_is_markup(opened):
+    text = render_report(opened, OPEN, summarise(opened, OPEN))
+    assert HOSTILE not in text
+    assert "Answers at each rank" in text
+    assert text == render_report(opened, OPEN, summarise(opened, OPEN))
+    page = Page(text)
+    assert page.tags.count("script") == 1
+    pictures = [link for link in page.links if not link.startswith("#")]
+    assert len(pictures) == page.tags.count("img") > 0
+    assert all(re.fullmatch(r"data:image/jpeg;base64,[A-Za-z0-9+/=]+", link) for link in pictures)
