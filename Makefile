@@ -6,7 +6,7 @@ CORES ?= 2
 NAME ?= mini
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo real test lint bench study clean
+.PHONY: help setup demo real test lint bench study taxonomy clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ help: ## list the targets
 
 setup: .venv/installed ## install everything that the other targets need into .venv (about 7 GB)
 
-demo: setup ## draw specimens and run the whole method on them (3 minutes on 2 cores)
+demo: setup ## draw specimens and run the whole method on them (4 minutes on 2 cores)
 	$(SNAKEMAKE) --cores $(CORES) --configfile config/demo.yaml --quiet reason
 	@$(BIN)/python -m cladeclip.reporting.summary results/demo
 
@@ -46,6 +46,10 @@ bench: setup ## measure against peers: make bench [DATA=FOLDER] [SMALL=1]; resul
 
 study: setup ## does it work? 79 trainings, 45 minutes on 2 cores: make study DATA=FOLDER; results/study/study.md
 	$(BIN)/python -m benchmarks.study $(if $(DATA),--data "$(DATA)")
+
+taxonomy: setup ## names at several ranks beside a flat softmax: make taxonomy DATA=FOLDER [NAME=mini] (4 minutes after make real)
+	@test -n "$(DATA)" || { echo "Say where the pictures are: make taxonomy DATA=FOLDER"; exit 1; }
+	$(BIN)/python -m benchmarks.taxonomy --data "$(DATA)" --name "$(NAME)" $(if $(SMALL),--small)
 
 clean: ## remove the results and data of the demo; everything else stays
 	rm -rf results/demo data/demo

@@ -15,6 +15,8 @@ from cladeclip.encoders.fusion import normalise
 from cladeclip.evaluation import predict_labels
 from cladeclip.evaluation.evaluate import evaluate
 from cladeclip.evaluation.retrieval import retrieval_metrics
+from cladeclip.hierarchy.classifier import Settings, fit_classifier
+from cladeclip.hierarchy.taxonomy import Taxonomy
 
 # How fast the sizes of labels fall, as a power of their rank. Of VLM4Bio's 742 species the largest has 8 % of the images.
 SIZES = {"sizes as VLM4Bio's": 1, "of one size": 0}
@@ -78,6 +80,12 @@ def whole_evaluation(images: pd.DataFrame, embeddings: np.ndarray, split: pd.Dat
     evaluate(images, embeddings, split, protocol="all", query_share=0.2, seed=5, repeats=5)
 
 
+def names_at_several_ranks(images: pd.DataFrame, embeddings: np.ndarray, split: pd.DataFrame) -> None:
+    """Heads at every rank, calibration, limits of every novelty score, and answers for all images."""
+    classifier = fit_classifier(images, embeddings, Taxonomy.of_images(images), Settings(), seed=5)
+    classifier.answers(embeddings, "mahalanobis")
+
+
 def a_collection(n: int, d: int) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame]:
     """Three categories, Zipf-sized species in genera of about three."""
     points, labels = groups(n, d, max(30, n // 42))
@@ -98,7 +106,8 @@ for function in (four_columns, pairwise_frames, bare_product):
     function.prepare = query_and_gallery  # type: ignore[attr-defined]
 for function in (our_retrieval, their_retrieval):
     function.prepare = points_and_labels  # type: ignore[attr-defined]
-whole_evaluation.prepare = a_collection  # type: ignore[attr-defined]
+for function in (whole_evaluation, names_at_several_ranks):
+    function.prepare = a_collection  # type: ignore[attr-defined]
 
 
 def rows(small: bool, data: Path | None) -> Iterator[Row]:
@@ -118,6 +127,8 @@ def rows(small: bool, data: Path | None) -> Iterator[Row]:
         yield row("evaluate", case, n, ours_s, ours_mb, peer, peer_s, peer_mb, note)
     seconds, megabytes, _ = measure(whole_evaluation, n, 512, repeats=1)
     yield row("evaluate", "all tables of a model, d = 512, without probe", n, seconds, megabytes)
+    seconds, megabytes, _ = measure(names_at_several_ranks, n, 512, repeats=1)
+    yield row("evaluate", "names at several ranks, 740 species, d = 512: fit and answers", n, seconds, megabytes)
     for g in (10_000 // part, 100_000 // part, 1_000_000 // part):
         q = 5_000 // part
         seconds, megabytes, _ = measure(four_columns, q, g, 128, 700 // part, repeats=1)

@@ -3,7 +3,17 @@
 from cladeclip.hierarchy.classifier import Settings
 from cladeclip.hierarchy.evaluate import evaluate_hierarchy
 from cladeclip.job_log import job_log
-from cladeclip.tables import COVERAGE, HIERARCHY, IMAGES, NOVELTY, SPLIT, TAXONOMIC_ANSWERS, read_table, rows_for, write_table
+from cladeclip.tables import (
+    COVERAGE,
+    HIERARCHY,
+    IMAGES,
+    NOVELTY,
+    SPLIT,
+    TAXONOMIC_ANSWERS,
+    read_table,
+    rows_for,
+    write_table,
+)
 
 with job_log(snakemake.log[0]):
     images, split = read_table(snakemake.input.images, IMAGES), read_table(snakemake.input.split, SPLIT)

@@ -47,14 +47,10 @@ def accuracy_against_coverage(curves: pd.DataFrame) -> str:
         curves: columns split, model, rank, coverage, accuracy.
     """
     models = list(dict.fromkeys(curves["model"]))
-    colour = alt.Color(
-        "model:N",
-        title="embeddings of",
-        sort=models,
-        scale=alt.Scale(range=list(PALETTE)),
-        legend=alt.Legend(labelLimit=400),
-    )
-    dash = alt.StrokeDash("model:N", title="embeddings of", sort=models)
+    # The same title, order and legend: one legend for colour and dashes.
+    title, legend = "embeddings of", alt.Legend(labelLimit=400, symbolSize=400)
+    colour = alt.Color("model:N", title=title, sort=models, legend=legend, scale=alt.Scale(range=list(PALETTE)))
+    dash = alt.StrokeDash("model:N", title=title, sort=models, legend=legend)
     share = alt.X("coverage:Q", title="share answered", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
     y = alt.Y("accuracy:Q", title="right of the answered", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
     rows = []
