@@ -13,7 +13,7 @@ from cladeclip.encoders.weights import note_changed_weights
 from cladeclip.errors import CladeclipError
 from cladeclip.fingerprint import fingerprint_of
 from cladeclip.job_environment import prepare_environment
-from cladeclip.names import FEATURES, NAME, SPLIT, ClusterLabels, Features, Model
+from cladeclip.names import FEATURES, NAME, SPLIT, ClusterLabels, Features, Model, embeddings_file
 from cladeclip.shards import shard_names
 
 prepare_environment(SOURCE)
@@ -135,9 +135,15 @@ def cluster_qualities():
 
 
 def embeddings_path(model, split):
-    """A trained student's embeddings lie below its split, those of other encoders do not."""
-    place = f"{split}/" if Model.parse(model) else ""
-    return f"{RESULTS}/{place}embeddings/{model}/image.parquet"
+    return f"{RESULTS}/{embeddings_file(model, split)}"
+
+
+def embeddings_shown():
+    """What the report's galleries search: the embeddings of the students, trained and not, on the primary split."""
+    split = config["report"]["primary"]["split"]
+    return sorted(
+        {embeddings_path(model, split) for model in [*trained_models(), *(STUDENTS if trained_models() else [])]}
+    )
 
 
 def captioner_of(wildcards):

@@ -15,6 +15,7 @@ from cladeclip.hierarchy.evaluate import evaluate_hierarchy
 from cladeclip.hierarchy.heads import HeadSettings
 from cladeclip.reporting.hierarchy_section import hierarchy_section
 from cladeclip.reporting.report import render_report, summarise
+from cladeclip.reporting.thumbnails import Thumbnails
 from cladeclip.tables import COVERAGE, HIERARCHY, NOVELTY, SPLIT, TAXONOMIC_ANSWERS, write_table
 
 OPEN = CONFIG | {"splits": ["holdout-0", "open-0"]}
@@ -52,17 +53,21 @@ def opened(images, specimens, tmp_path_factory):
     return folder
 
 
+def pictures_of(folder):
+    return Thumbnails(folder / "store" / f"{OPEN['train']['store_px']}.arrow")
+
+
 def answers_of(folder, model):
     return pd.read_parquet(folder / "open-0" / "evaluation" / model / "taxonomic_answers.parquet")
 
 
 def test_there_is_no_section_without_an_open_split(opened):
-    assert hierarchy_section(opened, CONFIG, MODELS, None) is None
+    assert hierarchy_section(opened, CONFIG, MODELS, None, pictures_of(opened)) is None
     assert "new species" not in render_report(opened, CONFIG, summarise(opened, CONFIG))
 
 
 def test_its_figures_follow_from_the_answers(opened):
-    section = hierarchy_section(opened, OPEN, MODELS, None)
+    section = hierarchy_section(opened, OPEN, MODELS, None, pictures_of(opened))
     assert len(section["rows"]) == len(MODELS) * 2 * len(section["ranks"])
     assert [row["model"] for row in section["new"]] == MODELS
     for row in section["new"]:
@@ -80,7 +85,7 @@ def test_its_figures_follow_from_the_answers(opened):
 
 
 def test_the_pictures_are_of_the_model_that_goes_wrong_least(opened):
-    section = hierarchy_section(opened, OPEN, MODELS, None)
+    section = hierarchy_section(opened, OPEN, MODELS, None, pictures_of(opened))
     risk = {
         model: next(
             row["aurc"]
@@ -109,7 +114,7 @@ def test_the_pictures_are_of_the_model_that_goes_wrong_least(opened):
 
 
 def test_without_a_store_there_are_names_and_no_pictures(opened, tmp_path):
-    section = hierarchy_section(opened, OPEN | {"train": {"store_px": 1}}, MODELS, None)
+    section = hierarchy_section(opened, OPEN, MODELS, None, Thumbnails(tmp_path / "none.arrow"))
     assert all(row["picture"] == "" for group in section["examples"] for row in group["pictures"])
 
 

@@ -15,9 +15,20 @@ from cladeclip.datasets.splits import make_split
 from cladeclip.errors import ConfigError
 from cladeclip.evaluation.evaluate import evaluate
 from cladeclip.evaluation.significance import holm
+from cladeclip.names import embeddings_file
 from cladeclip.reporting.comparison import CSV_COLUMNS, changes_by_training, comparison_csv, comparison_table
 from cladeclip.reporting.report import render_report, summarise
-from cladeclip.tables import CHANGES, COMPARISON, EVALUATION, IMAGES, QUARANTINE, SPLIT, write_table
+from cladeclip.tables import (
+    CHANGES,
+    CLUSTERS,
+    COMPARISON,
+    EVALUATION,
+    IMAGES,
+    QUARANTINE,
+    SPLIT,
+    write_embeddings,
+    write_table,
+)
 
 CONFIG = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text()) | {
     "students": ["vit-b-32"],
@@ -51,6 +62,8 @@ def results_of(folder, images, spread):
         noise = np.random.default_rng(1).normal(size=(len(images), 12))
         embeddings = np.stack([centres[name] for name in images["scientific_name"]]) + width * noise
         found = evaluate(images, embeddings.astype(np.float32), split, protocol="holdout-0", query_share=0.34, seed=5)
+        ids, rows = np.unique(images["image_id"].to_numpy(dtype=str), return_index=True)
+        write_embeddings(folder / embeddings_file(model, "holdout-0"), list(ids), embeddings[rows], {})
         place = folder / "holdout-0" / "evaluation" / model
         for name, contract in EVALUATION.items():
             write_table(place / f"{name}.parquet", contract, getattr(found, name), {})
@@ -63,6 +76,10 @@ def results_of(folder, images, spread):
         quality = label_quality(np.arange(len(images)) % 9, images)
         if labels in inertia:
             quality |= {"inertia": inertia[labels], "silhouette": 0.123, "stability": None}
+            fitted = split.loc[split["part"] == "fit", "image_id"].sort_values()
+            label, distance = np.arange(len(fitted)) % 9, (np.arange(len(fitted)) * 7 % 11 / 11).astype(np.float32)
+            table = pd.DataFrame({"image_id": fitted, "label": label, "distance": distance})
+            write_table(folder / "holdout-0" / "clusters" / f"{labels}.parquet", CLUSTERS, table, {})
         write_json(folder / "holdout-0" / "clusters" / f"{labels}.quality.json", quality)
     return paths
 

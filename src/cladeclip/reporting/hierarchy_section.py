@@ -1,29 +1,25 @@
 """The report's section on answers at several ranks and new species, on open splits; made from tables alone."""
 
-import base64
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from cladeclip.datasets.store import PictureStore
 from cladeclip.hierarchy.measures import KNOWN, NEW, mistaken_for
 from cladeclip.names import Model
 from cladeclip.random_streams import stream_of
 from cladeclip.reporting.charts import accuracy_against_coverage
+from cladeclip.reporting.thumbnails import Thumbnails
 from cladeclip.tables import COVERAGE, HIERARCHY, NOVELTY, TAXONOMIC_ANSWERS, Contract, read_table
 
 SHOWN_SPECIES = 15
 PICTURES_A_RANK = 4
-THUMBNAIL_PX = 96
-THUMBNAIL_QUALITY = 75
 
 
 def hierarchy_section(
-    results: Path, config: Mapping[str, Any], models: Sequence[str], best: str | None
+    results: Path, config: Mapping[str, Any], models: Sequence[str], best: str | None, pictures: Thumbnails
 ) -> dict[str, Any] | None:
     """What the template hierarchy.html shows; None where no split is open.
 
@@ -62,7 +58,7 @@ def hierarchy_section(
         "scores": list(dict.fromkeys(novelty["score"])),
         "chart": accuracy_against_coverage(curves[(curves["part"] == KNOWN) & curves["model"].isin(drawn)]),
         "mistaken": mistaken_for(answers, ranks[-1]).head(SHOWN_SPECIES).to_dict(orient="records"),
-        "examples": _examples(answers, ranks, results / "store" / f"{config['train']['store_px']}.arrow"),
+        "examples": _examples(answers, ranks, pictures),
     }
 
 
@@ -85,9 +81,8 @@ def _new_species(
     return rows
 
 
-def _examples(answers: pd.DataFrame, ranks: Sequence[str], store: Path) -> list[dict[str, Any]]:
+def _examples(answers: pd.DataFrame, ranks: Sequence[str], thumbnails: Thumbnails) -> list[dict[str, Any]]:
     """Pictures answered at each rank, the lowest first, and such that were not named at all: drawn, the same every time."""
-    thumbnail = _thumbnails(store)
     groups = []
     for rank in [*reversed(ranks), ""]:
         for part in (KNOWN, NEW):
@@ -96,7 +91,7 @@ def _examples(answers: pd.DataFrame, ranks: Sequence[str], store: Path) -> list[
             pictures = [
                 {
                     "image_id": row["image_id"],
-                    "picture": thumbnail(row["image_id"]),
+                    "picture": thumbnails.of(row["image_id"]),
                     "answer": row[rank] if rank else "",
                     "truth": row[f"true_{ranks[-1]}"],
                     "right": bool(row[rank] == row[f"true_{rank}"]) if rank else None,
@@ -105,19 +100,3 @@ def _examples(answers: pd.DataFrame, ranks: Sequence[str], store: Path) -> list[
             ]
             groups.append({"rank": rank, "part": part, "n": len(members), "pictures": pictures})
     return [group for group in groups if group["n"]]
-
-
-def _thumbnails(path: Path) -> Callable[[str], str]:
-    """Gives pictures of the store as data URLs; an empty text for a picture that it lacks, and for all where it lacks."""
-    store = PictureStore(path) if path.is_file() else None
-
-    def thumbnail(image_id: str) -> str:
-        if store is None or image_id not in store.position:
-            return ""
-        image = store.read(image_id)
-        image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=THUMBNAIL_QUALITY)
-        return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-    return thumbnail

@@ -28,7 +28,9 @@ from cladeclip.reporting.comparison import (
     primary_rows,
     standings,
 )
+from cladeclip.reporting.gallery_section import clusters, neighbours
 from cladeclip.reporting.hierarchy_section import hierarchy_section
+from cladeclip.reporting.thumbnails import Thumbnails
 from cladeclip.tables import (
     CHANGES,
     CLASSES,
@@ -272,6 +274,7 @@ def render_report(results: Path, config: Mapping[str, Any], summary: Mapping[str
     primary = Primary(**config["report"]["primary"])
     qualities = _qualities(results, config)
     curves = _inertia_curves(qualities, config)
+    pictures = Thumbnails(results / "store" / f"{config['train']['store_px']}.arrow")
     environment = Environment(
         loader=PackageLoader("cladeclip", "reporting"),
         autoescape=True,
@@ -295,7 +298,9 @@ def render_report(results: Path, config: Mapping[str, Any], summary: Mapping[str
         confusions=_confusions(results, primary.split, summary["best"]),
         changes=_changes(results, primary.split, summary["best"]),
         classes=_classes(results, primary.split, summary["best"]),
-        hierarchy=hierarchy_section(results, config, models, summary["best"]),
+        hierarchy=hierarchy_section(results, config, models, summary["best"], pictures),
+        queries=neighbours(results, config, summary["best"], pictures),
+        clusters=clusters(results, config, summary["best"], pictures),
         words={model: describe_model(model, config) for model in models},
         imported=bool((comparison["split"] == IMPORTED).any()),
         replicated=bool(comparison[[f"{column}_sd_seeds" for column in COLUMNS]].notna().any(axis=None)),

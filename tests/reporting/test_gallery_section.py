@@ -1,0 +1,74 @@
+import numpy as np
+import pandas as pd
+import pytest
+from test_hierarchy_section import opened, pictures_of  # noqa: F401 (a fixture)
+from test_report import CONFIG, SPREAD
+
+from cladeclip.names import embeddings_file
+from cladeclip.reporting.gallery_section import clusters, neighbours
+from cladeclip.tables import rows_for
+
+BEST = "vit-b-32.handmade-image-k9.seed5"
+EVALUATED = CONFIG | {"eval": {**CONFIG["eval"], "query_share": 0.34, "seed": 5}}
+
+
+@pytest.fixture(scope="module")
+def groups(opened):  # noqa: F811
+    return neighbours(opened, EVALUATED, BEST, pictures_of(opened))
+
+
+def test_every_query_is_of_one_kind(opened, groups):  # noqa: F811
+    right = {}
+    for model in (BEST, "vit-b-32"):
+        table = pd.read_parquet(opened / "holdout-0" / "evaluation" / model / "predictions.parquet")
+        table = table[(table["taxa"] == "All") & (table["column"] == "species")].set_index("image_id")
+        right[model] = table["accuracy_individual"] == table["label"]
+    assert sum(group["n"] for group in groups) == len(right[BEST])
+    words = {"Became right": (False, True), "Became wrong": (True, False), "Stayed wrong": (False, False)}
+    for group in groups:
+        was, now = words.get(group["kind"], (True, True))
+        assert group["n"] == ((right["vit-b-32"] == was) & (right[BEST] == now)).sum()
+        assert 0 < len(group["queries"]) <= 3
+        for query in group["queries"]:
+            assert right["vit-b-32"][query["image_id"]] == was
+            assert right[BEST][query["image_id"]] == now
+            assert query["before"][0]["right"] == was
+            assert query["after"][0]["right"] == now
+
+
+def test_the_pictures_are_the_nearest_of_the_gallery_by_a_plain_loop(opened, groups):  # noqa: F811
+    split = pd.read_parquet(opened / "holdout-0" / "split.parquet").set_index("image_id")["part"]
+    names = pd.read_parquet(opened / "images.parquet").set_index("image_id")["scientific_name"]
+    gallery = [image_id for image_id in names.index if split[image_id] == "fit"]
+    for when, model in (("before", "vit-b-32"), ("after", BEST)):
+        table = dict(
+            zip(names.index, rows_for(opened / embeddings_file(model, "holdout-0"), list(names.index)), strict=True)
+        )
+        for query in (query for group in groups for query in group["queries"]):
+            one = table[query["image_id"]].astype(float)
+
+            def cosine(other, one=one, table=table):
+                return one @ table[other] / np.linalg.norm(one) / np.linalg.norm(table[other])
+
+            expected = sorted(gallery, key=cosine, reverse=True)[:5]
+            assert [row["label"] for row in query[when]] == [names[image_id] for image_id in expected]
+            assert [row["right"] for row in query[when]] == [names[i] == query["label"] for i in expected]
+            assert all(row["picture"].startswith("data:image/jpeg;base64,") for row in query[when])
+
+
+def test_clusters_show_the_pictures_nearest_to_their_centroid(opened):  # noqa: F811
+    found = clusters(opened, CONFIG, BEST, pictures_of(opened))
+    table = pd.read_parquet(opened / "holdout-0" / "clusters" / "handmade-image-k9.parquet")
+    names = pd.read_parquet(opened / "images.parquet").set_index("image_id")["scientific_name"]
+    assert len(found) == 8
+    for cluster in found:
+        members = table[table["label"] == cluster["label"]].sort_values(["distance", "image_id"])
+        assert cluster["n"] == len(members)
+        assert cluster["species"] == names[members["image_id"]].nunique()
+        assert [row["name"] for row in cluster["pictures"]] == list(names[members["image_id"].head(8)])
+
+
+def test_nothing_is_shown_where_nothing_was_trained(opened):  # noqa: F811
+    pictures = pictures_of(opened)
+    assert neighbours(opened, CONFIG, None, pictures) == clusters(opened, CONFIG, None, pictures) == []
+    assert clusters(opened, CONFIG, next(model for model in SPREAD if "random" in model), pictures) == []
