@@ -146,6 +146,12 @@ def embeddings_shown():
     )
 
 
+def histories_shown():
+    """The courses of the trainings on the primary split."""
+    split = config["report"]["primary"]["split"]
+    return [f"{RESULTS}/{split}/checkpoints/{model}/training.csv" for model in trained_models()]
+
+
 def captioner_of(wildcards):
     if wildcards.captioner not in config["captioners"]:
         raise WorkflowError(f"'{wildcards.captioner}' is not defined in `captioners:`.")

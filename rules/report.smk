@@ -58,6 +58,7 @@ rule report:
         hierarchies=hierarchies(),
         pictures=rules.train.input.store if hierarchies() or trained_models() else [],
         embeddings=embeddings_shown(),
+        histories=histories_shown(),
         clusters=[quality.replace(".quality.json", ".parquet") for quality in cluster_qualities()],
         qualities=cluster_qualities(),
         images=rules.prepare.output.images,

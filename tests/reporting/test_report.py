@@ -9,13 +9,14 @@ import pytest
 import yaml
 from conftest import REPOSITORY
 
-from cladeclip.atomic import write_json
+from cladeclip.atomic import write_json, write_text
 from cladeclip.clustering.quality import label_quality
 from cladeclip.datasets.splits import make_split
 from cladeclip.errors import ConfigError
 from cladeclip.evaluation.evaluate import evaluate
 from cladeclip.evaluation.significance import holm
 from cladeclip.names import embeddings_file
+from cladeclip.reporting.charts import course_of_training
 from cladeclip.reporting.comparison import CSV_COLUMNS, changes_by_training, comparison_csv, comparison_table
 from cladeclip.reporting.report import render_report, summarise
 from cladeclip.tables import (
@@ -64,6 +65,11 @@ def results_of(folder, images, spread):
         found = evaluate(images, embeddings.astype(np.float32), split, protocol="holdout-0", query_share=0.34, seed=5)
         ids, rows = np.unique(images["image_id"].to_numpy(dtype=str), return_index=True)
         write_embeddings(folder / embeddings_file(model, "holdout-0"), list(ids), embeddings[rows], {})
+        if "seed" in model:
+            course = pd.DataFrame(
+                {"epoch": [1, 1, 2], "loss": [9.0, 8.0, 4.0 + width], "target_cosine": [0.1, 0.2, 0.5]}
+            )
+            write_text(folder / "holdout-0" / "checkpoints" / model / "training.csv", course.to_csv(index=False))
         place = folder / "holdout-0" / "evaluation" / model
         for name, contract in EVALUATION.items():
             write_table(place / f"{name}.parquet", contract, getattr(found, name), {})
@@ -207,7 +213,7 @@ def test_the_page_shows_what_is_known_of_each_k_and_where_the_inertia_bends(fini
     text = render_report(folder, CONFIG, summarise(folder, CONFIG))
     assert "The inertia of the clusters of handmade image (holdout-0) bends most at k = 18." in text
     assert text.count("0.123") == 3
-    assert text.count("<svg") == 2
+    assert text.count("<svg") == 4
 
 
 def test_what_training_fixed_and_broke_adds_up_to_the_difference(finished):
@@ -254,3 +260,19 @@ def test_the_page_has_every_species_and_genus_before_and_after_training(images, 
         assert (
             f'<td>{column}</td><td>{html.escape(label)}</td><td class="n">{row["n_query"]:.0f}</td>{cells}' in section
         )
+
+
+def test_the_page_shows_the_course_of_the_trainings_where_there_are_any(finished):
+    folder, _ = finished
+    text = render_report(folder, CONFIG, summarise(folder, CONFIG))
+    chart = text.split("The course of the trainings")[1].split("</figure>")[0]
+    assert "svg" in chart
+    trained = [model for model in SPREAD if "seed" in model]
+    assert all(model in chart for model in trained)
+    assert "handmade<" not in chart
+    assert "Normalised mutual information" in text
+    history = pd.DataFrame(
+        {"model": "m", "epoch": [1, 1, 2], "loss": [9.0, 7.0, 4.0], "target_cosine": [0.1, 0.2, 0.5]}
+    )
+    assert course_of_training(history) == course_of_training(history.iloc[[1, 0, 2]])  # means of epochs
+    assert course_of_training(history) != course_of_training(history.assign(loss=[9.0, 8.0, 4.0]))

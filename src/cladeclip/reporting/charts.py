@@ -40,6 +40,44 @@ def inertia_against_k(curves: pd.DataFrame) -> str:
     return vl_convert.vegalite_to_svg(chart.to_dict())
 
 
+def agreement_against_k(curves: pd.DataFrame) -> str:
+    """NMI of clusters with species and genera against k, a panel a split.
+
+    Args:
+        curves: columns split, series, k, nmi, rank.
+    """
+    colour = alt.Color("series:N", title="clusters of", scale=alt.Scale(range=list(PALETTE)))
+    y = alt.Y("nmi:Q", title="NMI", scale=alt.Scale(domain=[0, 1]))
+    panels = []
+    for split, of_split in curves.groupby("split", sort=False):
+        encoded = alt.Chart(of_split).encode(x=_k_axis(of_split), y=y, color=colour)
+        lines = encoded.mark_line(strokeWidth=2).encode(strokeDash=alt.StrokeDash("rank:N", sort=["species", "genus"]))
+        dots = encoded.mark_point(filled=True, size=70, opacity=1).encode(detail="rank:N")
+        panels.append(alt.layer(lines, dots).properties(width=360, height=180, title=str(split)))
+    chart = alt.hconcat(*panels).resolve_scale(color="shared", strokeDash="shared")
+    return vl_convert.vegalite_to_svg(chart.to_dict())
+
+
+def course_of_training(history: pd.DataFrame) -> str:
+    """The loss and the cosine to the own class's centre, mean of each epoch's logged steps, a line a training.
+
+    Args:
+        history: columns model, epoch, loss, target_cosine.
+    """
+    means = history.groupby(["model", "epoch"], sort=False)[["loss", "target_cosine"]].mean().reset_index()
+    models = list(dict.fromkeys(history["model"]))
+    legend = alt.Legend(labelLimit=500, orient="bottom", direction="vertical")
+    colour = alt.Color("model:N", title="training", sort=models, legend=legend, scale=alt.Scale(range=list(PALETTE)))
+    base = alt.Chart(means).encode(x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1, format="d")), color=colour)
+    panels = [
+        base.mark_line(strokeWidth=2, point=True)
+        .encode(y=alt.Y(f"{column}:Q", title=title, scale=alt.Scale(zero=False)))
+        .properties(width=360, height=200)
+        for column, title in (("loss", "loss"), ("target_cosine", "cosine to the own centre"))
+    ]
+    return vl_convert.vegalite_to_svg(alt.hconcat(*panels).to_dict())
+
+
 def accuracy_against_coverage(curves: pd.DataFrame) -> str:
     """The accuracy when only the most confident share is answered: a panel a rank, a row of panels a split.
 

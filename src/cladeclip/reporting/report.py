@@ -18,7 +18,7 @@ from cladeclip.evaluation.nearest_label import COLUMNS
 from cladeclip.evaluation.significance import PairedComparison, PairedTest, holm
 from cladeclip.evaluation.subsets import ALL
 from cladeclip.names import ClusterLabels, ControlLabels, Model, parse_labels
-from cladeclip.reporting.charts import accuracy_against_k, inertia_against_k
+from cladeclip.reporting.charts import accuracy_against_k, agreement_against_k, course_of_training, inertia_against_k
 from cladeclip.reporting.comparison import (
     IMPORTED,
     UNCERTAINTY,
@@ -311,6 +311,8 @@ def render_report(results: Path, config: Mapping[str, Any], summary: Mapping[str
         ],
         qualities=qualities,
         inertia_chart=inertia_against_k(curves) if len(curves) else "",
+        agreement_chart=agreement_against_k(_agreement_curves(qualities, config)) if len(curves) else "",
+        training_chart=_training_chart(results, primary.split, models),
         elbows=_elbows(curves),
         counts=_counts(images),
         names_not_binomial=int((images["name_kind"] != "species").sum()),
@@ -406,6 +408,26 @@ def _inertia_curves(qualities: list[dict[str, Any]], config: Mapping[str, Any]) 
             series = f"{labels.teacher} {labels.features}"
             rows.append({"split": quality["split"], "series": series, "k": labels.k, "inertia": quality["inertia"]})
     return pd.DataFrame(rows, columns=["split", "series", "k", "inertia"])
+
+
+def _agreement_curves(qualities: list[dict[str, Any]], config: Mapping[str, Any]) -> pd.DataFrame:
+    rows = []
+    for quality in qualities:
+        labels = parse_labels(quality["labels"], config["encoders"])
+        if isinstance(labels, ClusterLabels):
+            common = {"split": quality["split"], "series": f"{labels.teacher} {labels.features}", "k": labels.k}
+            rows += [common | {"rank": rank, "nmi": quality[rank]["nmi"]} for rank in ("species", "genus")]
+    return pd.DataFrame(rows)
+
+
+def _training_chart(results: Path, split: str, models: list[str]) -> str:
+    """The course of every training of a split; an empty text where there is none, or none took a step."""
+    histories = []
+    for model in sorted(model for model in models if Model.parse(model)):
+        history = pd.read_csv(results / split / "checkpoints" / model / "training.csv")
+        histories.append(history[["epoch", "loss", "target_cosine"]].assign(model=model))
+    history = pd.concat(histories, ignore_index=True) if histories else pd.DataFrame()
+    return course_of_training(history) if len(history) else ""
 
 
 def _elbows(curves: pd.DataFrame) -> list[dict[str, Any]]:
