@@ -19,7 +19,7 @@ def accuracy_against_k(comparison: pd.DataFrame, config: Mapping[str, Any], prim
     chosen = comparison[(comparison["taxa"] == primary.taxa) & (comparison["column"] == primary.column)]
     points, lines = _points_and_lines(chosen, config, primary.measure)
     panels = [_panel(points, lines, split) for split in config["splits"]]
-    chart = alt.hconcat(*panels).resolve_scale(y="shared", color="shared", strokeDash="shared")
+    chart = _wrapped(panels).resolve_scale(y="shared", color="shared", strokeDash="shared")
     return vl_convert.vegalite_to_svg(chart.to_dict())
 
 
@@ -36,7 +36,7 @@ def inertia_against_k(curves: pd.DataFrame) -> str:
         encoded = alt.Chart(of_split).encode(x=_k_axis(of_split), y=y, color=colour)
         lines, dots = encoded.mark_line(strokeWidth=2), encoded.mark_point(filled=True, size=70, opacity=1)
         panels.append(alt.layer(lines, dots).properties(width=360, height=180, title=str(split)))
-    chart = alt.hconcat(*panels).resolve_scale(color="shared")
+    chart = _wrapped(panels).resolve_scale(color="shared")
     return vl_convert.vegalite_to_svg(chart.to_dict())
 
 
@@ -54,7 +54,7 @@ def agreement_against_k(curves: pd.DataFrame) -> str:
         lines = encoded.mark_line(strokeWidth=2).encode(strokeDash=alt.StrokeDash("rank:N", sort=["species", "genus"]))
         dots = encoded.mark_point(filled=True, size=70, opacity=1).encode(detail="rank:N")
         panels.append(alt.layer(lines, dots).properties(width=360, height=180, title=str(split)))
-    chart = alt.hconcat(*panels).resolve_scale(color="shared", strokeDash="shared")
+    chart = _wrapped(panels).resolve_scale(color="shared", strokeDash="shared")
     return vl_convert.vegalite_to_svg(chart.to_dict())
 
 
@@ -121,6 +121,11 @@ def loss_against_lr(steps: pd.DataFrame) -> str:
     )
     line = chart.mark_line(strokeWidth=2, color=PALETTE[0]).encode(y=alt.Y("smoothed_loss:Q", title="loss"))
     return vl_convert.vegalite_to_svg(alt.layer(dots, line).properties(width=480, height=280).to_dict())
+
+
+def _wrapped(panels: list[Any]) -> Any:
+    """Two panels a row: more would be wider than the page."""
+    return alt.concat(*panels, columns=2)
 
 
 def _k_axis(points: pd.DataFrame) -> Any:
