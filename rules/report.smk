@@ -15,7 +15,7 @@ SHOWN = (
     "hierarchy",
     "report",
 )
-TEMPLATES = sorted(Path(SOURCE, "cladeclip/reporting").glob("*.html"))
+TEMPLATES = sorted(path for kind in ("html", "js") for path in Path(SOURCE, "cladeclip/reporting").glob(f"*.{kind}"))
 
 
 localrules:
