@@ -6,23 +6,23 @@ CORES ?= 2
 NAME ?= mini
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo real test lint bench study taxonomy clean
+.PHONY: help setup demo real new doctor test lint slurm-test torture bench demo-time study taxonomy reproduce clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # The stamp is newer than the lock: a second run installs nothing.
 .venv/installed: envs/requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
-	@echo "Installing the locked environment into .venv (about 7 GB; some minutes, once)."
+	@echo "Installing the locked environment into .venv (8 GB; some minutes, once)."
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r envs/requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-setup: .venv/installed ## install everything that the other targets need into .venv (about 7 GB)
+setup: .venv/installed ## install everything that the other targets need into .venv (8 GB)
 
-demo: setup ## draw specimens and run the whole method on them (4 minutes on 2 cores)
+demo: setup ## draw specimens and run the whole method on them (6 minutes on 2 cores)
 	$(SNAKEMAKE) --cores $(CORES) --configfile config/demo.yaml --quiet reason
 	@$(BIN)/python -m cladeclip.reporting.summary results/demo
 
@@ -31,8 +31,15 @@ real: setup ## run it on your pictures: make real DATA=FOLDER [NAME=mini]
 	$(SNAKEMAKE) --cores $(CORES) --configfile config/mini.yaml --config 'dataset={"name": "$(NAME)", "root": "$(DATA)"}' --quiet reason
 	@$(BIN)/python -m cladeclip.reporting.summary results/$(NAME)
 
-test: setup ## run the test suite
-	$(BIN)/pytest
+new: setup ## look at a folder or table of pictures and write a config for it: make new NAME=mine DATA=FOLDER
+	@test "$(origin NAME)" != file -a -n "$(DATA)" || { echo "Say what to call them and where they are: make new NAME=mine DATA=FOLDER (or a table of them)"; exit 1; }
+	@$(BIN)/python -m cladeclip.new_config "$(NAME)" "$(DATA)"
+
+doctor: setup ## check this machine, and what the configured run needs: make doctor [CONFIG="config/mini.yaml my.yaml"]
+	@$(BIN)/python -m cladeclip.doctor $(CONFIG)
+
+test: setup ## run the test suite, but for slurm-test (35 minutes)
+	$(BIN)/pytest --ignore=tests/workflow/test_slurm.py
 
 lint: setup ## check style, types and the workflow
 	$(BIN)/ruff check .
@@ -40,6 +47,12 @@ lint: setup ## check style, types and the workflow
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/mypy
 	$(SNAKEMAKE) --lint
+
+slurm-test: setup ## the Slurm profile on a cluster of this machine alone (15 minutes; needs root and Slurm: apt-get install slurm-wlm munge slurm-client)
+	$(BIN)/pytest tests/workflow/test_slurm.py
+
+torture: setup ## kill a run 30 times at random moments and compare its bytes (about 25 minutes)
+	$(BIN)/pytest tests/workflow/torture.py
 
 bench: setup ## measure against peers: make bench [DATA=FOLDER] [SMALL=1]; results/benchmarks.csv
 	$(BIN)/python -m benchmarks $(if $(SMALL),--small) $(if $(DATA),--data "$(DATA)")
@@ -50,6 +63,13 @@ study: setup ## does it work? 79 trainings, 45 minutes on 2 cores: make study DA
 taxonomy: setup ## names at several ranks beside a flat softmax: make taxonomy DATA=FOLDER [NAME=mini] (4 minutes after make real)
 	@test -n "$(DATA)" || { echo "Say where the pictures are: make taxonomy DATA=FOLDER"; exit 1; }
 	$(BIN)/python -m benchmarks.taxonomy --data "$(DATA)" --name "$(NAME)" $(if $(SMALL),--small)
+
+demo-time: setup ## run the demo anew and print where its time goes
+	$(BIN)/python -m benchmarks.demo_time
+
+reproduce: setup ## compare a finished run with the manifest.json of another: make reproduce NAME=demo MANIFEST=FILE
+	@test -n "$(MANIFEST)" || { echo "Say which manifest: make reproduce NAME=demo MANIFEST=FILE"; exit 1; }
+	$(BIN)/python -m cladeclip.integrity "results/$(NAME)" "$(MANIFEST)"
 
 clean: ## remove the results and data of the demo; everything else stays
 	rm -rf results/demo data/demo

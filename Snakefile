@@ -1,9 +1,14 @@
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 min_version("9.27")
 
+# A folder of results elsewhere (--directory, or a workflow that uses this one) may have a config of its own.
+DEFAULTS = Path("config/config.yaml")
 
-configfile: "config/config.yaml"
+
+configfile: str(DEFAULTS if DEFAULTS.exists() else Path(workflow.basedir, DEFAULTS))
 
 
 include: "rules/common.smk"
@@ -25,8 +30,8 @@ localrules:
 rule all:
     default_target: True
     input:
-        rules.report.output,
-        rules.manifest.output,
+        f"{RESULTS}/report.html",
+        f"{RESULTS}/manifest.json",
         # Every product by name: a deleted one is noticed and made again.
         checkpoints(),
         evaluations(),
@@ -34,3 +39,11 @@ rule all:
         hierarchies(),
     message:
         "All results are up to date."
+
+
+onerror:
+    print(
+        "\nWhat failed stands above, with its log. Nothing that was finished is lost: mend the cause, and the same command"
+        "\ngoes on from there. `make doctor` checks this machine and what the run needs.\n",
+        file=sys.stderr,
+    )

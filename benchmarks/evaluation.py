@@ -1,4 +1,4 @@
-"""Evaluation against the seed report's way of doing it."""
+"""Evaluation against plain implementations of the same measures."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -16,7 +16,7 @@ rule fetch_captioner:
         captioner=lambda wildcards: {"model": captioner_of(wildcards)["model"]},
         code=code("fetch_captioner"),
     message:
-        "Bringing the model of the captioner '{wildcards.captioner}' into {WEIGHTS}/captioners."
+        f"Bringing the model of the captioner '{{wildcards.captioner}}' into {WEIGHTS}/captioners."
     script:
         script_of("fetch_captioner")
 
@@ -36,9 +36,9 @@ rule caption:
         ENVIRONMENT
     threads: config["embed"]["threads"]
     resources:
-        mem_mb=16000,
-        runtime=1440,
-        gpu=lambda wildcards: int(captioner_of(wildcards)["kind"] == "internvl"),
+        mem_mb=lambda wildcards, attempt: attempt * (16000 if writes_captions(wildcards) else 2000),
+        runtime=minutes(60, per_mb=200, of="images"),
+        gpu=lambda wildcards: int(writes_captions(wildcards)),
     params:
         root=ROOT,
         captioner=lambda wildcards: ordered(captioner_of(wildcards)),

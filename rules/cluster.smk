@@ -22,8 +22,8 @@ rule cluster:
         ENVIRONMENT
     threads: config["cluster"]["threads"]
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=memory(3000, per_input=4, of="embeddings"),
+        runtime=minutes(30, per_mb=0.5),
     params:
         seed=config["cluster"]["seed"],
         restarts=config["cluster"]["restarts"],
@@ -52,8 +52,8 @@ rule control:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=memory(2000),
+        runtime=minutes(10),
     params:
         seed=config["cluster"]["seed"],
         code=code("control"),

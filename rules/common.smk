@@ -3,11 +3,14 @@ import hashlib
 import sys
 from pathlib import Path
 
-SOURCE = str(Path(workflow.basedir, "src"))
+# The folder of this workflow, also where another one uses it as a module.
+HOME = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
+SOURCE = str(HOME / "src")
 sys.path.insert(0, SOURCE)
 
+from cladeclip import plan
 from cladeclip.atomic import sha256_of_file
-from cladeclip.config import validate
+from cladeclip.config import check_other_results, validate
 from cladeclip.datasets.listing import pictures_below, refresh_listing
 from cladeclip.encoders.weights import note_changed_weights
 from cladeclip.errors import CladeclipError
@@ -26,7 +29,8 @@ def stop(error):
 
 
 try:
-    validate(config, Path(workflow.basedir, "config/schema.yaml"))
+    validate(config, HOME / "config/schema.yaml")
+    check_other_results(config["report"])
 except CladeclipError as error:
     stop(error)
 
@@ -47,11 +51,15 @@ EVALUATION_TABLES = ("accuracy", "predictions", "knn", "retrieval", "classes", "
 # Snakemake does not see changes inside a folder: weights and data are looked at here, once a command.
 if workflow.is_main_process:
     note_changed_weights(WEIGHTS)
-if workflow.is_main_process and Path(RESULTS, "listing.parquet").exists() and Path(ROOT).is_dir():
-    try:
-        refresh_listing(ROOT, Path(RESULTS, "listing.parquet"))
-    except CladeclipError as error:
-        stop(error)
+    if DATASET["source"] == "folder" and not Path(ROOT).is_dir():
+        print(
+            f"{ROOT}: no such folder. A plan can be made without it, a run cannot: set dataset.root.", file=sys.stderr
+        )
+    elif Path(RESULTS, "listing.parquet").exists() and Path(ROOT).is_dir():
+        try:
+            refresh_listing(ROOT, Path(RESULTS, "listing.parquet"))
+        except CladeclipError as error:
+            stop(error)
 
 
 wildcard_constraints:
@@ -67,7 +75,7 @@ wildcard_constraints:
 
 def code(script):
     """The fingerprint of a script and of all package code that it reaches, as a param: stale code is a changed param."""
-    return fingerprint_of(Path(workflow.basedir, "workflow/scripts", f"{script}.py"))
+    return fingerprint_of(HOME / "workflow/scripts" / f"{script}.py")
 
 
 def script_of(name):
@@ -81,22 +89,8 @@ def ordered(settings):
     return [ordered(item) for item in settings] if isinstance(settings, list) else settings
 
 
-def all_labels():
-    """The {labels} names that the config asks for."""
-    labels = config["labels"]
-    clusters = [
-        str(ClusterLabels(teacher, features, k))
-        for teacher in labels["teachers"]
-        for features in labels["features"]
-        for k in labels["k"]
-    ]
-    return clusters + labels["controls"]
-
-
 def trained_models():
-    return [
-        str(Model(student, labels, seed)) for student in STUDENTS for labels in all_labels() for seed in config["seeds"]
-    ]
+    return plan.trained_models(config)
 
 
 def all_models():
@@ -130,7 +124,9 @@ def hierarchies():
 
 def cluster_qualities():
     return [
-        f"{RESULTS}/{split}/clusters/{labels}.quality.json" for split in config["splits"] for labels in all_labels()
+        f"{RESULTS}/{split}/clusters/{labels}.quality.json"
+        for split in config["splits"]
+        for labels in plan.all_labels(config)
     ]
 
 
@@ -152,10 +148,32 @@ def histories_shown():
     return [f"{RESULTS}/{split}/checkpoints/{model}/training.csv" for model in trained_models()]
 
 
+def embeddings_mapped():
+    """What the report's map can be drawn of: which models it is drawn of shows only when they are compared."""
+    split = config["report"]["primary"]["split"]
+    return sorted({embeddings_path(model, split) for model in [*all_models(), *config["labels"]["teachers"]]})
+
+
+def predictions_shown():
+    split = config["report"]["primary"]["split"]
+    return [path for path in evaluations("predictions") if path.startswith(f"{RESULTS}/{split}/")]
+
+
+def models_shown():
+    """The students, before and after training on the primary split."""
+    split = config["report"]["primary"]["split"]
+    return [encoder_of_model(model, split) for model in [*STUDENTS, *trained_models()]]
+
+
 def captioner_of(wildcards):
     if wildcards.captioner not in config["captioners"]:
         raise WorkflowError(f"'{wildcards.captioner}' is not defined in `captioners:`.")
     return config["captioners"][wildcards.captioner]
+
+
+def writes_captions(wildcards):
+    """Whether a model does it, and not a template or a table."""
+    return captioner_of(wildcards)["kind"] == "internvl"
 
 
 def caption_file(wildcards):
@@ -164,20 +182,7 @@ def caption_file(wildcards):
 
 
 def caption_model(wildcards):
-    internvl = captioner_of(wildcards)["kind"] == "internvl"
-    return f"{WEIGHTS}/captioners/{wildcards.captioner}/captioner.json" if internvl else []
-
-
-def models_that_caption():
-    """The captioners in use that need a model."""
-    used = {Features.parse(features).captioner for features in config["labels"]["features"]}
-    return [
-        name for name, captioner in config["captioners"].items() if name in used and captioner["kind"] == "internvl"
-    ]
-
-
-def encoders_in_use():
-    return list(dict.fromkeys([*config["labels"]["teachers"], *STUDENTS, *config["baselines"]]))
+    return f"{WEIGHTS}/captioners/{wildcards.captioner}/captioner.json" if writes_captions(wildcards) else []
 
 
 def definition_of(wildcards):
@@ -221,7 +226,49 @@ def zero_shot_tables():
 
 
 def needs_gpu(wildcards):
-    return int(ENCODERS.get(wildcards.encoder, {}).get("family") != "handcrafted")
+    name = wildcards.get("encoder") or wildcards.model
+    return int(ENCODERS.get(name, {}).get("family") != "handcrafted")
+
+
+def megabytes(files):
+    """Their size on disk. Snakemake's own input.size_mb starts an event loop each time, seconds in a large plan."""
+    return sum(Path(file).stat().st_size for file in files) / 1e6
+
+
+def counted(input, of):
+    """The input of that name, as a list of files; all inputs where there is no name."""
+    return [input[of]] if of else input
+
+
+def memory(base, per_input=0, per_weights=0, of=""):
+    """The mem_mb of a rule: `base`, and so many times its inputs and its encoder's weights; as much again on a retry.
+
+    `of` is the input that counts, by its name; all where it is not given.
+
+    Where the inputs are not there yet, Snakemake asks again before the job starts.
+    """
+
+    def mem_mb(wildcards, input, attempt):
+        needed = base + (per_input * megabytes(counted(input, of)) if per_input else 0)
+        if per_weights:
+            # Snakemake knows the error that this raises by the name of the input.
+            Path(input.encoder).stat()
+            weights = Path(input.encoder).parent.glob("*.safetensors")
+            needed += per_weights * megabytes(weights)
+        return int(attempt * needed)
+
+    return mem_mb
+
+
+def minutes(base, per_mb=0, of=""):
+    """The runtime of a rule: `base`, and so many minutes for each MB of its inputs, or of the one named `of`; as much again
+    on a retry.
+    """
+
+    def runtime(wildcards, input, attempt):
+        return int(attempt * (base + (per_mb * megabytes(counted(input, of)) if per_mb else 0)))
+
+    return runtime
 
 
 def of_family(family):

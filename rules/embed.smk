@@ -15,8 +15,8 @@ localrules:
 rule fetch:
     input:
         SOURCE_MARKER,
-        [f"{WEIGHTS}/{encoder}/encoder.json" for encoder in encoders_in_use()],
-        [f"{WEIGHTS}/captioners/{captioner}/captioner.json" for captioner in models_that_caption()],
+        [f"{WEIGHTS}/{encoder}/encoder.json" for encoder in plan.encoders_in_use(config)],
+        [f"{WEIGHTS}/captioners/{captioner}/captioner.json" for captioner in plan.models_that_caption(config)],
     message:
         "Everything that has to be downloaded is there: the rest needs no internet."
 
@@ -37,7 +37,7 @@ rule fetch_weights:
         ),
         code=code("fetch_weights"),
     message:
-        "Bringing the weights of '{wildcards.encoder}' into weights/{wildcards.encoder}."
+        f"Bringing the weights of '{{wildcards.encoder}}' into {WEIGHTS}/{{wildcards.encoder}}."
     script:
         script_of("fetch_weights")
 
@@ -60,8 +60,8 @@ rule embed:
         ENVIRONMENT
     threads: EMBED["threads"]
     resources:
-        mem_mb=16000,
-        runtime=720,
+        mem_mb=memory(3000, per_weights=3),
+        runtime=minutes(60, per_mb=4 / EMBED["shards"], of="images"),
         gpu=needs_gpu,
     params:
         root=ROOT,
@@ -112,8 +112,8 @@ rule embed_text:
         ENVIRONMENT
     threads: EMBED["threads"]
     resources:
-        mem_mb=16000,
-        runtime=240,
+        mem_mb=memory(3000, per_weights=3),
+        runtime=minutes(30, per_mb=4, of="captions"),
         gpu=1,
     params:
         cache=f"{RESULTS}/cache/texts/{{encoder}}/{{captioner}}",
@@ -139,8 +139,8 @@ rule fuse:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=10,
+        mem_mb=memory(4000),
+        runtime=minutes(10),
     params:
         code=code("fuse"),
     message:

@@ -1,4 +1,4 @@
-# One job a model and split: the seed report's table, every query's prediction, and the measures of metric learning.
+# One job a model and split: the four accuracies, every query's prediction, and the measures of metric learning.
 
 # Who asks whom; see evaluation/subsets.py.
 QUERIES = {key: config["eval"][key] for key in ("query_share", "seed", "genus_only_names")}
@@ -17,10 +17,10 @@ rule evaluate:
         f"{BENCHMARKS}/evaluate/{{split}}/{{model}}.tsv"
     conda:
         ENVIRONMENT
-    threads: 2
+    threads: config["eval"]["threads"]
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=memory(3000, per_input=4, of="embeddings"),
+        runtime=minutes(30, per_mb=0.2, of="embeddings"),
     params:
         **QUERIES,
         repeats=config["eval"]["repeats"],
@@ -48,8 +48,8 @@ rule zero_shot:
         ENVIRONMENT
     threads: EMBED["threads"]
     resources:
-        mem_mb=16000,
-        runtime=120,
+        mem_mb=memory(3000, per_input=4, per_weights=3, of="embeddings"),
+        runtime=minutes(60, per_mb=0.2, of="embeddings"),
         gpu=1,
     params:
         queries=QUERIES,

@@ -14,10 +14,10 @@ rule hierarchy:
         f"{BENCHMARKS}/hierarchy/{{split}}/{{model}}.tsv"
     conda:
         ENVIRONMENT
-    threads: 2
+    threads: config["eval"]["threads"]
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=memory(3000, per_input=4, of="embeddings"),
+        runtime=minutes(30, per_mb=0.2, of="embeddings"),
     params:
         queries={key: QUERIES[key] for key in ("query_share", "seed")},
         hierarchy=ordered(config["hierarchy"]),
@@ -45,9 +45,9 @@ rule identify:
         ENVIRONMENT
     threads: EMBED["threads"]
     resources:
-        mem_mb=16000,
-        runtime=120,
-        gpu=lambda wildcards: int(ENCODERS.get(wildcards.model, {}).get("family") != "handcrafted"),
+        mem_mb=memory(4000, per_input=4, per_weights=3, of="embeddings"),
+        runtime=minutes(120),
+        gpu=needs_gpu,
     params:
         folder=config["identify"]["images"],
         listing=new_pictures,

@@ -17,7 +17,7 @@ rule fetch_vlm4bio:
     conda:
         ENVIRONMENT
     resources:
-        runtime=720,
+        runtime=minutes(720),
     params:
         fetch=ordered(DATASET["fetch"]),
     message:
@@ -76,8 +76,8 @@ rule prepare:
         ENVIRONMENT
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=memory(4000, per_input=10),
+        runtime=minutes(30, per_mb=10),
     params:
         root=ROOT,
         dataset=ordered({key: DATASET[key] for key in ("layout", "table", "folders", "max_rejected")}),
@@ -100,8 +100,8 @@ rule split:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=memory(2000, per_input=10),
+        runtime=minutes(10),
     params:
         settings=ordered(config["split"]),
         code=code("split"),
@@ -126,8 +126,8 @@ rule store:
         ENVIRONMENT
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=memory(4000),
+        runtime=minutes(30, per_mb=10),
     params:
         root=ROOT,
         code=code("store"),

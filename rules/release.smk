@@ -11,7 +11,7 @@ rule release:
     input:
         [f"{RESULTS}/{split}/release/{model}/README.md" for split in config["splits"] for model in trained_models()],
     message:
-        "Every trained student lies in {RESULTS}/SPLIT/release."
+        f"Every trained student lies in {RESULTS}/SPLIT/release."
 
 
 rule release_one:

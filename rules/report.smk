@@ -1,27 +1,35 @@
 # The comparison of all models, the page that people read, and the checksums of everything.
 
 
-# The parts of the config that the report shows or needs.
-SHOWN = (
-    "dataset",
-    "encoders",
-    "labels",
-    "splits",
-    "split",
-    "students",
-    "baselines",
-    "seeds",
-    "eval",
-    "hierarchy",
-    "report",
+# The settings that the report shows and that make it again: without those that change how a job runs, not its result.
+SETTINGS = ordered(
+    {
+        stage: (
+            {key: value for key, value in settings.items() if key not in RUNNING | {"shards"}}
+            if stage in ("embed", "cluster", "train", "eval")
+            else settings
+        )
+        for stage, settings in config.items()
+        if stage != "identify"
+    }
 )
-TEMPLATES = sorted(path for kind in ("html", "js") for path in Path(SOURCE, "cladeclip/reporting").glob(f"*.{kind}"))
+# What decides which models and pictures the report looks at closely.
+CHOSEN = ordered({"report": {"primary": config["report"]["primary"]}, "encoders": ENCODERS, "weights": WEIGHTS})
+TEMPLATES = sorted(
+    path for kind in ("html", "css", "js") for path in Path(SOURCE, "cladeclip/reporting").glob(f"*.{kind}")
+)
+
+
+# The rules below name thousands of inputs in a large sweep. They name them as paths, never as rules.x.output: with a single one
+# of those Snakemake compares every input with every other, a third of the time of a plan.
 
 
 localrules:
     compare,
     report,
     manifest,
+    verify,
+    repair,
 
 
 rule compare:
@@ -49,24 +57,88 @@ rule compare:
         script_of("compare")
 
 
+rule embeddings_map:
+    input:
+        comparison=f"{RESULTS}/comparison.parquet",
+        embeddings=embeddings_mapped(),
+        images=f"{RESULTS}/images.parquet",
+    output:
+        f"{RESULTS}/embeddings_map.parquet",
+    log:
+        f"{LOGS}/embeddings_map.log",
+    benchmark:
+        f"{BENCHMARKS}/embeddings_map.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 2
+    resources:
+        mem_mb=memory(3000, per_input=1),
+        runtime=minutes(120),
+    params:
+        config=CHOSEN,
+        points=config["report"]["map_points"],
+        results=lambda wildcards: RESULTS,
+        code=code("embeddings_map"),
+    message:
+        "Drawing a map of the embeddings."
+    script:
+        script_of("embeddings_map")
+
+
+rule saliency:
+    input:
+        comparison=f"{RESULTS}/comparison.parquet",
+        predictions=predictions_shown(),
+        models=models_shown(),
+        images=f"{RESULTS}/images.parquet",
+    output:
+        f"{RESULTS}/saliency.parquet",
+    log:
+        f"{LOGS}/saliency.log",
+    benchmark:
+        f"{BENCHMARKS}/saliency.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 2
+    resources:
+        mem_mb=memory(3000),
+        runtime=minutes(60),
+        # A few dozen pictures: a GPU is used where there is one, but not worth waiting for.
+        gpu=0,
+    params:
+        config=CHOSEN,
+        root=ROOT,
+        results=lambda wildcards: RESULTS,
+        code=code("saliency"),
+    message:
+        "Showing what the best student looks at."
+    script:
+        script_of("saliency")
+
+
 rule report:
     input:
-        comparison=rules.compare.output.parquet,
-        changes=rules.compare.output.changes,
+        comparison=f"{RESULTS}/comparison.parquet",
+        changes=f"{RESULTS}/changes.parquet",
         evaluations=[evaluations(table) for table in EVALUATION_TABLES],
         zero_shot=zero_shot_tables(),
         hierarchies=hierarchies(),
         pictures=rules.train.input.store if hierarchies() or trained_models() else [],
         embeddings=embeddings_shown(),
         histories=histories_shown(),
+        map=f"{RESULTS}/embeddings_map.parquet",
+        saliency=f"{RESULTS}/saliency.parquet" if trained_models() else [],
+        also=expand("{run}/comparison.parquet", run=config["report"]["also"]),
+        encoders=expand(f"{WEIGHTS}/{{encoder}}/encoder.json", encoder=plan.encoders_in_use(config)),
         clusters=[quality.replace(".quality.json", ".parquet") for quality in cluster_qualities()],
         qualities=cluster_qualities(),
-        images=rules.prepare.output.images,
-        quarantine=rules.prepare.output.quarantine,
-        splits=expand(rules.split.output[0], split=config["splits"]),
+        images=f"{RESULTS}/images.parquet",
+        quarantine=f"{RESULTS}/quarantine.parquet",
+        splits=[f"{RESULTS}/{split}/split.parquet" for split in config["splits"]],
     output:
         page=report(f"{RESULTS}/report.html", category="Report"),
         summary=f"{RESULTS}/summary.json",
+        figures=directory(f"{RESULTS}/figures"),
     log:
         f"{LOGS}/report.log",
     benchmark:
@@ -74,7 +146,7 @@ rule report:
     conda:
         ENVIRONMENT
     params:
-        config=ordered({key: config[key] for key in SHOWN} | {"train": TRAIN_SETTINGS}),
+        config=SETTINGS,
         results=lambda wildcards: RESULTS,
         code=code("report"),
         templates=[sha256_of_file(template)[:16] for template in TEMPLATES],
@@ -86,15 +158,16 @@ rule report:
 
 rule manifest:
     input:
-        rules.prepare.output,
-        rules.compare.output,
+        [f"{RESULTS}/{table}.parquet" for table in ("images", "quarantine", "comparison", "changes")],
+        f"{RESULTS}/comparison.csv",
         [evaluations(table) for table in EVALUATION_TABLES],
         zero_shot_tables(),
         hierarchies(),
         cluster_qualities(),
         [quality.replace(".quality.json", ".parquet") for quality in cluster_qualities()],
         checkpoints(),
-        expand(rules.split.output[0], split=config["splits"]),
+        rules.train.input.store if trained_models() else [],
+        [f"{RESULTS}/{split}/split.parquet" for split in config["splits"]],
         sorted({embeddings_path(model, split) for split in config["splits"] for model in all_models()}),
     output:
         f"{RESULTS}/manifest.json",
@@ -111,3 +184,25 @@ rule manifest:
         "Writing the checksums of all results."
     script:
         script_of("manifest")
+
+
+# Not part of `all`: asked for by name. Neither has inputs: they look at what is there, and make nothing.
+rule verify:
+    log:
+        f"{LOGS}/verify.log",
+    conda:
+        ENVIRONMENT
+    params:
+        results=lambda wildcards: RESULTS,
+        weights=WEIGHTS,
+    message:
+        "Comparing every result with {params.results}/manifest.json."
+    script:
+        script_of("verify")
+
+
+use rule verify as repair with:
+    log:
+        f"{LOGS}/repair.log",
+    message:
+        "Removing what is not as {params.results}/manifest.json says."

@@ -25,8 +25,8 @@ rule train:
         ENVIRONMENT
     threads: TRAIN["threads"]
     resources:
-        mem_mb=16000,
-        runtime=1440,
+        mem_mb=memory(4000 * max(1, TRAIN["gpus"]), per_weights=8),
+        runtime=minutes(120, per_mb=0.004 * TRAIN["epochs"] / max(1, TRAIN["gpus"]), of="store"),
         gpu=TRAIN["gpus"],
     params:
         settings=TRAIN_SETTINGS,
@@ -55,8 +55,8 @@ rule lr_range:
         ENVIRONMENT
     threads: TRAIN["threads"]
     resources:
-        mem_mb=16000,
-        runtime=240,
+        mem_mb=memory(4000, per_weights=8),
+        runtime=minutes(240),
         gpu=min(1, TRAIN["gpus"]),
     params:
         settings=TRAIN_SETTINGS,

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -18,6 +20,7 @@ from cladeclip.datasets.prepare import prepare
 from cladeclip.datasets.store import PictureStore, build_store
 from cladeclip.demo.specimens import draw_specimens
 from cladeclip.encoders.weights import make_encoder_folder
+from cladeclip.new_config import SHIPPED
 from cladeclip.tables import CLUSTERS, LISTING, read_table, write_table
 from cladeclip.training.job import TrainingJob
 from cladeclip.training.settings import TrainSettings
@@ -30,6 +33,27 @@ REAL_PICTURES = REPOSITORY.parent / "shared" / "data" / "vlm4bio-mini"
 RECIPE = TrainSettings.from_config(yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())["train"])
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def copy_configs(folder):
+    """The workflow's own configs, without those that its user wrote beside them."""
+    folder.mkdir()
+    for name in SHIPPED:
+        shutil.copy(REPOSITORY / "config" / f"{name}.yaml", folder)
+    return folder
+
+
+def environment_of_jobs():
+    """What decides how fast, where and with which code a process computes."""
+    return {name: value for name, value in os.environ.items() if re.match("PYTHON|CUDA|MALLOC|.*_NUM_THREADS", name)}
+
+
+@pytest.fixture(autouse=True)
+def same_environment():
+    """A test that left such a variable behind would change what later ones start."""
+    before = environment_of_jobs()
+    yield
+    assert environment_of_jobs() == before
 
 
 @pytest.fixture(scope="session")
@@ -116,6 +140,7 @@ def until(happened, process, seconds=90):
     """Waits until `happened()`; fails when the process ends before, or takes longer."""
     end = time.monotonic() + seconds
     while not happened():
-        assert process.poll() is None, f"the process ended with {process.returncode}: {process.stderr.read()}"
+        said = process.stderr.read() if process.poll() is not None and process.stderr else ""
+        assert process.returncode is None, f"the process ended with {process.returncode}: {said}"
         assert time.monotonic() < end, "it took too long"
         time.sleep(0.02)

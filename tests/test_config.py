@@ -4,7 +4,7 @@ import pytest
 import yaml
 from conftest import REPOSITORY
 
-from cladeclip.config import validate
+from cladeclip.config import update, validate
 from cladeclip.errors import ConfigError
 
 SCHEMA = REPOSITORY / "config" / "schema.yaml"
@@ -13,14 +13,6 @@ DEFAULT = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
 
 def merged(overrides):
     config = copy.deepcopy(DEFAULT)
-
-    def update(target, source):
-        for key, value in source.items():
-            if isinstance(value, dict) and isinstance(target.get(key), dict):
-                update(target[key], value)
-            else:
-                target[key] = value
-
     update(config, overrides)
     return config
 

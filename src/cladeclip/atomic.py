@@ -1,8 +1,10 @@
 """Files that are either whole or absent: written to a temporary name in the same folder, then renamed."""
 
+import glob
 import hashlib
 import json
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,13 +16,34 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; renames it to `path` if the block succeeds, removes it if not."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix is kept, since some writers choose their format by it.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    _remove_what_the_killed_left(path)
+    # The suffix is kept, since some writers choose their format by it. On a cluster two nodes may have the same process id.
+    temporary = path.with_name(f".{path.stem}.{socket.gethostname()}-{os.getpid()}.partial{path.suffix}")
     try:
         yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remove_what_the_killed_left(path: Path) -> None:
+    """Removes temporary files of `path` whose process, on this machine, is no more."""
+    for left in path.parent.glob(f".{glob.escape(path.stem)}.*.partial{glob.escape(path.suffix)}"):
+        host, _, process = (
+            left.name.removesuffix(f".partial{path.suffix}").removeprefix(f".{path.stem}.").rpartition("-")
+        )
+        if host == socket.gethostname() and process.isdigit() and not _is_alive(int(process)):
+            left.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import yaml
 
-from cladeclip.errors import ConfigError
+from cladeclip.errors import ConfigError, first_line
 from cladeclip.names import Features, parse_labels
 
 TYPE_NAMES = {
@@ -47,6 +47,47 @@ def validate(config: Mapping[str, Any], schema_path: str | Path) -> None:
     _check_references(config)
     check_margins(config["train"])
     _check_primary(config)
+
+
+def merged(paths: Iterable[str | Path]) -> dict[str, Any]:
+    """The config that these files give together: a later one's keys win, as with Snakemake's --configfile.
+
+    Raises:
+        ConfigError: a file is missing or not YAML.
+    """
+    config: dict[str, Any] = {}
+    for path in paths:
+        try:
+            update(config, yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {})
+        except (OSError, yaml.YAMLError) as error:
+            raise ConfigError(f"{path}: cannot be read as a config ({first_line(error)}).") from error
+    return config
+
+
+def update(config: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    """Puts `changes` into `config`: mappings are merged, anything else is replaced."""
+    for key, value in changes.items():
+        if isinstance(value, Mapping) and isinstance(config.get(key), dict):
+            update(config[key], value)
+        else:
+            config[key] = value
+
+
+def check_other_results(report: Mapping[str, Any]) -> None:
+    """What the report puts beside this run must be there: Snakemake would keep an old report without a word.
+
+    Raises:
+        ConfigError: a run of `report.also` or a table of `report.import` is missing.
+    """
+    for run in report["also"]:
+        if not Path(run, "comparison.parquet").is_file():
+            raise ConfigError(
+                f"config: report.also names {run}, but {run}/comparison.parquet is not there; name the results folder of "
+                "a finished run."
+            )
+    for table in report["import"]:
+        if not Path(table).is_file():
+            raise ConfigError(f"config: report.import names {table}, which is not there.")
 
 
 def check_margins(train: Mapping[str, Any]) -> None:

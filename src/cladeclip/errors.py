@@ -1,5 +1,7 @@
 """Errors that a user can mend: one sentence with the file or key, what is wrong, and what to change."""
 
+import errno
+
 
 class CladeclipError(Exception):
     """Shown to the user as its message alone, without a traceback."""
@@ -21,3 +23,28 @@ def first_line(error: BaseException) -> str:
     """The first line of an error's text, for a sentence."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0].rstrip(" :.")
+
+
+def sentence_of_machine_fault(error: BaseException) -> str:
+    """What to tell the user of an error that is the machine's: a full or read-only disk, too little memory.
+
+    Returns:
+        the sentence, or "" where it is another error.
+    """
+    number, reason, where = None, "", ""
+    if isinstance(error, OSError):
+        number, reason = error.errno, error.strerror or str(error)
+        where = f"{error.filename}: " if error.filename else ""
+    # Arrow's and safetensors' writers have errors of their own, with the system's words in them.
+    if number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
+        return f"{where}the disk is full (`df -h .` tells). Free some space; the same command then goes on."
+    if number in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return f"{where}{reason}. Make it readable and writable for you; the same command then goes on."
+    # torch's errors are known by their names and words: a job of tables does not import torch.
+    short = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if short or "can't allocate memory" in str(error):
+        return (
+            f"out of memory ({first_line(error)}). Close other programs, run fewer jobs side by side (a smaller --cores), "
+            "or lower embed.batch_size or train.batch_size; the same command then goes on."
+        )
+    return ""

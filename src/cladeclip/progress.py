@@ -22,6 +22,7 @@ def progress(iterable: Iterable | None = None, *, total: int, desc: str, unit: s
         unit=unit,
         file=_Lines(),
         bar_format=LINE,
+        disable=total == 0,
         mininterval=SECONDS_BETWEEN_LINES,
         # Without this, tqdm skips the time check for as many iterations as fitted into the last interval.
         miniters=1,

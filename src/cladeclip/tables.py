@@ -37,7 +37,7 @@ class Contract:
 # Darwin Core's terms for the ranks above the genus, from low to high: columns that `images` has where the data has them.
 HIGHER_RANKS = ("family", "order", "class", "phylum", "kingdom")
 
-STRING, INT, FLOAT, BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+STRING, INT, FLOAT = pa.string(), pa.int64(), pa.float64()
 
 LISTING = Contract(
     "listing",
@@ -72,7 +72,7 @@ CLUSTERS = Contract(
 )
 # Retrieval measures; see evaluation/retrieval.py.
 RETRIEVED = ("recall_at_1", "recall_at_5", "recall_at_10", "r_precision", "map_at_r")
-# The four ways of the seed report to name a query; see evaluation/nearest_label.py.
+# The four ways to name a query; see evaluation/nearest_label.py.
 MEASURES = ("accuracy_individual", "accuracy_avg", "distance_individual", "distance_avg")
 # Uncertainty of each measure: bootstrap over queries, spread over query draws; and its mean over labels.
 OF_EACH_MEASURE = ("low", "high", "sd_splits", "macro")
@@ -220,6 +220,22 @@ IDENTIFIED = Contract(
     "a new picture",
     {"image_id": STRING, "reason": STRING, "answered": STRING, "novel_at": STRING, "confidence": FLOAT},
     ("image_id",),
+)
+EMBEDDINGS_MAP = Contract(
+    "embeddings_map",
+    "an image's place on the plane, of a model's embeddings",
+    {
+        "model": STRING,
+        "image_id": STRING,
+        **dict.fromkeys(("pca_1", "pca_2", "tsne_1", "tsne_2"), pa.float32()),
+    },
+    ("model", "image_id"),
+)
+SALIENCY = Contract(
+    "saliency",
+    "a picture, and what in it a model looks at",
+    {"model": STRING, "image_id": STRING, "compared_with": STRING, "cosine": pa.float32(), "overlay": pa.binary()},
+    ("model", "image_id"),
 )
 # What the evaluation of one model on one split gives.
 EVALUATION = {

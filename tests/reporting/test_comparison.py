@@ -12,7 +12,7 @@ from cladeclip.reporting.comparison import (
     imported_rows,
     standings,
 )
-from cladeclip.reporting.report import _between_the_controls
+from cladeclip.reporting.findings import _between_the_controls
 from cladeclip.tables import ACCURACY, COMPARISON, OF_EACH_MEASURE, read_table, write_table
 
 PRIMARY = Primary(k=9, column="species", taxa="All", measure="accuracy_avg", split="holdout-0")

@@ -1,11 +1,16 @@
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 from test_hierarchy_section import opened, pictures_of  # noqa: F401 (a fixture)
 from test_report import CONFIG, SPREAD
 
+from cladeclip.errors import ConfigError
 from cladeclip.names import embeddings_file
+from cladeclip.reporting.findings import summarise
 from cladeclip.reporting.gallery_section import clusters, neighbours
+from cladeclip.reporting.report import render_report
 from cladeclip.tables import rows_for
 
 BEST = "vit-b-32.handmade-image-k9.seed5"
@@ -53,7 +58,7 @@ def test_the_pictures_are_the_nearest_of_the_gallery_by_a_plain_loop(opened, gro
             expected = sorted(gallery, key=cosine, reverse=True)[:5]
             assert [row["label"] for row in query[when]] == [names[image_id] for image_id in expected]
             assert [row["right"] for row in query[when]] == [names[i] == query["label"] for i in expected]
-            assert all(row["picture"].startswith("data:image/jpeg;base64,") for row in query[when])
+            assert all(row["picture"].startswith("data:image/webp;base64,") for row in query[when])
 
 
 def test_clusters_show_the_pictures_nearest_to_their_centroid(opened):  # noqa: F811
@@ -72,3 +77,21 @@ def test_nothing_is_shown_where_nothing_was_trained(opened):  # noqa: F811
     pictures = pictures_of(opened)
     assert neighbours(opened, CONFIG, None, pictures) == clusters(opened, CONFIG, None, pictures) == []
     assert clusters(opened, CONFIG, next(model for model in SPREAD if "random" in model), pictures) == []
+
+
+def test_the_page_stays_below_its_limit_and_says_what_it_left_out(opened):  # noqa: F811
+    config = EVALUATED | {"splits": ["holdout-0", "open-0"]}
+    summary = summarise(opened, config)
+    whole = render_report(opened, config, summary).page
+    urls = re.findall(r"data:image/webp;base64,[A-Za-z0-9+/=]+", whole)
+    n_pictures = len(urls)
+    assert "were left out" not in whole
+    for share in (0.2, 0.6):
+        limit = (len(whole.encode()) - share * sum(map(len, urls))) / 1e6
+        page = render_report(opened, config | {"report": {**config["report"], "max_mb": limit}}, summary).page
+        assert len(page.encode()) <= 1e6 * limit
+        kept = page.count("data:image/webp;base64,")
+        assert 0 < kept < n_pictures
+        assert f"{n_pictures - kept} pictures were left out" in page
+    with pytest.raises(ConfigError, match=r"report.max_mb is 0.01, but the report takes .* MB without any picture"):
+        render_report(opened, config | {"report": {**config["report"], "max_mb": 0.01}}, summary)

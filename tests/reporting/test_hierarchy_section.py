@@ -10,13 +10,28 @@ from test_report import CONFIG, HOSTILE, SPREAD, Page, results_of
 
 from cladeclip.datasets.splits import make_split
 from cladeclip.datasets.store import build_store
+from cladeclip.evaluation.embeddings_map import on_the_plane
 from cladeclip.hierarchy.classifier import Settings
 from cladeclip.hierarchy.evaluate import evaluate_hierarchy
 from cladeclip.hierarchy.heads import HeadSettings
+from cladeclip.names import embeddings_file
+from cladeclip.reporting.findings import summarise
 from cladeclip.reporting.hierarchy_section import hierarchy_section
-from cladeclip.reporting.report import render_report, summarise
+from cladeclip.reporting.report import render_report
+from cladeclip.reporting.shown import models_mapped
 from cladeclip.reporting.thumbnails import Thumbnails
-from cladeclip.tables import COVERAGE, HIERARCHY, NOVELTY, SPLIT, TAXONOMIC_ANSWERS, write_table
+from cladeclip.tables import (
+    COMPARISON,
+    COVERAGE,
+    EMBEDDINGS_MAP,
+    HIERARCHY,
+    NOVELTY,
+    SPLIT,
+    TAXONOMIC_ANSWERS,
+    read_table,
+    rows_for,
+    write_table,
+)
 
 OPEN = CONFIG | {"splits": ["holdout-0", "open-0"]}
 MODELS = list(SPREAD)
@@ -48,6 +63,12 @@ def opened(images, specimens, tmp_path_factory):
         place = folder / "open-0" / "evaluation" / model
         for contract in (HIERARCHY, COVERAGE, NOVELTY, TAXONOMIC_ANSWERS):
             write_table(place / f"{contract.name}.parquet", contract, getattr(found, contract.name), {})
+    drawn = []
+    for model in models_mapped(read_table(folder / "comparison.parquet", COMPARISON), OPEN):
+        embeddings = rows_for(folder / embeddings_file(model, "holdout-0"), list(images["image_id"]))
+        places = on_the_plane(embeddings, seed=0, threads=1)
+        drawn.append(places.assign(model=model, image_id=list(images["image_id"])))
+    write_table(folder / "embeddings_map.parquet", EMBEDDINGS_MAP, pd.concat(drawn), {})
     px = OPEN["train"]["store_px"]
     build_store(specimens, list(images["image_id"]), folder / "store" / f"{px}.arrow", side=px, workers=1)
     return folder
@@ -63,7 +84,7 @@ def answers_of(folder, model):
 
 def test_there_is_no_section_without_an_open_split(opened):
     assert hierarchy_section(opened, CONFIG, MODELS, None, pictures_of(opened)) is None
-    assert "new species" not in render_report(opened, CONFIG, summarise(opened, CONFIG))
+    assert "new species" not in render_report(opened, CONFIG, summarise(opened, CONFIG)).page
 
 
 def test_its_figures_follow_from_the_answers(opened):
@@ -108,7 +129,7 @@ def test_the_pictures_are_of_the_model_that_goes_wrong_least(opened):
             if group["rank"]:
                 assert picture["right"] == (row[group["rank"]] == row[f"true_{group['rank']}"])
             image = Image.open(io.BytesIO(base64.b64decode(picture["picture"].partition(",")[2])))
-            assert image.format == "JPEG"
+            assert image.format == "WEBP"
             assert max(image.size) <= 96
     assert counted == len(answers)
 
@@ -119,12 +140,12 @@ def test_without_a_store_there_are_names_and_no_pictures(opened, tmp_path):
 
 
 def test_the_page_shows_the_section_and_no_name_is_markup(opened):
-    text = render_report(opened, OPEN, summarise(opened, OPEN))
+    text = render_report(opened, OPEN, summarise(opened, OPEN)).page
     assert HOSTILE not in text
     assert "Answers at each rank" in text
-    assert text == render_report(opened, OPEN, summarise(opened, OPEN))
+    assert text == render_report(opened, OPEN, summarise(opened, OPEN)).page
     page = Page(text)
-    assert page.tags.count("script") == 1
+    assert page.tags.count("script") == 4  # tables and charts; the map's data, Vega, and the map
     pictures = [link for link in page.links if not link.startswith("#")]
     assert len(pictures) == page.tags.count("img") > 0
-    assert all(re.fullmatch(r"data:image/jpeg;base64,[A-Za-z0-9+/=]+", link) for link in pictures)
+    assert all(re.fullmatch(r"data:image/webp;base64,[A-Za-z0-9+/=]+", link) for link in pictures)

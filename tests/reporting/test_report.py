@@ -18,7 +18,8 @@ from cladeclip.evaluation.significance import holm
 from cladeclip.names import embeddings_file
 from cladeclip.reporting.charts import course_of_training
 from cladeclip.reporting.comparison import CSV_COLUMNS, changes_by_training, comparison_csv, comparison_table
-from cladeclip.reporting.report import render_report, summarise
+from cladeclip.reporting.findings import summarise
+from cladeclip.reporting.report import render_report
 from cladeclip.tables import (
     CHANGES,
     CLUSTERS,
@@ -36,7 +37,7 @@ CONFIG = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text()) | {
     "splits": ["holdout-0"],
     "labels": {"teachers": ["handmade"], "features": ["image"], "k": [9, 18], "controls": ["random-k9"]},
 }
-CONFIG["report"] = {"title": "Which k?", "primary": {**CONFIG["report"]["primary"], "k": 9}}
+CONFIG["report"] = {**CONFIG["report"], "title": "Which k?", "primary": {**CONFIG["report"]["primary"], "k": 9}}
 HOSTILE = "<img src=x onerror=alert(1)>"
 # How well each model separates species: the spread of its embeddings around their species' centre.
 SPREAD = {
@@ -78,14 +79,15 @@ def results_of(folder, images, spread):
     trained = [("holdout-0", model) for model in spread if "seed" in model]
     write_table(folder / "changes.parquet", CHANGES, changes_by_training(folder, trained), {})
     inertia = {"handmade-image-k9": 50.0, "handmade-image-k18": 20.0, "handmade-image-k27": 15.0}
+    fitted = split.loc[split["part"] == "fit", "image_id"].sort_values()
+    place = np.arange(len(fitted))
     for labels in (*inertia, "random-k9"):
         quality = label_quality(np.arange(len(images)) % 9, images)
         if labels in inertia:
             quality |= {"inertia": inertia[labels], "silhouette": 0.123, "stability": None}
-            fitted = split.loc[split["part"] == "fit", "image_id"].sort_values()
-            label, distance = np.arange(len(fitted)) % 9, (np.arange(len(fitted)) * 7 % 11 / 11).astype(np.float32)
-            table = pd.DataFrame({"image_id": fitted, "label": label, "distance": distance})
-            write_table(folder / "holdout-0" / "clusters" / f"{labels}.parquet", CLUSTERS, table, {})
+        distance = (place * 7 % 11 / 11).astype(np.float32)
+        table = pd.DataFrame({"image_id": fitted, "label": place % 9, "distance": distance})
+        write_table(folder / "holdout-0" / "clusters" / f"{labels}.parquet", CLUSTERS, table, {})
         write_json(folder / "holdout-0" / "clusters" / f"{labels}.quality.json", quality)
     return paths
 
@@ -154,6 +156,17 @@ def test_a_worse_model_is_called_worse(images, tmp_path):
     assert "is worse than the untrained student" in summarise(tmp_path, CONFIG)["sentences"][1]
 
 
+def test_the_headline_does_not_hide_an_untrained_encoder_that_is_better(images, tmp_path):
+    clusters = ("vit-b-32.handmade-image-k9.seed5", "vit-b-32.handmade-image-k18.seed5")
+    results_of(tmp_path, images, SPREAD | dict.fromkeys(clusters, 4.0))
+    summary = summarise(tmp_path, CONFIG)
+    teacher = next(row for row in summary["best_against"] if row["model"] == "handmade")
+    assert teacher["difference"] < 0
+    behind = f"{-100 * teacher['difference']:.1f} points behind the best encoder that was not trained here"
+    assert f", and {behind}, {teacher['words']} (" in summary["headline"][1]
+    assert len(summary["headline"]) == 2
+
+
 def test_an_unknown_primary_taxon_is_said(finished):
     folder, _ = finished
     config = copy.deepcopy(CONFIG)
@@ -175,7 +188,7 @@ class Page(HTMLParser):
 
 def test_the_page_is_self_contained_and_shows_everything_as_text(finished):
     folder, _ = finished
-    text = render_report(folder, CONFIG, summarise(folder, CONFIG))
+    text = render_report(folder, CONFIG, summarise(folder, CONFIG)).page
     page = Page(text)
     assert page.tags.count("script") == 1
     assert "svg" in page.tags
@@ -193,7 +206,7 @@ def test_the_page_is_self_contained_and_shows_everything_as_text(finished):
 
 def test_the_page_has_every_number_of_the_comparison(finished):
     folder, paths = finished
-    text = render_report(folder, CONFIG, summarise(folder, CONFIG))
+    text = render_report(folder, CONFIG, summarise(folder, CONFIG)).page
     comparison = comparison_table(paths)
     assert text.count("<tr") - text.count("<thead><tr") >= len(comparison)
     for value in comparison["accuracy_avg"]:
@@ -205,15 +218,15 @@ def test_the_page_has_every_number_of_the_comparison(finished):
 def test_the_page_is_the_same_bytes_again(finished):
     folder, _ = finished
     summary = summarise(folder, CONFIG)
-    assert render_report(folder, CONFIG, summary) == render_report(folder, CONFIG, summary)
+    assert render_report(folder, CONFIG, summary).page == render_report(folder, CONFIG, summary).page
 
 
 def test_the_page_shows_what_is_known_of_each_k_and_where_the_inertia_bends(finished):
     folder, _ = finished
-    text = render_report(folder, CONFIG, summarise(folder, CONFIG))
+    text = render_report(folder, CONFIG, summarise(folder, CONFIG)).page
     assert "The inertia of the clusters of handmade image (holdout-0) bends most at k = 18." in text
     assert text.count("0.123") == 3
-    assert text.count("<svg") == 4
+    assert text.count("<svg") == 6
 
 
 def test_what_training_fixed_and_broke_adds_up_to_the_difference(finished):
@@ -232,7 +245,7 @@ def test_what_training_fixed_and_broke_adds_up_to_the_difference(finished):
 def test_the_page_shows_other_measures_and_what_the_best_mistakes(images, tmp_path):
     results_of(tmp_path, images, dict.fromkeys(SPREAD, 1.5))
     summary = summarise(tmp_path, CONFIG)
-    text = render_report(tmp_path, CONFIG, summary)
+    text = render_report(tmp_path, CONFIG, summary).page
     place = tmp_path / "holdout-0" / "evaluation" / summary["best"]
     confused = pd.read_parquet(place / "confusions.parquet")
     first = confused[confused["column"] == "species"].sort_values("n", ascending=False).iloc[0]
@@ -245,7 +258,7 @@ def test_the_page_shows_other_measures_and_what_the_best_mistakes(images, tmp_pa
 def test_the_page_has_every_species_and_genus_before_and_after_training(images, tmp_path):
     results_of(tmp_path, images, dict.fromkeys(SPREAD, 1.5))
     summary = summarise(tmp_path, CONFIG)
-    text = render_report(tmp_path, CONFIG, summary)
+    text = render_report(tmp_path, CONFIG, summary).page
     section = text[text.index('id="classes"') :].partition("</table>")[0]
     after, before = (
         pd.read_parquet(tmp_path / "holdout-0" / "evaluation" / model / "classes.parquet").set_index(
@@ -264,7 +277,7 @@ def test_the_page_has_every_species_and_genus_before_and_after_training(images, 
 
 def test_the_page_shows_the_course_of_the_trainings_where_there_are_any(finished):
     folder, _ = finished
-    text = render_report(folder, CONFIG, summarise(folder, CONFIG))
+    text = render_report(folder, CONFIG, summarise(folder, CONFIG)).page
     chart = text.split("The course of the trainings")[1].split("</figure>")[0]
     assert "svg" in chart
     trained = [model for model in SPREAD if "seed" in model]
@@ -274,5 +287,24 @@ def test_the_page_shows_the_course_of_the_trainings_where_there_are_any(finished
     history = pd.DataFrame(
         {"model": "m", "epoch": [1, 1, 2], "loss": [9.0, 7.0, 4.0], "target_cosine": [0.1, 0.2, 0.5]}
     )
-    assert course_of_training(history) == course_of_training(history.iloc[[1, 0, 2]])  # means of epochs
-    assert course_of_training(history) != course_of_training(history.assign(loss=[9.0, 8.0, 4.0]))
+    assert course_of_training(history).svg() == course_of_training(history.iloc[[1, 0, 2]]).svg()  # means of epochs
+    assert course_of_training(history).svg() != course_of_training(history.assign(loss=[9.0, 8.0, 4.0])).svg()
+
+
+def test_the_chart_against_k_has_the_interval_of_every_training_and_the_others_as_lines(finished):
+    folder, paths = finished
+    (chart,) = (
+        chart
+        for chart in render_report(folder, CONFIG, summarise(folder, CONFIG)).charts
+        if chart.name == "accuracy-against-k"
+    )
+    comparison = comparison_table(paths)
+    rows = comparison[(comparison["taxa"] == "All") & (comparison["column"] == "species")].set_index("model")
+    trained = chart.data[chart.data["k"].notna()].set_index("k")
+    assert set(trained.index) == {9, 18}
+    for k, row in trained.iterrows():
+        expected = rows.loc[f"vit-b-32.handmade-image-k{k:.0f}.seed5"]
+        for column, of in (("accuracy", ""), ("low", "_low"), ("high", "_high")):
+            assert row[column] == expected[f"accuracy_individual{of}"]
+    assert chart.svg().count('aria-roledescription="rule mark container"') == 2  # intervals, and models without k
+    assert len(chart.data) - len(trained) == 3

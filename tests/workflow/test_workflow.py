@@ -1,5 +1,6 @@
 """Snakemake itself, run as a user runs it, in a copy of the workflow."""
 
+import html
 import os
 import re
 import shutil
@@ -16,8 +17,10 @@ from cladeclip.atomic import read_json, sha256_of_file
 from cladeclip.tables import (
     CLUSTERS,
     COMPARISON,
+    EMBEDDINGS_MAP,
     EVALUATION,
     IMAGES,
+    SALIENCY,
     SPLIT,
     read_embeddings,
     read_table,
@@ -25,14 +28,20 @@ from cladeclip.tables import (
 
 TINY = Path(__file__).with_name("tiny.yaml")
 MODEL = "tiny-clip.tiny-clip-fused-template-k4.seed5"
-ALONE = {"compare": 1, "report": 1, "manifest": 1}
+# Seconds that any command of these tests may take: ten times what the longest takes on two cores.
+AT_MOST = 1200
+# What is made again when any model's answers may have changed.
+ALONE = {"compare": 1, "embeddings_map": 1, "saliency": 1, "report": 1, "manifest": 1}
 
 
 class Checkout:
     """A copy of the workflow in an empty folder."""
 
+    SNAKEMAKE = (Path(sys.executable).with_name("snakemake"),)
+
     def __init__(self, folder):
         self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         for name in ("Snakefile", "rules", "workflow", "src", "config", "envs", "profiles"):
             source, target = REPOSITORY / name, folder / name
             ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
@@ -42,11 +51,17 @@ class Checkout:
                 shutil.copy(source, target)
         self.results = folder / "results" / "tiny"
 
-    def snakemake(self, *arguments, config=TINY):
-        snakemake = Path(sys.executable).with_name("snakemake")
-        command = [snakemake, *arguments, "--cores", "2", "--configfile", config]
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, env={**os.environ})
-        return done.returncode, done.stdout + done.stderr
+    def snakemake(self, *arguments, config=TINY, cores=2):
+        command = [*self.SNAKEMAKE, *arguments, "--cores", str(cores), "--configfile", config]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        with subprocess.Popen(command, cwd=self.folder, text=True, **pipes) as process:
+            try:
+                output, _ = process.communicate(timeout=AT_MOST)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                # What hangs fails, and shows how far it came.
+                raise AssertionError(f"Not done after {AT_MOST} s:\n{process.communicate()[0]}") from None
+        return process.returncode, output
 
     def run(self, *arguments, **options):
         code, output = self.snakemake(*arguments, **options)
@@ -69,15 +84,32 @@ class Checkout:
         return path
 
 
-@pytest.fixture(scope="module")
+FINISHED = []
+
+
+def finished_once(tmp_path_factory):
+    """A finished run, made once for all test modules: it takes two minutes. Every test leaves it as it was."""
+    if not FINISHED:
+        checkout = Checkout(tmp_path_factory.mktemp("checkout"))
+        checkout.run()
+        FINISHED.append(checkout)
+    return FINISHED[0]
+
+
+@pytest.fixture(scope="session")
 def checkout(tmp_path_factory):
-    checkout = Checkout(tmp_path_factory.mktemp("checkout"))
-    checkout.run()
-    return checkout
+    return finished_once(tmp_path_factory)
 
 
 def test_after_a_complete_run_there_is_nothing_to_do(checkout):
     assert checkout.plan() == {}
+
+
+def test_a_plan_without_the_pictures_says_so(checkout):
+    dataset = {"name": "elsewhere", "root": "nowhere", "source": "folder"}
+    said = checkout.run("-n", config=checkout.with_config(dataset=dataset))
+    assert "nowhere: no such folder. A plan can be made without it, a run cannot: set dataset.root." in said
+    assert "nowhere: no such folder" not in checkout.run("-n")
 
 
 def test_every_product_lies_where_its_name_says_with_its_columns(checkout):
@@ -109,7 +141,47 @@ def test_every_product_lies_where_its_name_says_with_its_columns(checkout):
     assert {path.name for path in clip.iterdir()} == {"model.safetensors", "open_clip_config.json", "training.csv"}
     assert {path.name for path in timm.iterdir()} == {"model.safetensors", "config.json", "training.csv"}
     assert (results / "report.html").stat().st_size > 10_000
+    best = read_json(results / "summary.json")["best"]
+    student, labels, _ = best.split(".")
+    assert labels == "tiny-clip-fused-template-k4"
+    mapped = read_table(results / "embeddings_map.parquet", EMBEDDINGS_MAP)
+    assert mapped["model"].value_counts().to_dict() == dict.fromkeys([best, student, "tiny-clip"], 72)
+    overlays = read_table(results / "saliency.parquet", SALIENCY)
+    assert set(overlays["model"]) == {best, student}
+    assert all(overlay.startswith(b"\xff\xd8") for overlay in overlays["overlay"])  # JPEG
+    figures = {path.name for path in (results / "figures").iterdir() if not path.name.startswith(".")}
+    names = {name.partition(".")[0] for name in figures}
+    assert figures == {f"{name}.{kind}" for name in names for kind in ("svg", "pdf", "csv")}
+    assert {"accuracy-against-k", "accuracy-by-category", "cluster-sizes", "training", "map-of-embeddings"} <= names
     assert not list(results.rglob("*.partial*"))
+
+
+def test_the_settings_that_the_report_shows_make_the_same_run(checkout):
+    page = (checkout.results / "report.html").read_text()
+    settings = html.unescape(re.search(r'<pre id="settings"[^>]*>(.*?)</pre>', page, re.DOTALL)[1])
+    path = checkout.folder / "settings.json"
+    path.write_text(settings)
+    assert checkout.plan(config=path) == {}
+
+
+def test_another_run_beside_this_one_writes_the_report_alone(checkout):
+    report = yaml.safe_load(TINY.read_text())["report"]
+    other = checkout.folder / "results" / "last-week"
+    other.mkdir()
+    shutil.copy(checkout.results / "comparison.parquet", other)
+    config = checkout.with_config(report={**report, "also": ["results/last-week"]})
+    assert checkout.plan(config=config) == {"report": 1}
+    checkout.run(config=config)
+    assert "<td>results/last-week</td>" in (checkout.results / "report.html").read_text()
+    code, output = checkout.snakemake(config=checkout.with_config(report={**report, "also": ["results/nowhere"]}))
+    assert code != 0
+    assert "config: report.also names results/nowhere, but results/nowhere/comparison.parquet is not there" in output
+    assert "Traceback" not in output
+    code, output = checkout.snakemake("-n", config=checkout.with_config(report={**report, "import": ["old.csv"]}))
+    assert code != 0
+    assert "config: report.import names old.csv, which is not there." in output
+    assert checkout.plan() == {"report": 1}
+    checkout.run()
 
 
 def test_every_job_that_may_run_beside_another_has_a_cache_of_its_own(checkout):
@@ -153,7 +225,7 @@ def test_one_k_more_builds_what_belongs_to_it_and_nothing_else(checkout):
     expected = {"cluster": 1, "train": 1, "train_timm": 1, "embed": 2, "evaluate": 2, **ALONE}
     assert checkout.plan(config=config) == expected
     output = checkout.run(config=config)
-    assert "1 of 11 steps" in output
+    assert "1 of 13 steps" in output
     assert checkout.plan(config=config) == {}
     assert "k7" in (checkout.results / "comparison.csv").read_text()
     # One k fewer again: the comparison and what is made of it, and no job of the k that went.
@@ -211,6 +283,8 @@ def test_a_failing_job_says_its_sentence_and_leaves_nothing_half_written(checkou
     assert code != 0
     assert "k is 500, but only 54 images are there to cluster; lower labels.k" in output
     assert "Traceback" not in output
+    assert re.search(r"^Logfile .*k500\.log:\n=+\nError: k-means: k is 500", output, re.MULTILINE)
+    assert "the same command\ngoes on from there" in output
     assert not list(checkout.results.rglob("*k500*.parquet"))
     assert checkout.plan() == {}
 
@@ -252,3 +326,29 @@ def test_the_default_config_plans_the_whole_experiment_without_data(tmp_path):
     assert plan["evaluate"] == 2 * (4 + 6)
     fetch = checkout.plan("fetch", config=checkout.folder / "config" / "config.yaml")
     assert fetch == {"fetch": 1, "fetch_captioner": 1, "fetch_vlm4bio": 1, "fetch_weights": 6}
+
+
+def test_damaged_results_are_named_and_made_again_with_the_same_bytes(checkout):
+    manifest = read_json(checkout.results / "manifest.json")
+    checkout.run("verify")
+    damaged = [
+        checkout.results / "comparison.parquet",
+        checkout.results / "holdout-0" / "checkpoints" / MODEL / "model.safetensors",
+        checkout.results / "embeddings" / "tiny-clip" / "image.parquet",
+        *(checkout.results / "store").glob("*.arrow"),
+    ]
+    for path in damaged:
+        status, data = path.stat(), bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # as a disk that forgets does it
+    code, output = checkout.snakemake("verify")
+    assert code != 0
+    for path in damaged:
+        assert f"{path.relative_to(checkout.folder)} (other bytes)" in output
+    assert "Traceback" not in output
+    checkout.run("repair")
+    assert not any(path.exists() for path in damaged)
+    checkout.run()
+    assert {name: sha256_of_file(checkout.results / name) for name in manifest} == manifest
+    checkout.run("verify")

@@ -1,13 +1,17 @@
-"""Writes the page that people read."""
+"""Writes the page that people read, and its figures as files."""
 
 from pathlib import Path
 
 from cladeclip.atomic import write_json, write_text
 from cladeclip.job_log import job_log
-from cladeclip.reporting.report import render_report, summarise
+from cladeclip.reporting.charts import write_figures
+from cladeclip.reporting.findings import summarise
+from cladeclip.reporting.report import render_report
 
 with job_log(snakemake.log[0]):
     results = Path(snakemake.params.results)
     summary = summarise(results, snakemake.params.config)
+    report = render_report(results, snakemake.params.config, summary)
     write_json(snakemake.output.summary, summary)
-    write_text(snakemake.output.page, render_report(results, snakemake.params.config, summary))
+    write_figures(snakemake.output.figures, report.charts)
+    write_text(snakemake.output.page, report.page)

@@ -18,7 +18,10 @@ def control_labels(fit_images: pd.DataFrame, control: ControlLabels, *, seed: in
     if control.kind == "random":
         k = control.k or 0
         if k > len(fit_images):
-            raise DataError(f"labels {control}: {k} classes, but only {len(fit_images)} images; lower labels.controls.")
+            raise DataError(
+                f"labels {control}: {k} classes, but only {len(fit_images)} images; add pictures, or "
+                "give another one in labels.controls."
+            )
         return np.random.default_rng(seed).permutation(np.arange(len(fit_images)) % k).astype(np.int64)
     column = {"species": "scientific_name", "genus": "genus"}[control.kind]
     return np.unique(fit_images[column].to_numpy(dtype=str), return_inverse=True)[1].astype(np.int64)

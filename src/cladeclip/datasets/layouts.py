@@ -42,11 +42,11 @@ def from_table(root: str | Path, *, file: str, columns: Mapping[str, str]) -> pd
 
     Args:
         file: the table, below `root`.
-        columns: for image, scientific_name, category, genus or one of HIGHER_RANKS, the column of the table that holds it
+        columns: for image, scientific_name, category or one of HIGHER_RANKS, the column of the table that holds it
             where it is not called by its Darwin Core term.
     """
     path = Path(root, file)
-    table = _read(path)
+    table = read_table_file(path)
     found = {
         "image_id": _column(path, table, columns, "image", IMAGE_COLUMNS),
         "scientific_name": _column(path, table, columns, "scientific_name", NAME_COLUMNS),
@@ -93,7 +93,12 @@ def from_folders(listing: pd.DataFrame, *, ranks: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _read(path: Path) -> pd.DataFrame:
+def read_table_file(path: Path) -> pd.DataFrame:
+    """A CSV, tab-separated or Parquet table, every value a text, empty where there is none.
+
+    Raises:
+        DataError: there is no such file, or it cannot be read as a table.
+    """
     try:
         if path.suffix == ".parquet":
             return pd.read_parquet(path).astype("string").fillna("")

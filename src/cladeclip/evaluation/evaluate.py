@@ -1,4 +1,4 @@
-"""One model on one split: the seed report's table with its uncertainty, and the measures of metric learning."""
+"""One model on one split: the four accuracies with their uncertainty, and the measures of metric learning."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -7,11 +7,10 @@ import pandas as pd
 
 from cladeclip.evaluation.nearest import Points
 from cladeclip.hierarchy.classifier import Classifier
+from cladeclip.spreadsheets import without_formulas
 
 # Known pictures shown beside every new one.
 NEIGHBOURS = 3
-# A cell that begins so is a formula to a spreadsheet.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def identify(
@@ -69,6 +68,4 @@ def for_a_spreadsheet(identified: pd.DataFrame, ranks: Sequence[str]) -> str:
     for place in range(1, NEIGHBOURS + 1):
         table[f"resembles_{place}"] = identified[f"nearest_{place}"]
         table[f"resembles_{place}_species"] = identified[f"nearest_{place}_species"]
-    texts = table.astype(str)
-    safe = texts.apply(lambda column: [f"'{cell}" if cell.startswith(FORMULA) else cell for cell in column])
-    return safe.to_csv(index=False)
+    return without_formulas(table)

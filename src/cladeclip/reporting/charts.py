@@ -1,29 +1,150 @@
-"""Charts as SVG: drawn by Vega-Lite when the report is made, so that the page needs no script and no network for them."""
+"""Charts: drawn by Vega-Lite when the report is made, so that the page needs no script and no network for them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import altair as alt
 import pandas as pd
 import vl_convert
 
+from cladeclip.atomic import atomic_path, write_text
 from cladeclip.names import ClusterLabels, ControlLabels, Model, parse_labels
 from cladeclip.reporting.comparison import Primary
+from cladeclip.spreadsheets import without_formulas
 
-# Okabe and Ito's palette: told apart with any colour vision.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+# Okabe and Ito's palette: told apart with any colour vision. Grey in place of their black, which is lost on a dark page.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#808080")
 
 
-def accuracy_against_k(comparison: pd.DataFrame, config: Mapping[str, Any], primary: Primary) -> str:
+@dataclass(frozen=True)
+class Chart:
+    """A figure of the report.
+
+    Attributes:
+        name: of its files.
+        drawing: what Altair draws.
+        data: the numbers that are drawn.
+    """
+
+    name: str
+    drawing: Any
+    data: pd.DataFrame
+
+    def on_page(self) -> str:
+        """As SVG without a background, lines and texts in the colour of the text around it."""
+        return vl_convert.vegalite_to_svg(self.drawing.to_dict(), config=_theme("currentColor", "transparent"))
+
+    def svg(self) -> str:
+        """As SVG, black on white."""
+        return vl_convert.vegalite_to_svg(self.drawing.to_dict(), config=_theme("#222", "white"))
+
+    def pdf(self) -> bytes:
+        return vl_convert.vegalite_to_pdf(self.drawing.to_dict(), config=_theme("#222", "white"))
+
+    def csv(self) -> str:
+        return without_formulas(self.data)
+
+
+def _theme(ink: str, paper: str) -> dict[str, Any]:
+    words = {"labelColor": ink, "titleColor": ink}
+    axis = {**words, "domainColor": ink, "tickColor": ink, "gridColor": ink, "gridOpacity": 0.15}
+    return {
+        "background": paper,
+        "axis": axis,
+        "legend": {**words, "symbolStrokeColor": ink},
+        "title": {"color": ink},
+        "header": words,
+        "rule": {"color": ink},
+        "view": {"stroke": None},
+    }
+
+
+def write_figures(folder: str | Path, charts: Iterable[Chart]) -> None:
+    """Every chart as NAME.svg and NAME.pdf, and its numbers as NAME.csv."""
+    folder = Path(folder)
+    for chart in charts:
+        write_text(folder / f"{chart.name}.svg", chart.svg())
+        with atomic_path(folder / f"{chart.name}.pdf") as path:
+            path.write_bytes(chart.pdf())
+        write_text(folder / f"{chart.name}.csv", chart.csv())
+
+
+def accuracy_against_k(comparison: pd.DataFrame, config: Mapping[str, Any], primary: Primary) -> Chart:
     """The primary comparison's measure against k, a panel a split; models without k are horizontal lines."""
     chosen = comparison[(comparison["taxa"] == primary.taxa) & (comparison["column"] == primary.column)]
     points, lines = _points_and_lines(chosen, config, primary.measure)
     panels = [_panel(points, lines, split) for split in config["splits"]]
-    chart = _wrapped(panels).resolve_scale(y="shared", color="shared", strokeDash="shared")
-    return vl_convert.vegalite_to_svg(chart.to_dict())
+    drawing = _wrapped(panels).resolve_scale(y="shared", color="shared", strokeDash="shared")
+    columns = ["split", "name", "k", "seed", "accuracy", "low", "high"]
+    return Chart("accuracy-against-k", drawing, pd.concat([points, lines], ignore_index=True)[columns])
 
 
-def inertia_against_k(curves: pd.DataFrame) -> str:
+def accuracy_by_category(
+    comparison: pd.DataFrame, models: Mapping[str, str], primary: Primary, everything: str
+) -> Chart:
+    """The primary comparison within each category, a bar a model with its 95 % interval over queries.
+
+    Args:
+        models: those that are drawn, in this order, and their names in words.
+        everything: the taxa that are no category.
+    """
+    chosen = comparison[(comparison["split"] == primary.split) & (comparison["column"] == primary.column)]
+    chosen = chosen[(chosen["taxa"] != everything) & chosen["model"].isin(models)]
+    data = pd.DataFrame(
+        {
+            "category": chosen["taxa"],
+            "model": chosen["model"],
+            "name": chosen["model"].map(models),
+            "accuracy": chosen[primary.measure].astype(float),
+            "low": chosen[f"{primary.measure}_low"].astype(float),
+            "high": chosen[f"{primary.measure}_high"].astype(float),
+            "n_query": chosen["n_query"].astype(int),
+        }
+    )
+    order = list(models.values())
+    legend = alt.Legend(labelLimit=600, orient="bottom", direction="vertical")
+    base = alt.Chart(data).encode(
+        x=alt.X("category:N", title=None, axis=alt.Axis(labelAngle=0)),
+        xOffset=alt.XOffset("name:N", sort=order),
+    )
+    axis = alt.Axis(format="%")
+    bars = base.mark_bar().encode(
+        y=alt.Y("accuracy:Q", title="accuracy", axis=axis),
+        color=alt.Color("name:N", title="model", sort=order, legend=legend, scale=alt.Scale(range=list(PALETTE))),
+    )
+    intervals = base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q", title="accuracy", axis=axis), y2="high:Q")
+    return Chart("accuracy-by-category", alt.layer(bars, intervals).properties(width=640, height=260), data)
+
+
+def cluster_sizes(sizes: pd.DataFrame) -> Chart:
+    """The number of pictures in each cluster, the largest first: a line for each set of labels.
+
+    Args:
+        sizes: columns labels, place (1 is the largest), size.
+    """
+    order = list(dict.fromkeys(sizes["labels"]))
+    drawing = (
+        alt.Chart(sizes)
+        .mark_line(strokeWidth=2, interpolate="step-after")
+        .encode(
+            x=alt.X("place:Q", title="cluster, the largest first", scale=alt.Scale(type="log", nice=False)),
+            y=alt.Y("size:Q", title="pictures", scale=alt.Scale(type="log")),
+            color=alt.Color(
+                "labels:N",
+                title="labels",
+                sort=order,
+                legend=alt.Legend(labelLimit=400),
+                scale=alt.Scale(range=list(PALETTE)),
+            ),
+        )
+        .properties(width=480, height=220)
+    )
+    return Chart("cluster-sizes", drawing, sizes)
+
+
+def inertia_against_k(curves: pd.DataFrame) -> Chart:
     """The inertia against k, a panel a split and a line for each teacher's features.
 
     Args:
@@ -36,11 +157,10 @@ def inertia_against_k(curves: pd.DataFrame) -> str:
         encoded = alt.Chart(of_split).encode(x=_k_axis(of_split), y=y, color=colour)
         lines, dots = encoded.mark_line(strokeWidth=2), encoded.mark_point(filled=True, size=70, opacity=1)
         panels.append(alt.layer(lines, dots).properties(width=360, height=180, title=str(split)))
-    chart = _wrapped(panels).resolve_scale(color="shared")
-    return vl_convert.vegalite_to_svg(chart.to_dict())
+    return Chart("inertia-against-k", _wrapped(panels).resolve_scale(color="shared"), curves)
 
 
-def agreement_against_k(curves: pd.DataFrame) -> str:
+def agreement_against_k(curves: pd.DataFrame) -> Chart:
     """NMI of clusters with species and genera against k, a panel a split.
 
     Args:
@@ -54,11 +174,10 @@ def agreement_against_k(curves: pd.DataFrame) -> str:
         lines = encoded.mark_line(strokeWidth=2).encode(strokeDash=alt.StrokeDash("rank:N", sort=["species", "genus"]))
         dots = encoded.mark_point(filled=True, size=70, opacity=1).encode(detail="rank:N")
         panels.append(alt.layer(lines, dots).properties(width=360, height=180, title=str(split)))
-    chart = _wrapped(panels).resolve_scale(color="shared", strokeDash="shared")
-    return vl_convert.vegalite_to_svg(chart.to_dict())
+    return Chart("agreement-against-k", _wrapped(panels).resolve_scale(color="shared", strokeDash="shared"), curves)
 
 
-def course_of_training(history: pd.DataFrame) -> str:
+def course_of_training(history: pd.DataFrame) -> Chart:
     """The loss and the cosine to the own class's centre, mean of each epoch's logged steps, a line a training.
 
     Args:
@@ -75,10 +194,10 @@ def course_of_training(history: pd.DataFrame) -> str:
         .properties(width=360, height=200)
         for column, title in (("loss", "loss"), ("target_cosine", "cosine to the own centre"))
     ]
-    return vl_convert.vegalite_to_svg(alt.hconcat(*panels).to_dict())
+    return Chart("training", alt.hconcat(*panels), means)
 
 
-def accuracy_against_coverage(curves: pd.DataFrame) -> str:
+def accuracy_against_coverage(curves: pd.DataFrame) -> Chart:
     """The accuracy when only the most confident share is answered: a panel a rank, a row of panels a split.
 
     Args:
@@ -101,9 +220,28 @@ def accuracy_against_coverage(curves: pd.DataFrame) -> str:
             for rank, of_rank in of_split.groupby("rank", sort=False)
         ]
         rows.append(alt.hconcat(*panels))
-    return vl_convert.vegalite_to_svg(
-        alt.vconcat(*rows).configure_legend(orient="bottom", direction="vertical").to_dict()
-    )
+    drawing = alt.vconcat(*rows).configure_legend(orient="bottom", direction="vertical")
+    return Chart("accuracy-against-coverage", drawing, curves)
+
+
+def map_of_embeddings(points: pd.DataFrame) -> Chart:
+    """Pictures on the plane by t-SNE, a panel a model, coloured and shaped by category; for papers.
+
+    Args:
+        points: columns model, image_id, tsne_1, tsne_2, category.
+    """
+    order = sorted(set(points["category"]))
+    panels = []
+    for model, of_model in points.groupby("model", sort=False):
+        panel = alt.Chart(of_model).mark_point(filled=True, size=14, opacity=0.8)
+        panel = panel.encode(
+            x=alt.X("tsne_1:Q", axis=None, scale=alt.Scale(zero=False)),
+            y=alt.Y("tsne_2:Q", axis=None, scale=alt.Scale(zero=False)),
+            color=alt.Color("category:N", title="category", sort=order, scale=alt.Scale(range=list(PALETTE))),
+            shape=alt.Shape("category:N", title="category", sort=order),
+        )
+        panels.append(panel.properties(width=320, height=320, title=str(model)))
+    return Chart("map-of-embeddings", _wrapped(panels).resolve_scale(color="shared", shape="shared"), points)
 
 
 def loss_against_lr(steps: pd.DataFrame) -> str:
@@ -120,7 +258,8 @@ def loss_against_lr(steps: pd.DataFrame) -> str:
         y=alt.Y("loss:Q", title="loss", scale=alt.Scale(zero=False))
     )
     line = chart.mark_line(strokeWidth=2, color=PALETTE[0]).encode(y=alt.Y("smoothed_loss:Q", title="loss"))
-    return vl_convert.vegalite_to_svg(alt.layer(dots, line).properties(width=480, height=280).to_dict())
+    drawing = alt.layer(dots, line).properties(width=480, height=280)
+    return Chart("loss-against-lr", drawing, steps).svg()
 
 
 def _wrapped(panels: list[Any]) -> Any:
@@ -146,24 +285,25 @@ def _points_and_lines(
         trained = Model.parse(row["model"])
         labels = parse_labels(trained.labels, config["encoders"]) if trained else None
         common = {"split": row["split"], "accuracy": row[measure]}
+        common |= {side: row[f"{measure}_{side}"] for side in ("low", "high")}
         if trained and isinstance(labels, ClusterLabels):
             series = f"{trained.student} on {labels.teacher} {labels.features}"
-            points.append(common | {"k": labels.k, "series": series, "seed": trained.seed})
+            points.append(common | {"k": labels.k, "name": series, "seed": trained.seed})
         elif trained and isinstance(labels, ControlLabels):
             lines.append(common | {"name": f"{trained.student} on {labels}"})
         else:
             untrained = " untrained" if row["model"] in config["students"] else ""
             lines.append(common | {"name": row["model"] + untrained})
     return (
-        pd.DataFrame(points, columns=["split", "accuracy", "k", "series", "seed"]),
-        pd.DataFrame(lines, columns=["split", "accuracy", "name"]),
+        pd.DataFrame(points, columns=["split", "accuracy", "low", "high", "k", "name", "seed"]),
+        pd.DataFrame(lines, columns=["split", "accuracy", "low", "high", "name"]),
     )
 
 
 def _panel(points: pd.DataFrame, lines: pd.DataFrame, split: str) -> Any:
     y = alt.Y("accuracy:Q", title="accuracy", axis=alt.Axis(format="%"), scale=alt.Scale(zero=False, nice=True))
     x = _k_axis(points)
-    colour = alt.Color("series:N", title="trained", scale=alt.Scale(range=list(PALETTE)))
+    colour = alt.Color("name:N", title="trained", scale=alt.Scale(range=list(PALETTE)))
     of_split = points[points["split"] == split]
     line = (
         alt.Chart(of_split)
@@ -171,9 +311,13 @@ def _panel(points: pd.DataFrame, lines: pd.DataFrame, split: str) -> Any:
         .encode(x=x, y=alt.Y("mean(accuracy):Q", title="accuracy"), color=colour)
     )
     dots = alt.Chart(of_split).mark_point(filled=True, size=70, opacity=1).encode(x=x, y=y, color=colour)
+    y_low = alt.Y("low:Q", title="accuracy")
+    intervals = (
+        alt.Chart(of_split).mark_rule(strokeWidth=1.5, opacity=0.6).encode(x=x, y=y_low, y2="high:Q", color=colour)
+    )
     rules = (
         alt.Chart(lines[lines["split"] == split])
-        .mark_rule(strokeWidth=1.5, color="#555")
+        .mark_rule(strokeWidth=1.5)
         .encode(y=y, strokeDash=alt.StrokeDash("name:N", title="for comparison"))
     )
-    return alt.layer(rules, line, dots).properties(width=360, height=280, title=split)
+    return alt.layer(rules, intervals, line, dots).properties(width=360, height=280, title=split)

@@ -1,4 +1,4 @@
-"""All models side by side: comparison.parquet (fractions) and comparison.csv (percent, the seed report's columns first)."""
+"""All models side by side: comparison.parquet (fractions) and comparison.csv (percent, the four accuracies first)."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -214,7 +214,7 @@ def best_on_clusters(comparison: pd.DataFrame, primary: Primary, encoders: Itera
 
 
 def imported_rows(path: str | Path) -> pd.DataFrame:
-    """Rows of the `comparison` table from a CSV with the seed report's seven columns, accuracies in percent.
+    """Rows of the `comparison` table from a CSV with model, taxa, column and the four accuracies in percent.
 
     They are marked by the split `imported`; what such a table does not say is missing.
 

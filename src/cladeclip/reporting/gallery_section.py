@@ -12,32 +12,26 @@ from cladeclip.evaluation.subsets import ALL, subsets
 from cladeclip.names import ClusterLabels, Model, embeddings_file, parse_labels
 from cladeclip.random_streams import stream_of
 from cladeclip.reporting.comparison import Primary
+from cladeclip.reporting.shown import queries_shown
 from cladeclip.reporting.thumbnails import Thumbnails
-from cladeclip.tables import CLUSTERS, IMAGES, PREDICTIONS, SPLIT, read_table, rows_for
+from cladeclip.tables import CLUSTERS, IMAGES, SALIENCY, SPLIT, read_table, rows_for
 
 NEIGHBOURS = 5
-QUERIES_A_KIND = 3
 CLUSTERS_SHOWN = 8
 PICTURES_A_CLUSTER = 8
-# What training did to a query, in the order of the page.
-KINDS = {
-    (False, True): "Became right",
-    (True, False): "Became wrong",
-    (False, False): "Stayed wrong",
-    (True, True): "Stayed right",
-}
 
 
 def neighbours(
     results: Path, config: Mapping[str, Any], model: str | None, pictures: Thumbnails
 ) -> list[dict[str, Any]]:
-    """For queries of each of KINDS: the gallery pictures that are nearest by cosine, before and after training.
+    """For queries of each of shown.KINDS: the gallery pictures that are nearest by cosine, before and after training.
 
     Queries are those of the primary comparison's split, drawn, the same every time.
 
     Returns:
-        A dict a kind that has queries: kind, n (queries of that kind), queries. A query has image_id, label, picture, and
-        before and after: lists of dicts with picture, label and right.
+        A dict a kind that has queries: kind, n (queries of that kind), queries. A query has image_id, label, picture, looked
+        (before, after: the overlay of what the model looks at, empty where there is none), and before and after: lists of
+        dicts with picture, label and right.
     """
     trained = Model.parse(model) if model else None
     if trained is None or model is None:
@@ -52,7 +46,7 @@ def neighbours(
         if (found.taxa, found.column) == (ALL, "species")
     )
     ids = images["image_id"].to_numpy()
-    chosen = _kinds(results, split, model, trained.student)
+    chosen = queries_shown(results, split, model, trained.student)
     gallery = list(ids[subset.gallery])
     labels = dict(zip(ids, subset.names, strict=True))
     queries = [image_id for group in chosen for image_id in group["image_ids"]]
@@ -60,6 +54,8 @@ def neighbours(
         when: _nearest(results / embeddings_file(name, split), queries, gallery)
         for when, name in (("before", trained.student), ("after", model))
     }
+
+    overlays = _overlays(results)
 
     def shown(image_id: str, query: str) -> dict[str, Any]:
         right = labels[image_id] == labels[query]
@@ -74,6 +70,10 @@ def neighbours(
                     "image_id": query,
                     "label": labels[query],
                     "picture": pictures.of(query),
+                    "looked": {
+                        when: pictures.inline(overlays[name, query], "jpeg") if (name, query) in overlays else ""
+                        for when, name in (("before", trained.student), ("after", model))
+                    },
                     **{when: [shown(image_id, query) for image_id in found[query]] for when, found in nearest.items()},
                 }
                 for query in group["image_ids"]
@@ -83,19 +83,13 @@ def neighbours(
     ]
 
 
-def _kinds(results: Path, split: str, after: str, before: str) -> list[dict[str, Any]]:
-    """The queries of All by species, by whether they were right before and after training; some of each are drawn."""
-    right = {}
-    for model in (before, after):
-        table = read_table(results / split / "evaluation" / model / "predictions.parquet", PREDICTIONS)
-        table = table[(table["taxa"] == ALL) & (table["column"] == "species")].set_index("image_id").sort_index()
-        right[model] = table["accuracy_individual"] == table["label"]
-    groups = []
-    for (was, now), kind in KINDS.items():
-        members = right[before].index[((right[before] == was) & (right[after] == now)).to_numpy()].to_numpy()
-        drawn = members[stream_of(0, f"queries {kind}").permutation(len(members))[:QUERIES_A_KIND]]
-        groups.append({"kind": kind, "n": len(members), "image_ids": list(drawn)})
-    return [group for group in groups if group["n"]]
+def _overlays(results: Path) -> dict[tuple[str, str], bytes]:
+    """The overlays of saliency.parquet, by model and image_id; none where the run has none."""
+    path = results / "saliency.parquet"
+    if not path.is_file():
+        return {}
+    table = read_table(path, SALIENCY)
+    return dict(zip(zip(table["model"], table["image_id"], strict=True), table["overlay"], strict=True))
 
 
 def _nearest(embeddings: Path, queries: Sequence[str], gallery: Sequence[str]) -> dict[str, list[str]]:

@@ -8,7 +8,8 @@ from cladeclip.atomic import read_json
 
 def main(results: str) -> None:
     folder = Path(results)
-    for sentence in read_json(folder / "summary.json")["sentences"]:
+    summary = read_json(folder / "summary.json")
+    for sentence in [*summary["headline"], *summary["sentences"]]:
         print(sentence)
     print(f"Table:  {folder / 'comparison.csv'}")
     print(f"Report: {folder / 'report.html'}")

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from math import inf
 from pathlib import Path
 
 from cladeclip.datasets.store import PictureStore
@@ -11,20 +12,39 @@ QUALITY = 75
 
 
 class Thumbnails:
-    """Pictures of a store, at most SIDE_PX wide and high. Where there is no store, or it lacks a picture, there is none."""
+    """Pictures of a store, reduced. Where there is no store, or it lacks a picture, there is none.
 
-    def __init__(self, store: Path) -> None:
+    Args:
+        limit: characters that all pictures may take together; those that are asked for later are left out.
+
+    Attributes:
+        characters: that the pictures given so far take.
+        left_out: pictures that there was no room for.
+    """
+
+    def __init__(self, store: Path, limit: float = inf) -> None:
+        self.limit, self.characters, self.left_out = limit, 0, 0
         self._store = PictureStore(store) if store.is_file() else None
-        self._made: dict[str, str] = {}
+        self._made: dict[tuple[str, int], bytes] = {}
 
-    def of(self, image_id: str) -> str:
-        """The picture as `data:image/jpeg;base64,...`; an empty text where there is none."""
+    def of(self, image_id: str, side: int = SIDE_PX) -> str:
+        """The picture, at most `side` pixels wide and high, as a data URL; empty where there is none or no room for it."""
         if self._store is None or image_id not in self._store.position:
             return ""
-        if image_id not in self._made:
+        if (image_id, side) not in self._made:
             image = self._store.read(image_id)
-            image.thumbnail((SIDE_PX, SIDE_PX))
+            image.thumbnail((side, side))
             buffer = io.BytesIO()
-            image.save(buffer, "JPEG", quality=QUALITY)
-            self._made[image_id] = "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-        return self._made[image_id]
+            # Of pictures as small as these, half of a JPEG is its header.
+            image.save(buffer, "WEBP", quality=QUALITY)
+            self._made[image_id, side] = buffer.getvalue()
+        return self.inline(self._made[image_id, side], "webp")
+
+    def inline(self, picture: bytes, kind: str) -> str:
+        """Bytes of a picture (webp, jpeg) as a data URL; empty where there is no room for it."""
+        found = f"data:image/{kind};base64," + base64.b64encode(picture).decode()
+        if self.characters + len(found) > self.limit:
+            self.left_out += 1
+            return ""
+        self.characters += len(found)
+        return found

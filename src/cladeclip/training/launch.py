@@ -5,6 +5,8 @@ import os
 import sys
 import tempfile
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,9 +70,9 @@ def run_with_torchrun(job: TrainingJob, count: int) -> None:
             max_restarts=0,
             logs_specs=DefaultLogsSpecs(log_dir=folder),
         )
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, job.threads // count)))
         try:
-            elastic_launch(config, sys.executable)("-m", job_module.__name__, str(path))
+            with _threads_for_each_process(max(1, job.threads // count)):
+                elastic_launch(config, sys.executable)("-m", job_module.__name__, str(path))
         except SignalException as signal:
             state = job.state_folder
             kept = f"its state is in {state}" if state.is_dir() else "it had no state to save yet"
@@ -79,6 +81,18 @@ def run_with_torchrun(job: TrainingJob, count: int) -> None:
             ) from None
         except ChildFailedError as failed:
             raise CladeclipError(first_cause(failed)) from None
+
+
+@contextmanager
+def _threads_for_each_process(threads: int) -> Iterator[None]:
+    """Sets OMP_NUM_THREADS, which torchrun hands to its processes, and takes it back: `nproc` would believe it as well."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
 
 
 def first_cause(failed: "ChildFailedError") -> str:

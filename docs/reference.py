@@ -1,0 +1,251 @@
+"""Writes docs/config.md from config/config.yaml with its schema, and docs/columns.md from the contracts of the tables.
+
+    .venv/bin/python docs/reference.py
+
+tests/test_docs.py fails where the pages are not what this writes, or a key or column has no words.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cladeclip import tables
+from cladeclip.tables import HIGHER_RANKS, MEASURES, RETRIEVED, Contract
+
+DOCS = Path(__file__).parent
+CONFIG = DOCS.parent / "config"
+# "  key: value # words"; the value may be missing, quoted, or a list.
+LINE = re.compile(r"^( *)([a-z_0-9]+):(?: +(?P<value>\"[^\"]*\"|[^#]*?))?(?: *# (?P<words>.*))?$")
+# Keys whose entries have names that the user chooses, and what an entry holds.
+NAMED = {"encoders", "captioners"}
+
+# What a column holds, by its name; the same name means the same in every table.
+COLUMNS = {
+    "path": "below the dataset's folder, with forward slashes",
+    "size": "bytes",
+    "content_hash": "SHA-256 of the file's bytes",
+    "image_id": "the picture's path below the dataset's folder",
+    "category": "by which results are broken down",
+    "scientific_name": "the species, as it is compared: without author, year and odd spaces",
+    "genus": "first word of the scientific name",
+    "width": "pixels",
+    "height": "pixels",
+    "content_group": "the first image_id with the same pixels: such pictures stay on one side of a split",
+    "reason": "why it is not used: one of those in [your pictures](data.md#what-is-rejected-and-why)",
+    "detail": "the reason in words",
+    "part": "whether the pictures' species are known or new",
+    "caption": "text",
+    "caption_hash": "SHA-256 of the text",
+    "label": "the true name",
+    "distance": "Euclidean distance to the centroid; 0 for controls",
+    "taxa": "All, or a category",
+    "column": "whose values are compared: species, genus, or taxa (the category)",
+    "accuracy_individual": "share of queries whose nearest gallery picture, by cosine, has the right name",
+    "accuracy_avg": "share of queries named rightly by the name whose pictures have the highest mean cosine",
+    "distance_individual": "share of queries whose nearest gallery picture, by Euclidean distance, has the right name",
+    "distance_avg": "share of queries named rightly by the name whose pictures have the lowest mean distance",
+    "n_query": "pictures asked about",
+    "n_gallery": "pictures that answers are taken from",
+    "n_labels": "names in the gallery",
+    "n_query_without_gallery": "queries whose name the gallery does not have: they count as wrong",
+    "k": "neighbours that vote",
+    "weighting": "how they vote: majority, or similarity (each as much as its cosine)",
+    "micro": "share of the queries that is right",
+    "macro": "mean over names of the share of their queries that is right",
+    "n_queries": "pictures asked about",
+    "n_without_match": "of them, those with no other picture of their name: left out",
+    "predicted": "the name that they were taken for",
+    "n": "how many",
+    "share": "of the label's queries",
+    "nearest_image_id": "the nearest picture of the gallery",
+    "nearest_cosine": "its cosine",
+    "converged": "whether the solver did",
+    "top1": "share whose name is the nearest text",
+    "top5": "share whose name is among the nearest five texts",
+    "split": "all, holdout-N, open-N, or imported",
+    "model": "an encoder's name, or {student}.{labels}.seed{seed}",
+    "fixed": "queries that were wrong before training and are right after it",
+    "broken": "the other way round",
+    "rank": "of the taxonomy",
+    "answered": "share of the pictures that got a name at the rank",
+    "accuracy": "of the answers",
+    "precision": "mean over names",
+    "recall": "mean over names",
+    "f1": "mean over names",
+    "aurc": "area under the curve of errors against coverage: 0 is best",
+    "n_stopped": "pictures that were not named to the lowest rank, and have their last name at this one",
+    "accuracy_stopped": "of those names",
+    "coverage": "share that is answered, the most confident first",
+    "score": "a novelty score",
+    "auroc": "area under the ROC curve of new against known species",
+    "fpr95": "share of known ones that look new where 95 % of the new ones do",
+    "novel_at": "highest rank at which the picture looks new; blank where none",
+    "confidence": "probability of the answer",
+    "compared_with": "the nearest gallery picture",
+    "cosine": "with it",
+    "overlay": "a JPEG: what the encoder looks at, over the picture",
+    "pca_1": "first principal component",
+    "pca_2": "second principal component",
+    "tsne_1": "first coordinate of t-SNE",
+    "tsne_2": "second coordinate of t-SNE",
+    **{f"recall_at_{k}": f"share with a picture of the same name among the nearest {k}" for k in (1, 5, 10)},
+    "r_precision": "share of the same name among the nearest R, where R is how many there are",
+    "map_at_r": "mean average precision at R (Musgrave et al. 2020)",
+    **dict.fromkeys(HIGHER_RANKS, "as the data has it"),
+}
+# Where a table means something else by a name.
+OF_TABLE = {
+    ("split", "part"): "fit, query or unseen",
+    ("clusters", "label"): "the class, a number from 0",
+    ("predictions", "accuracy_individual"): "name of the nearest gallery picture, by cosine",
+    ("predictions", "accuracy_avg"): "name whose pictures have the highest mean cosine",
+    ("predictions", "distance_individual"): "name of the nearest gallery picture, by Euclidean distance",
+    ("predictions", "distance_avg"): "name whose pictures have the lowest mean distance",
+    ("changes", "label"): "a species or genus",
+    ("taxonomic_answers", "answered"): "lowest rank that got a name",
+    ("identified", "answered"): "lowest rank that got a name",
+    ("identified", "reason"): "why it could not be read, with the detail; blank where it could",
+    ("identified", "image_id"): "the picture's path below the folder of new pictures",
+}
+# Columns beyond the contract, which depend on the data.
+BEYOND = {
+    "images": "`name_as_written`; `name_kind` (species, genus, hybrid, other); and the ranks that the data has.",
+    "taxonomic_answers": "the name at each rank, blank where there is no answer, and the truth as `true_{rank}`.",
+    "identified": "the name at each rank; `nearest_1` to `nearest_3`, each with `_species` and `_cosine`.",
+}
+# Endings of columns that say how sure a measure is.
+ENDINGS = {
+    "_low": "lower end of the 95 % interval over queries",
+    "_high": "upper end of it",
+    "_sd_splits": "standard deviation over draws of the queries",
+    "_sd_seeds": "standard deviation over training seeds",
+    "_macro": "mean over names",
+}
+
+
+def contracts() -> Iterator[Contract]:
+    """All tables, in the order of their stages."""
+    return (value for value in vars(tables).values() if isinstance(value, Contract))
+
+
+def meaning(table: str, column: str) -> str:
+    """What a column of a table holds.
+
+    Raises:
+        KeyError: nobody has written it down.
+    """
+    for ending, words in ENDINGS.items():
+        measure = column.removesuffix(ending)
+        if measure != column and measure in (*MEASURES, *RETRIEVED):
+            return f"{measure}: {words}"
+    return OF_TABLE.get((table, column)) or COLUMNS[column]
+
+
+def columns_page() -> str:
+    lines = [
+        "# Every column of every table",
+        "",
+        "Written by `docs/reference.py` from the contracts in `src/cladeclip/tables.py`. [Files](files.md) says where each",
+        "table lies. Tables are Parquet; a row is unique by its key, and rows are sorted by it. Shares and accuracies are",
+        "fractions.",
+        "",
+    ]
+    for contract in contracts():
+        key = ", ".join(f"`{name}`" for name in contract.key)
+        lines += [
+            f"## {contract.name}",
+            "",
+            f"A row is {contract.row}; key {key}.",
+            "",
+            "| column | type | holds |",
+            "|---|---|---|",
+        ]
+        lines += [f"| `{name}` | {kind} | {meaning(contract.name, name)} |" for name, kind in contract.columns.items()]
+        lines += ["", f"Beside these: {BEYOND[contract.name]}", ""] if contract.name in BEYOND else [""]
+    lines += [
+        "## Embeddings",
+        "",
+        "`image_id` (of centroids the number of the cluster, as text) and `embedding`, a fixed-size list of float32, not",
+        "scaled to length 1. The picture store, an Arrow file, has `image_id` and `picture` (JPEG).",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def keys() -> Iterator[tuple[str, str, str]]:
+    """(path, value, words) of each key that config.yaml has a line for."""
+    path: list[str] = []
+    for line in (CONFIG / "config.yaml").read_text(encoding="utf-8").splitlines():
+        found = LINE.match(line)
+        if found:
+            depth = len(found[1]) // 2
+            path = [*path[:depth], found[2]]
+            yield ".".join(path), (found["value"] or "").strip(), found["words"] or ""
+
+
+def allowed(schema: Mapping[str, Any], path: str) -> str:
+    """What the schema allows at a key."""
+    node = schema
+    for part in path.split("."):
+        node = _resolved(schema, node)
+        node = node.get("properties", {}).get(part) or node.get("additionalProperties", {})
+    return _words(schema, _resolved(schema, node))
+
+
+def _resolved(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:
+    return schema["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node
+
+
+def _words(schema: Mapping[str, Any], node: Mapping[str, Any]) -> str:
+    if "const" in node:
+        return f"`{node['const']}`"
+    if "enum" in node:
+        return ", ".join(f"`{value}`" for value in node["enum"])
+    if "anyOf" in node or "oneOf" in node:
+        return " or ".join(_words(schema, _resolved(schema, one)) for one in node.get("anyOf", node.get("oneOf")))
+    kind = node.get("type", "")
+    words = {
+        "integer": "whole number",
+        "number": "number",
+        "string": "text",
+        "boolean": "true or false",
+        "array": "list",
+    }
+    said = " or ".join(words.get(one, one) for one in ([kind] if isinstance(kind, str) else kind))
+    limits = {"minimum": "from {}", "exclusiveMinimum": "above {}", "maximum": "to {}", "exclusiveMaximum": "below {}"}
+    said = " ".join([said, *(text.format(node[name]) for name, text in limits.items() if name in node)])
+    if kind == "array" and "items" in node:
+        said += f" of: {_words(schema, _resolved(schema, node['items']))}"
+    return said
+
+
+def config_page() -> str:
+    schema = yaml.safe_load((CONFIG / "schema.yaml").read_text(encoding="utf-8"))
+    lines = [
+        "# Every key of the config",
+        "",
+        "Written by `docs/reference.py` from `config/config.yaml` and its schema. A file of your own names what differs;",
+        "give it with `--configfile`. A mapping is merged with the default, a list replaces it: `baselines: [mine]` drops",
+        "the others. Entries of `encoders:` and `captioners:` have names that you choose; what an encoder holds stands in",
+        "the comment above `encoders:` in `config/config.yaml`, captioners are in [how to](how-to.md#captions).",
+        "",
+    ]
+    stage = ""
+    for path, value, words in keys():
+        top = path.partition(".")[0]
+        if top in NAMED or (not value and not words):
+            continue
+        if top != stage:
+            stage = top
+            lines += ["", f"## {stage}", "", "| key | default | allowed | |", "|---|---|---|---|"]
+        cells = (f"`{path}`", f"`{value}`" if value else "", allowed(schema, path), words)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)) + "\n"
+
+
+if __name__ == "__main__":
+    (DOCS / "config.md").write_text(config_page(), encoding="utf-8")
+    (DOCS / "columns.md").write_text(columns_page(), encoding="utf-8")

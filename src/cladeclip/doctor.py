@@ -1,0 +1,227 @@
+"""Checks a machine, and says what the configured run needs: `make doctor`, or python -m cladeclip.doctor [CONFIG ...].
+
+The exit status is 0 as long as the demo can run here, whatever else is missing.
+"""
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from cladeclip.config import merged, validate
+from cladeclip.datasets.listing import files_below
+from cladeclip.datasets.pictures import SUFFIXES
+from cladeclip.errors import CladeclipError
+from cladeclip.names import Features, Model
+from cladeclip.plan import encoders_in_use, models_that_caption, trained_models
+
+if TYPE_CHECKING:
+    from cladeclip.encoders.speed import Speed
+
+# What the demo takes, in GB: results and data, and its largest job with what stands beside it.
+DEMO_DISK, DEMO_MEMORY = 0.5, 3
+# Of a stored picture, measured on VLM4Bio: bytes a pixel, and pixels of a picture whose shorter side is 1.
+BYTES_PER_PIXEL, ASPECT = 0.45, 1.33
+# Pictures of VLM4Bio, as its metadata lists them.
+VLM4BIO = 31_452
+# A training step goes through the network forwards and backwards, which costs about twice as much again.
+STEP = 3
+# About the share of the pictures that a training sees.
+FITTED = 0.8
+GOOD, NOTE, BAD = "ok  ", "note", "BAD "
+
+
+def machine() -> Iterator[tuple[str, str]]:
+    """(status, sentence) of what is on this machine; BAD is what keeps the demo from running."""
+    python = sys.version_info
+    yield (
+        (GOOD if python >= (3, 11) else BAD),
+        f"Python {python.major}.{python.minor}.{python.micro}; 3.11 or newer is needed.",
+    )
+    free, memory = shutil.disk_usage(".").free / 1e9, psutil.virtual_memory()
+    yield (GOOD if free > DEMO_DISK else BAD), f"{free:,.0f} GB of disk are free here; the demo takes {DEMO_DISK} GB."
+    available = memory.available / 1e9
+    yield (
+        (GOOD if available > DEMO_MEMORY else BAD),
+        f"{available:,.0f} of {memory.total / 1e9:,.0f} GB of memory are free; the demo takes {DEMO_MEMORY} GB. "
+        f"{os.cpu_count()} cores.",
+    )
+    yield from _libraries()
+    yield _slurm()
+
+
+def _libraries() -> Iterator[tuple[str, str]]:
+    try:
+        import faiss
+        import torch
+    except ImportError as error:
+        yield BAD, f"{error}; run `make setup`."
+        return
+    if torch.cuda.is_available():
+        cards = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
+        names = ", ".join(f"{card.name} ({card.total_memory / 1e9:.0f} GB)" for card in cards)
+        yield GOOD, f"GPU: {names}; torch {torch.__version__}."
+    else:
+        yield NOTE, f"No GPU that torch {torch.__version__} can use: the demo and config/mini.yaml do without."
+    gpu_build = hasattr(faiss, "StandardGpuResources")
+    seen = f"for GPUs, of which it sees {faiss.get_num_gpus()}" if gpu_build else "for CPUs"
+    yield GOOD, f"faiss {faiss.__version__}, built {seen}."
+
+
+def _slurm() -> tuple[str, str]:
+    if shutil.which("sbatch") is None:
+        return NOTE, "No Slurm here (sbatch); it is only needed for --profile profiles/slurm."
+    try:
+        said = subprocess.run(["sinfo", "-h", "-o", "%R %G"], capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return NOTE, "Slurm is installed, but `sinfo` gets no answer from its controller."
+    partitions = ", ".join(sorted({" ".join(line.split()) for line in said.stdout.splitlines()}))
+    return GOOD, f"Slurm's partitions and GPUs: {partitions}. profiles/slurm/partitions.yaml must name them."
+
+
+def weights(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Which encoders' weights are there, and what happens with those that are not."""
+    for name in encoders_in_use(config):
+        definition, folder = config["encoders"][name], Path(config["weights"], name)
+        file = definition.get("weights", "")
+        if (folder / "encoder.json").is_file():
+            yield GOOD, f"{name}: its weights are in {folder}."
+        elif definition["family"] == "handcrafted" or "seed" in definition or file.startswith("python-package:"):
+            yield GOOD, f"{name}: needs no download."
+        elif file and not Path(file).is_file():
+            yield NOTE, f"{name}: put its weights at {file}, or correct the path in `encoders:`."
+        elif file:
+            yield GOOD, f"{name}: {file} is there."
+        else:
+            yield NOTE, f"{name}: will be downloaded; `snakemake fetch` does that beforehand."
+
+
+def captioners(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Whether the models that write the captions in use are there."""
+    for name in models_that_caption(config):
+        folder = Path(config["weights"], "captioners", name)
+        if (folder / "captioner.json").is_file():
+            yield GOOD, f"captioner {name}: its weights are in {folder}."
+        else:
+            yield NOTE, f"captioner {name}: {config['captioners'][name]['model']} will be downloaded."
+
+
+def needs(config: Mapping[str, Any], n: int, whence: str) -> list[str]:
+    """What the run that is configured takes with n pictures: GB on disk, hours on this machine."""
+    labels, train = config["labels"], config["train"]
+    students = [model.student for model in map(Model.parse, trained_models(config)) if model] * len(config["splits"])
+    lines = [f"{n:,} pictures ({whence}); {len(students)} trainings of {train['epochs']} epochs."]
+    speeds = _speeds(config)
+    missing = [name for name in encoders_in_use(config) if name not in speeds]
+    store = n * BYTES_PER_PIXEL * ASPECT * train["store_px"] ** 2
+    captioned = sum(Features.parse(features).captioner is not None for features in labels["features"])
+    known = [speeds[name] for name in [*speeds, *students] if name in speeds]
+    numbers = sum(one.dim for one in known)
+    numbers += captioned * sum(speeds[name].dim for name in labels["teachers"] if name in speeds)
+    networks = sum(one.weights for one in known)  # the encoders, and a checkpoint a training
+    disk = store + 2 * 4 * n * numbers + networks  # embeddings are kept in the cache as well
+    embedding = sum(n / one.pictures for one in known)
+    training = sum(train["epochs"] * FITTED * n * STEP / speeds[name].pictures for name in students if name in speeds)
+    lines.append(f"Disk: about {size(disk)}, {size(networks)} of it weights and checkpoints.")
+    lines.append(
+        f"Time, one job after the other: about {duration(embedding + training)}, {duration(training)} of it trainings; from "
+        "the encoders' speed on this machine just now, without reading pictures, clustering, evaluation and starting jobs."
+    )
+    if (load := os.getloadavg()[0]) > 1:
+        lines.append(
+            f"Other work runs here (load {load:.0f}), which makes that more than it will be on a quiet machine."
+        )
+    if missing:
+        lines.append(
+            f"Not in these: {', '.join(missing)}, whose architecture comes with the weights (`snakemake fetch`)."
+        )
+    return lines
+
+
+def size(n: float) -> str:
+    """Bytes in MB or GB."""
+    return f"{n / 1e9:,.1f} GB" if n >= 1e9 else f"{n / 1e6:,.0f} MB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in minutes or hours."""
+    return f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds / 60:,.0f} min"
+
+
+def faults(config: Mapping[str, Any], n: int) -> Iterator[str]:
+    """What would stop the run with n pictures."""
+    if not n:
+        yield f"There are no pictures in {config['dataset']['root']}: correct dataset.root, or put them there."
+    elif (k := max(config["labels"]["k"], default=0)) > n:
+        yield f"labels.k has {k:,}, but there are only {n:,} pictures."
+
+
+def pictures(config: Mapping[str, Any]) -> tuple[int, str]:
+    """How many pictures the run has, and how that is known."""
+    images = Path("results", config["dataset"]["name"], "images.parquet")
+    if images.is_file():
+        import pyarrow.parquet as pq
+
+        return pq.read_metadata(images).num_rows, str(images)
+    root = Path(config["dataset"]["root"])
+    if root.is_dir() and (found := len(files_below(root, SUFFIXES))):
+        return found, f"files below {root}"
+    if config["dataset"]["source"] == "draw":
+        draw = config["dataset"]["draw"]
+        return 9 * draw["species_per_genus"] * draw["images_per_species"], "to be drawn"
+    if config["dataset"]["source"] == "fetch":
+        return VLM4BIO, "VLM4Bio, to be downloaded"
+    return 0, ""
+
+
+def _speeds(config: Mapping[str, Any]) -> dict[str, "Speed"]:
+    """The speed of each encoder here; without those of which only a download can tell it."""
+    import torch
+
+    from cladeclip.encoders.speed import speed_of
+
+    torch.set_num_threads(config["embed"]["threads"])
+    found = {
+        name: speed_of(name, config["encoders"][name], Path(config["weights"], name), config["embed"]["precision"])
+        for name in encoders_in_use(config)
+    }
+    return {name: speed for name, speed in found.items() if speed is not None}
+
+
+def main(files: list[str]) -> int:
+    here = list(machine())
+    print("This machine")
+    for status, sentence in here:
+        print(f"  {status}  {sentence}")
+    demo = all(status != BAD for status, _ in here)
+    files = [file for file in files if file != "config/config.yaml"]
+    print(f"\nThe run of config/config.yaml{''.join(f' and {file}' for file in files)}")
+    try:
+        config = merged(["config/config.yaml", *files])
+        validate(config, "config/schema.yaml")
+        for status, sentence in [*weights(config), *captioners(config)]:
+            print(f"  {status}  {sentence}")
+        n, whence = pictures(config)
+        stops = list(faults(config, n))
+        if not stops:
+            print("  Measuring the encoders' speed: with large ones that takes a minute.", flush=True)
+            print("\n".join(f"  {line}" for line in needs(config, n, whence)))
+    except CladeclipError as error:
+        stops = [str(error)]
+    for sentence in stops:
+        print(f"  {BAD}  {sentence}")
+    if stops:
+        print("\nThis run cannot be done before what is BAD above is mended.")
+    print("\nThe demo can run: make demo" if demo else "\nThe demo cannot run before what is BAD above is mended.")
+    return 0 if demo else 1
+
+
+if __name__ == "__main__":
+    logging.disable(logging.WARNING)  # open_clip's, that a network has no weights
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,39 @@
+"""Embeddings on the plane: their first principal components, and t-SNE. For people to look at; nothing is measured on it."""
+
+import numpy as np
+import pandas as pd
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+
+from cladeclip.encoders.fusion import normalise
+
+# t-SNE on this many components is as good as on all, and many times faster (van der Maaten and Hinton 2008).
+COMPONENTS = 50
+PERPLEXITY = 30
+COLUMNS = ["pca_1", "pca_2", "tsne_1", "tsne_2"]
+
+
+def on_the_plane(embeddings: np.ndarray, *, seed: int, threads: int) -> pd.DataFrame:
+    """The places of embeddings (n, d) after normalisation to length 1.
+
+    Returns:
+        pca_1, pca_2, tsne_1, tsne_2, float32, in the order of the rows. Fewer than 4 rows have no neighbourhoods to keep:
+        t-SNE is their PCA; what has fewer than two dimensions is 0 in the others.
+    """
+    units = normalise(embeddings.astype(np.float64))
+    if (units == units[0]).all():
+        return pd.DataFrame(np.zeros((len(units), 4), dtype=np.float32), columns=COLUMNS)
+    n_components = min(COMPONENTS, *units.shape)
+    # The full decomposition, whose signs scikit-learn settles: the randomised one differs between machines.
+    components = PCA(n_components, svd_solver="covariance_eigh").fit_transform(units)
+    plane = np.zeros((len(units), 2))
+    plane[:, : min(2, n_components)] = components[:, :2]
+    spread = plane.std(axis=0).max()
+    if len(units) < 4:
+        tsne = plane
+    else:
+        perplexity = min(PERPLEXITY, (len(units) - 1) / 3)
+        tsne = TSNE(perplexity=perplexity, init=plane / spread * 1e-4, random_state=seed, n_jobs=threads).fit_transform(
+            components
+        )
+    return pd.DataFrame(np.hstack([plane, tsne]).astype(np.float32), columns=COLUMNS)

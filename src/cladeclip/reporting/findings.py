@@ -1,0 +1,286 @@
+"""What came out of a run: the ranking, the planned tests, and the sentences that say it. Made from tables alone."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cladeclip.errors import ConfigError
+from cladeclip.evaluation.significance import PairedComparison, PairedTest, holm
+from cladeclip.names import ClusterLabels, ControlLabels, Model, parse_labels
+from cladeclip.reporting.comparison import (
+    UNCERTAINTY,
+    Primary,
+    best_on_clusters,
+    paired_tests,
+    primary_rows,
+    standings,
+)
+from cladeclip.tables import COMPARISON, IMAGES, read_table
+
+LEVEL = 0.05
+MEASURES = {
+    "accuracy_individual": "nearest neighbour by cosine",
+    "accuracy_avg": "highest mean cosine",
+    "distance_individual": "nearest neighbour by distance",
+    "distance_avg": "lowest mean distance",
+}
+
+
+def summarise(results: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The ranking of the primary comparison, the planned tests, and the sentences that follow from them.
+
+    The planned tests compare the student of the primary k (the first student, teacher, features and seed of the config)
+    with the same student untrained and with those trained on labels without meaning.
+    """
+    primary = Primary(**config["report"]["primary"])
+    comparison = read_table(results / "comparison.parquet", COMPARISON)
+    rows = primary_rows(comparison, primary)
+    if rows.empty:
+        known = ", ".join(sorted(set(comparison["taxa"])))
+        raise ConfigError(f"config: report.primary.taxa is {primary.taxa!r}; the data has {known}.")
+    ranking = [{"model": row.model, "accuracy": getattr(row, primary.measure)} for row in rows.itertuples()]
+    main = primary_model(config)
+    rivals = _planned_rivals(config, main, list(rows["model"]))
+    ranked = best_on_clusters(comparison, primary, config["encoders"])
+    best = ranked[0][0] if ranked else None
+    images = read_table(results / "images.parquet", IMAGES).set_index("image_id")["content_group"]
+
+    def against(reference: str | None, others: list[str]) -> dict[str, PairedComparison]:
+        paths = {
+            model: results / primary.split / "evaluation" / model / "predictions.parquet"
+            for model in [reference, *others]
+            if model
+        }
+        return paired_tests(paths, reference, others, primary, images) if reference else {}
+
+    tests = against(main, rivals)
+    of_best = against(best, _rivals_of_best(config, ranked, list(rows["model"])))
+    corrected = dict(zip(of_best, holm([one.test.p_value for one in of_best.values()]), strict=True))
+    standing = standings(comparison, primary, config["encoders"])
+    return {
+        "primary": asdict(primary),
+        "n_query": int(rows["n_query"].iloc[0]),
+        "ranking": ranking,
+        "primary_model": main,
+        "tests": {rival: asdict(one.test) for rival, one in tests.items()},
+        "best": best,
+        "best_against": [
+            {
+                "model": rival,
+                "words": describe_model(rival, config),
+                "difference": one.difference,
+                "low": one.low,
+                "high": one.high,
+                "p_value": one.test.p_value,
+                "p_holm": corrected[rival],
+            }
+            for rival, one in of_best.items()
+        ],
+        "standings": json.loads(standing.to_json(orient="records")),
+        "headline": _headline(primary, rows, ranked, of_best, corrected, config),
+        "sentences": [
+            *_sentences(primary, rows, ranked, main, {rival: one.test for rival, one in tests.items()}, config),
+            *_best_against(best, of_best, corrected, config),
+            *_between_the_controls(standing),
+        ],
+    }
+
+
+def primary_model(config: Mapping[str, Any]) -> str | None:
+    """The trained student that the planned comparison is about; None where nothing is trained on clusters."""
+    labels = config["labels"]
+    if not (config["students"] and labels["teachers"] and labels["features"] and labels["k"]):
+        return None
+    name = ClusterLabels(labels["teachers"][0], labels["features"][0], config["report"]["primary"]["k"])
+    return str(Model(config["students"][0], str(name), config["seeds"][0]))
+
+
+def _planned_rivals(config: Mapping[str, Any], main: str | None, models: list[str]) -> list[str]:
+    if main is None:
+        return []
+    trained = Model.parse(main)
+    assert trained is not None
+    random = [
+        str(Model(trained.student, control, trained.seed))
+        for control in config["labels"]["controls"]
+        if control.startswith("random")
+    ]
+    return [model for model in [trained.student, *random] if model in models]
+
+
+def _rivals_of_best(config: Mapping[str, Any], ranked: list[list[str]], models: list[str]) -> list[str]:
+    """What the best student on clusters is tested against: the runner-up, its controls, and what was not trained here."""
+    if not ranked:
+        return []
+    best = Model.parse(ranked[0][0])
+    assert best is not None
+    runner_up = [ranked[1][0]] if len(ranked) > 1 else []
+    controls = [str(Model(best.student, control, best.seed)) for control in config["labels"]["controls"]]
+    rivals = [*runner_up, best.student, *controls, *config["baselines"]]
+    return [model for model in dict.fromkeys(rivals) if model in models]
+
+
+# Where the queries of a protocol come from.
+PROTOCOLS = {
+    "all": "pictures that were also trained on",
+    "holdout": "pictures that were kept from all training",
+    "open": "pictures that were kept from all training, some of species never seen",
+}
+
+
+def _headline(
+    primary: Primary,
+    rows: pd.DataFrame,
+    ranked: list[list[str]],
+    of_best: Mapping[str, PairedComparison],
+    corrected: Mapping[str, float],
+    config: Mapping[str, Any],
+) -> list[str]:
+    """Two sentences: who won and how that was asked; by how much, and how that is beside what was not trained here."""
+    of = dict(zip(rows["model"], rows[primary.measure], strict=True))
+    best = ranked[0][0] if ranked else rows["model"].iloc[0]
+    name, n_query = describe_model(best, config), int(rows["n_query"].iloc[0])
+    taxa = "" if primary.taxa == "All" else f" ({primary.taxa})"
+    asked = f"of {n_query} {PROTOCOLS[primary.split.partition('-')[0]]} ({primary.split}, {MEASURES[primary.measure]})"
+    won = f"{name[0].upper()}{name[1:]} names the {primary.column}{taxa} right for {of[best]:.1%} {asked}"
+    if not ranked:
+        return [f"{won}, the best of {len(rows)} models.", "No student was trained on clusters in this run."]
+    among = f"{len(ranked)} numbers and kinds of clusters" if len(ranked) > 1 else "the only clusters tried"
+    runner_up = ranked[1][0] if len(ranked) > 1 else None
+    margins = []
+    if runner_up is not None and runner_up in of_best:
+        margins.append(_margin(of_best, corrected, runner_up, f"the runner-up, {describe_model(runner_up, config)}"))
+    student = Model.parse(best)
+    assert student is not None
+    if student.student in of_best:
+        margins.append(_margin(of_best, corrected, student.student, "itself before training"))
+    untrained = [rival for rival in of_best if Model.parse(rival) is None and rival != student.student]
+    if untrained:
+        strongest = max(untrained, key=lambda rival: of[rival])
+        named = f"the best encoder that was not trained here, {describe_model(strongest, config)}"
+        margins.append(_margin(of_best, corrected, strongest, named))
+    if not margins:
+        return [f"{won}, the best of {among}.", "There is nothing to compare it with."]
+    *others, last = margins
+    return [f"{won}, the best of {among}.", f"It is {', '.join(others)}, and {last}." if others else f"It is {last}."]
+
+
+def _margin(of_best: Mapping[str, PairedComparison], corrected: Mapping[str, float], rival: str, named: str) -> str:
+    """How far the best is ahead of a rival, and how sure that is."""
+    one = of_best[rival]
+    apart = "" if corrected[rival] < LEVEL else "; the two cannot be told apart"
+    interval = f"95 % interval {100 * one.low:+.1f} to {100 * one.high:+.1f}{apart}"
+    side = "ahead of" if one.difference >= 0 else "behind"
+    return f"{abs(100 * one.difference):.1f} points {side} {named} ({interval})"
+
+
+def _best_against(
+    best: str | None,
+    against: Mapping[str, PairedComparison],
+    corrected: Mapping[str, float],
+    config: Mapping[str, Any],
+) -> list[str]:
+    """A sentence on what the best of several beats, loses to, and cannot be told apart from."""
+    if best is None or not against:
+        return []
+    outcome: dict[str, list[str]] = {"cannot be told apart from": [], "beats": [], "is worse than": []}
+    for rival, one in against.items():
+        verb = "beats" if one.difference > 0 else "is worse than"
+        verb = verb if corrected[rival] < LEVEL else "cannot be told apart from"
+        name = describe_model(rival, config)
+        outcome[verb].append(f"{name} ({100 * one.difference:+.1f}, {100 * one.low:+.1f} to {100 * one.high:+.1f})")
+    said = "; ".join(f"{verb} {', '.join(names)}" for verb, names in outcome.items() if names)
+    return [
+        f"As the best of several, {best} {said} (points of accuracy with 95 % intervals; McNemar's test, Holm-corrected "
+        f"for {len(against)} comparisons)."
+    ]
+
+
+def _sentences(
+    primary: Primary,
+    rows: pd.DataFrame,
+    ranked: list[list[str]],
+    main: str | None,
+    tests: Mapping[str, PairedTest],
+    config: Mapping[str, Any],
+) -> list[str]:
+    of = dict(zip(rows["model"], rows[primary.measure], strict=True))
+    n_query = int(rows["n_query"].iloc[0])
+    means = [float(np.mean([of[model] for model in replicas])) for replicas in ranked]
+    # Controls are what clusters are measured by, not candidates.
+    if ranked:
+        best, accuracy, among = ranked[0][0], means[0], f"{len(ranked)} students trained on clusters"
+        equals = sum(mean == accuracy for mean in means) - 1
+    else:
+        best, accuracy, among = rows["model"].iloc[0], rows[primary.measure].iloc[0], f"{len(rows)} models"
+        equals = int((rows[primary.measure] == accuracy).sum()) - 1
+    tied = f" (and {equals} other{'s' if equals > 1 else ''} with the same score)" if equals else ""
+    transductive = " (transductive: every picture was also seen in training)" if primary.split == "all" else ""
+    others = [
+        f"{model} {of[model]:.1%}" for model in [*config["labels"]["teachers"], *config["students"]] if model in of
+    ]
+    sentences = [
+        f"Best of {among} ({primary.split}, {primary.column}, {primary.taxa}){transductive}: "
+        f"{best}{tied}, right for {accuracy:.1%} of {n_query} queries ({MEASURES[primary.measure]}"
+        f"{_uncertainty(rows.set_index('model').loc[best], primary, len(ranked[0]) if ranked else 1)})"
+        + (f"; for comparison, untrained: {', '.join(dict.fromkeys(others))}." if others else ".")
+    ]
+    if main is None:
+        return sentences
+    verdicts = []
+    for rival, test in tests.items():
+        name = describe_model(rival, config)
+        if test.p_value >= LEVEL:
+            verdicts.append(f"cannot be told apart from {name} ({of[rival]:.1%}, McNemar p = {test.p_value:.2g})")
+        else:
+            better = "beats" if test.difference > 0 else "is worse than"
+            verdicts.append(f"{better} {name} ({of[rival]:.1%}, McNemar p = {test.p_value:.2g})")
+    outcome = " and ".join(verdicts) or "has nothing to be compared with"
+    sentences.append(f"The student of the primary k = {primary.k}, {main} ({of[main]:.1%}), {outcome}.")
+    return sentences
+
+
+def _between_the_controls(standing: pd.DataFrame) -> list[str]:
+    """A sentence for each student and its clusters: where every k stands between the controls."""
+    sentences = []
+    for (student, teacher, features), rows in standing.groupby(["student", "teacher", "features"], sort=False):
+        random, species = rows["random"].iloc[0], rows["species"].iloc[0]
+        ends = f"between labels without meaning ({random:.1%}) and species labels ({species:.1%})"
+        if species <= random:
+            sentences.append(
+                f"{student}: species labels teach no more than labels without meaning here, so nothing lies {ends}."
+            )
+            continue
+        each = ", ".join(f"k = {row.k} at {row.position:.0%} ({row.accuracy:.1%})" for row in rows.itertuples())
+        sentences.append(f"{student} on clusters of {teacher} ({features}), {ends}, stands with {each} of the way.")
+    return sentences
+
+
+def _uncertainty(row: pd.Series, primary: Primary, replicas: int) -> str:
+    """The three kinds of uncertainty of an accuracy, each under its own name."""
+    low, high, splits, seeds = (row[f"{primary.measure}_{kind}"] for kind in UNCERTAINTY)
+    said = f"; 95 % interval over queries {low:.1%} to {high:.1%}" if pd.notna(low) else ""
+    if pd.notna(splits):
+        said += f"; sd over {'folds' if primary.split.startswith('holdout') else 'query draws'} {splits:.1%}"
+    if pd.notna(seeds):
+        said += f"; mean of {replicas} training seeds, sd {seeds:.1%}"
+    return said
+
+
+def describe_model(model: str, config: Mapping[str, Any]) -> str:
+    """A model in words."""
+    trained = Model.parse(model)
+    encoders = config["encoders"]
+    if trained is None:
+        title = encoders[model].get("title", model)
+        return f"the untrained student {model}" if model in config["students"] else title
+    labels = parse_labels(trained.labels, encoders)
+    if isinstance(labels, ControlLabels):
+        taught = "labels without meaning" if labels.kind == "random" else f"{labels.kind} labels"
+        return f"{trained.student} trained on {taught}"
+    return f"{trained.student} trained on {labels.k} clusters of {labels.teacher} ({labels.features})"

@@ -1,0 +1,78 @@
+"""The report's section on the labels that the students learned: how well they agree with species, and their sizes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cladeclip.atomic import read_json
+from cladeclip.clustering.quality import elbow
+from cladeclip.names import ClusterLabels, parse_labels
+from cladeclip.reporting.charts import Chart, agreement_against_k, cluster_sizes, inertia_against_k
+from cladeclip.tables import CLUSTERS, read_table
+
+# More lines cannot be told apart.
+SIZES_DRAWN = 7
+
+
+def labels_section(results: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What the template labels.html shows: qualities, charts (agreement, sizes, inertia) and where inertia bends."""
+    qualities = _qualities(results, config)
+    curves = _inertia_curves(qualities, config)
+    charts: dict[str, Chart] = {"sizes": cluster_sizes(_sizes(results, qualities, config))}
+    if len(curves):
+        charts["agreement"] = agreement_against_k(_agreement_curves(qualities, config))
+        charts["inertia"] = inertia_against_k(curves)
+    return {"qualities": qualities, "elbows": _elbows(curves), "charts": charts}
+
+
+def _sizes(results: Path, qualities: list[dict[str, Any]], config: Mapping[str, Any]) -> pd.DataFrame:
+    """The sizes of the classes of each set of labels on the primary split, the largest first; clusters before controls."""
+    split = config["report"]["primary"]["split"]
+    names = [quality["labels"] for quality in qualities if quality["split"] == split]
+    names.sort(key=lambda name: not isinstance(parse_labels(name, config["encoders"]), ClusterLabels))
+    tables = []
+    for name in names[:SIZES_DRAWN]:
+        table = read_table(results / split / "clusters" / f"{name}.parquet", CLUSTERS)
+        sizes = table["label"].value_counts().to_numpy()
+        tables.append(pd.DataFrame({"labels": name, "place": np.arange(1, len(sizes) + 1), "size": sizes}))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["labels", "place", "size"])
+
+
+def _qualities(results: Path, config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found = []
+    for split in config["splits"]:
+        for path in sorted((results / split / "clusters").glob("*.quality.json")):
+            found.append({"split": split, "labels": path.name.removesuffix(".quality.json"), **read_json(path)})
+    return sorted(found, key=lambda quality: (quality["split"], quality["n_labels"], quality["labels"]))
+
+
+def _inertia_curves(qualities: list[dict[str, Any]], config: Mapping[str, Any]) -> pd.DataFrame:
+    rows = []
+    for quality in qualities:
+        labels = parse_labels(quality["labels"], config["encoders"])
+        if isinstance(labels, ClusterLabels):
+            series = f"{labels.teacher} {labels.features}"
+            rows.append({"split": quality["split"], "series": series, "k": labels.k, "inertia": quality["inertia"]})
+    return pd.DataFrame(rows, columns=["split", "series", "k", "inertia"])
+
+
+def _agreement_curves(qualities: list[dict[str, Any]], config: Mapping[str, Any]) -> pd.DataFrame:
+    rows = []
+    for quality in qualities:
+        labels = parse_labels(quality["labels"], config["encoders"])
+        if isinstance(labels, ClusterLabels):
+            common = {"split": quality["split"], "series": f"{labels.teacher} {labels.features}", "k": labels.k}
+            rows += [common | {"rank": rank, "nmi": quality[rank]["nmi"]} for rank in ("species", "genus")]
+    return pd.DataFrame(rows)
+
+
+def _elbows(curves: pd.DataFrame) -> list[dict[str, Any]]:
+    """Where the inertia curve of each teacher's features bends, as far as it does."""
+    bends = [
+        {"split": split, "series": series, "k": elbow(curve["k"].tolist(), curve["inertia"].tolist())}
+        for (split, series), curve in curves.groupby(["split", "series"], sort=False)
+    ]
+    return [bend for bend in bends if bend["k"] is not None]

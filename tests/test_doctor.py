@@ -1,0 +1,110 @@
+"""What `make doctor` says: of this machine, and of runs whose needs can be counted by hand."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY, copy_configs
+
+from cladeclip import doctor
+from cladeclip.config import merged
+from cladeclip.encoders.load import load_encoder
+from cladeclip.encoders.speed import speed_of
+from cladeclip.encoders.weights import make_encoder_folder
+
+
+def test_the_demo_can_run_here():
+    done = subprocess.run([sys.executable, "-m", "cladeclip.doctor"], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("The demo can run: make demo\n")
+    for thing in (
+        "Python 3.",
+        "of disk are free",
+        "GB of memory are free",
+        "faiss",
+        "vit-h",
+        "captioner internvl",
+        "31,452 pictures",
+        "Time, one job after the other",
+        "Not in these: bioclip, bioclip-2",
+    ):
+        assert thing in done.stdout
+
+
+def test_a_machine_that_is_too_small_is_an_exit_status(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "DEMO_DISK", 10**9)
+    monkeypatch.chdir(REPOSITORY)
+    assert doctor.main(["config/demo.yaml"]) == 1
+    said = capsys.readouterr().out
+    assert "BAD " in said
+    assert "The demo cannot run before what is BAD above is mended." in said
+
+
+def test_a_faulty_config_is_its_sentence(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(REPOSITORY)
+    (tmp_path / "my.yaml").write_text("trian: {}")
+    assert doctor.main([str(tmp_path / "my.yaml")]) == 0
+    said = capsys.readouterr().out
+    assert "BAD   config: trian is not a known key" in said
+    assert said.endswith("This run cannot be done before what is BAD above is mended.\n\nThe demo can run: make demo\n")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """The demo's config in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    copy_configs(Path("config"))
+    return merged(["config/config.yaml", "config/demo.yaml"])
+
+
+def test_weights_are_there_or_come_or_must_be_brought(run):
+    run["encoders"]["far"] = {"family": "open_clip", "architecture": "ViT-B-32", "pretrained": "openai"}
+    run["encoders"]["by-hand"] = {"family": "timm", "architecture": "test_vit", "weights": "weights/by-hand.pt"}
+    run["baselines"] = ["far", "by-hand"]
+    said = dict(sentence.split(": ", 1) for _, sentence in doctor.weights(run))
+    assert said["specimen-vit"] == said["histograms"] == "needs no download."
+    assert said["far"].startswith("will be downloaded")
+    assert said["by-hand"].startswith("put its weights at weights/by-hand.pt")
+    make_encoder_folder("specimen-vit", run["encoders"]["specimen-vit"], "weights/specimen-vit")
+    assert ("ok  ", "specimen-vit: its weights are in weights/specimen-vit.") in list(doctor.weights(run))
+
+
+def test_what_a_run_needs_is_counted_before_its_weights_are_there(run):
+    lines = doctor.needs(run, *doctor.pictures(run))
+    # Two splits of three k and two controls.
+    assert lines[0] == "810 pictures (to be drawn); 10 trainings of 12 epochs."
+    assert re.fullmatch(r"Disk: about \d+ MB, \d+ MB of it weights and checkpoints.", lines[1])
+    assert re.match(r"Time, one job after the other: about \d+ min, \d+ min of it trainings", lines[2])
+    assert not any(line.startswith("Not in these") for line in lines)
+    assert not Path("weights").exists()
+    run["encoders"]["far"] = {"family": "open_clip", "architecture": "hf-hub:imageomics/bioclip"}
+    run["baselines"] = ["far"]
+    said = "\n".join(doctor.needs(run, *doctor.pictures(run)))
+    assert "Not in these: far, whose architecture comes with the weights" in said
+
+
+def test_what_would_stop_a_run_is_said_before(run):
+    assert list(doctor.faults(run, 810)) == []
+    assert list(doctor.faults(run, 53)) == ["labels.k has 54, but there are only 53 pictures."]
+    Path("data/demo").mkdir(parents=True)  # empty: what is to be drawn or downloaded is not there yet
+    assert doctor.pictures(run) == (810, "to be drawn")
+    run["dataset"] |= {"source": "folder", "root": "nowhere"}
+    n, _ = doctor.pictures(run)
+    assert list(doctor.faults(run, n)) == ["There are no pictures in nowhere: correct dataset.root, or put them there."]
+
+
+def test_an_encoder_without_its_weights_is_as_large_and_as_long_as_with_them(tmp_path):
+    definition = {"family": "open_clip", "architecture": "ViT-S-32-alt", "pretrained": "openai"}
+    before = speed_of("small", definition, tmp_path / "small", "auto")
+    make_encoder_folder("small", {**definition, "pretrained": None, "seed": 5}, tmp_path / "small")
+    after = speed_of("small", definition, tmp_path / "small", "auto")
+    assert before.dim == after.dim == load_encoder(tmp_path / "small").dim
+    assert before.weights == pytest.approx(after.weights, rel=1e-3)  # but for the file's header
+    assert before.pictures == pytest.approx(after.pictures, rel=0.8)
+
+
+def test_sizes_and_times_are_read_at_a_glance():
+    assert (doctor.size(2.5e6), doctor.size(1.6e9)) == ("2 MB", "1.6 GB")
+    assert (doctor.duration(90), doctor.duration(9000)) == ("2 min", "2.5 h")

@@ -1,0 +1,288 @@
+"""What runs again after which change: the expected jobs were written down from what truly depends on it, before any run.
+
+`python tests/workflow/test_reruns.py` prints docs/reruns.md.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parents[2]
+TINY = yaml.safe_load(Path(__file__).with_name("tiny.yaml").read_text())
+DEFAULTS = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
+# Two students, each trained on one set of clusters and on species; both as they are, and hand-made features.
+COMPARED = {"compare": 1, "embeddings_map": 1, "saliency": 1, "report": 1, "manifest": 1}
+TRAINED = {"train": 2, "train_timm": 2, "embed": 4, "evaluate": 4, **COMPARED}
+CAPTIONED = {
+    "caption": 1,
+    "embed_text": 1,
+    "fuse": 1,
+    "cluster": 1,
+    "train": 1,
+    "train_timm": 1,
+    "embed": 2,
+    "evaluate": 2,
+}
+IMAGES = {
+    **{"split": 1, "store": 1, "caption": 1, "embed": 7, "embed_text": 1, "fuse": 1, "cluster": 1, "control": 1},
+    **{"train": 2, "train_timm": 2, "evaluate": 7, **COMPARED},
+}
+
+
+@contextmanager
+def edited(path, old, new):
+    """A file with a piece of its text replaced."""
+    before = path.read_bytes()
+    assert old.encode() in before, (path, old)
+    path.write_bytes(before.replace(old.encode(), new.encode(), 1))
+    try:
+        yield None
+    finally:
+        path.write_bytes(before)
+
+
+@contextmanager
+def longer(path):
+    """A file with a byte more at its end."""
+    before = path.read_bytes()
+    path.write_bytes(before + b"\0")
+    try:
+        yield None
+    finally:
+        path.write_bytes(before)
+
+
+@contextmanager
+def touched(paths):
+    for path in paths:
+        os.utime(path)
+    yield None
+
+
+@contextmanager
+def removed(path):
+    before = path.read_bytes()
+    path.unlink()
+    try:
+        yield None
+    finally:
+        path.write_bytes(before)
+
+
+def config(**changes):
+    """A change of the config: the settings of a section are merged, all else is replaced."""
+
+    @contextmanager
+    def change(checkout) -> Iterator[Path]:
+        merged = {
+            key: {**TINY.get(key, {}), **value} if isinstance(value, dict) else value for key, value in changes.items()
+        }
+        yield checkout.with_config(**merged)
+
+    return change
+
+
+def source(name, old, new):
+    return lambda checkout: edited(checkout.folder / "src" / "cladeclip" / name, old, new)
+
+
+def files_of(checkout, *folders):
+    return [path for folder in folders for path in (checkout.folder / folder).rglob("*") if path.is_file()]
+
+
+def first_picture(checkout):
+    return min((checkout.folder / "data" / "tiny").rglob("*.jpg"))
+
+
+def metadata(checkout):
+    return min((checkout.folder / "data" / "tiny").rglob("*.csv"))
+
+
+@contextmanager
+def renamed_picture(checkout):
+    path = first_picture(checkout)
+    target = path.with_name("Renamed.jpg")
+    with edited(metadata(checkout), path.name, target.name):
+        path.rename(target)
+        try:
+            yield None
+        finally:
+            target.rename(path)
+
+
+@contextmanager
+def picture_without_row(checkout):
+    path = first_picture(checkout)
+    row = next(line for line in metadata(checkout).read_text().splitlines(keepends=True) if path.name in line)
+    with edited(metadata(checkout), row, ""), removed(path):
+        yield None
+
+
+@contextmanager
+def column_more(checkout):
+    path = metadata(checkout)
+    before = path.read_text()
+    path.write_text("".join(f"{line},note\n" for line in before.splitlines()))
+    try:
+        yield None
+    finally:
+        path.write_text(before)
+
+
+@dataclass(frozen=True)
+class Row:
+    change: str
+    make: Callable
+    expected: dict
+    # Where only `snakemake prepare` can tell what really changed: the jobs that are left after it.
+    after_prepare: dict | None = None
+
+
+def weights_of(checkout):
+    return checkout.folder / "weights" / "tiny-timm" / "model.safetensors"
+
+
+MATRIX = [
+    Row("nothing", config(), {}),
+    Row("a comment in the training loop", source("training/loop.py", "import ", "# A comment.\nimport "), {}),
+    Row("the margin's formula", source("training/margin.py", "EXACT_CLAMP)) + m2", "EXACT_CLAMP)) + 2 * m2"), TRAINED),
+    Row("a docstring of the evaluation", source("evaluation/evaluate.py", '"""One model', '"""A single model'), {}),
+    Row("train.lr", config(train={"lr": 2.0e-3}), TRAINED),
+    Row("train.workers, eval.threads", config(train={"workers": 1}, eval={"threads": 2}), {}),
+    Row(
+        "one k more",
+        config(labels={"k": [4, 7]}),
+        {"cluster": 1, "train": 1, "train_timm": 1, "embed": 2, "evaluate": 2, **COMPARED},
+    ),
+    Row("one set of labels fewer", config(labels={"controls": []}), COMPARED),
+    Row(
+        "a new baseline",
+        config(
+            baselines=["handmade", "another"],
+            encoders={"another": {"family": "timm", "architecture": "test_vit", "seed": 6, "image_px": 160}},
+        ),
+        {"fetch_weights": 1, "embed": 1, "evaluate": 1, **COMPARED},
+    ),
+    Row("eval.seed", config(eval={"seed": 6}), {"evaluate": 7, **COMPARED}),
+    Row("report.title", config(report={"title": "Another"}), {"report": 1}),
+    Row(
+        "the prompt of the captions",
+        config(captioners={"template": {"kind": "template", "template": "a {category}."}}),
+        {**CAPTIONED, **COMPARED},
+    ),
+    Row(
+        "one picture's bytes",
+        lambda checkout: longer(first_picture(checkout)),
+        {"prepare": 1, **IMAGES},
+        IMAGES,
+    ),
+    Row("all pictures touched", lambda checkout: touched(files_of(checkout, "data/tiny")), {}),
+    Row("one picture renamed", renamed_picture, {"prepare": 1, **IMAGES}, IMAGES),
+    Row("one picture removed", picture_without_row, {"prepare": 1, **IMAGES}, IMAGES),
+    Row(
+        "a species corrected in the metadata",
+        lambda checkout: edited(metadata(checkout), "Avicula rubra", "Avicula nova"),
+        {"prepare": 1, **IMAGES},
+        IMAGES,
+    ),
+    Row("a column of the metadata that nobody reads", column_more, {"prepare": 1, **IMAGES}, {}),
+    Row(
+        "another weight file under the same name",
+        lambda checkout: longer(weights_of(checkout)),
+        {"train_timm": 2, "embed": 3, "evaluate": 3, **COMPARED},
+    ),
+    Row(
+        "a log file deleted",
+        lambda checkout: removed(checkout.results / "logs" / "compare.log"),
+        {},
+    ),
+    Row("a script touched", lambda checkout: touched([checkout.folder / "workflow" / "scripts" / "train.py"]), {}),
+    Row(
+        "git checkout of the same commit",
+        lambda checkout: touched(files_of(checkout, "src", "rules", "workflow", "config", "envs", "profiles")),
+        {},
+    ),
+    Row(
+        "one checkpoint deleted",
+        lambda checkout: removed(
+            min((checkout.results / "holdout-0" / "checkpoints").glob("tiny-clip.*/*.safetensors"))
+        ),
+        {"train": 1, "embed": 1, "evaluate": 1, **COMPARED},
+    ),
+    Row(
+        "a template of the report",
+        lambda checkout: edited(checkout.folder / "src/cladeclip/reporting/data.html", "Data", "Pictures"),
+        {"report": 1},
+    ),
+    Row(
+        "a version in envs/requirements.lock",
+        lambda checkout: edited(checkout.folder / "envs" / "requirements.lock", "tqdm==", "tqdm==9"),
+        {},
+    ),
+]
+
+
+@pytest.fixture(scope="session")
+def finished_checkout(tmp_path_factory):
+    from test_workflow import finished_once
+
+    return finished_once(tmp_path_factory)
+
+
+@pytest.mark.parametrize("row", MATRIX, ids=lambda row: row.change)
+def test_what_runs_again_is_what_depends_on_the_change(finished_checkout, row):
+    checkout = finished_checkout
+    assert checkout.plan() == {}
+    with row.make(checkout) as changed:
+        arguments = {} if changed is None else {"config": changed}
+        assert checkout.plan(**arguments) == row.expected
+        if row.after_prepare is not None:
+            checkout.run("prepare", **arguments)
+            assert checkout.plan(**arguments) == row.after_prepare
+    if row.after_prepare is not None:
+        checkout.run("prepare")  # as it was: the same bytes as before
+
+
+def in_words(jobs):
+    return ", ".join(f"{rule} {count}" if count > 1 else rule for rule, count in jobs.items()) or "nothing"
+
+
+HEAD = """# What runs again after which change
+
+The jobs that `snakemake -n` plans after a change of a finished run: two students, each trained on one set of clusters and
+on species labels, and one baseline of hand-made features, on one split. tests/workflow/test_reruns.py makes each change
+and compares; this page is printed by it.
+
+Where data changed, Snakemake plans in one go what could depend on it. `snakemake prepare` first looks at what really
+changed: the last column is what is planned after it. Embedding jobs compute only the rows of pictures that are new
+([files](files.md#only-what-is-missing-is-computed)).
+
+| change | jobs | after `snakemake prepare` |
+|---|---|---|
+"""
+FOOT = """
+A new version of a library makes nothing stale by itself: which of its changes matter, nobody can tell from a number. The
+report names the versions; `snakemake -F` makes everything again.
+"""
+
+
+def page():
+    rows = [
+        f"| {row.change} | {in_words(row.expected)} | "
+        f"{'' if row.after_prepare is None else in_words(row.after_prepare)} |\n"
+        for row in MATRIX
+    ]
+    return HEAD + "".join(rows) + FOOT
+
+
+def test_the_page_of_the_docs_is_this_matrix():
+    assert (REPOSITORY / "docs" / "reruns.md").read_text() == page()
+
+
+if __name__ == "__main__":
+    print(page(), end="")

@@ -1,0 +1,75 @@
+"""kill -9 at random moments, then the same command: `make torture` does it 30 times, in 25 minutes.
+
+CI runs it three times, in test_faults.py, on a disk that is full now and then.
+"""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from test_workflow import TINY, Checkout, finished_once
+
+from cladeclip.atomic import read_json, sha256_of_file
+
+KILLS = int(os.environ.get("CLADECLIP_KILLS", "30"))
+SEED = int(os.environ.get("CLADECLIP_SEED", "5"))
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory):
+    return finished_once(tmp_path_factory)
+
+
+def start(checkout):
+    """Snakemake with everything that it starts in a process group of its own."""
+    command = [Path(sys.executable).with_name("snakemake"), "--cores", "2", "--configfile", TINY]
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(command, cwd=checkout.folder, start_new_session=True, **silent)
+
+
+def kill_again_and_again(checkout, kills, seed, expected):
+    """Starts the run and kills it with everything that it started, at random moments, until so many kills hit it.
+
+    When it is done before, it has the expected bytes and begins from nothing, so that the kills hit all stages.
+    """
+    draw, killed = random.Random(seed), 0
+    while killed < kills:
+        process = start(checkout)
+        time.sleep(draw.uniform(6, 40))
+        if process.poll() is not None:
+            assert process.returncode == 0
+            assert bytes_of(checkout.results) == expected
+            shutil.rmtree(checkout.results)
+            continue
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        killed += 1
+        if not any((checkout.folder / ".snakemake" / "locks").glob("*.lock")):
+            continue  # It was hit before it began, or after it had ended.
+        # A second command while the first one's lock is there refuses, and says what to do.
+        code, output = checkout.snakemake()
+        assert code != 0
+        assert "--unlock" in output
+        checkout.run("--unlock")
+
+
+def bytes_of(results):
+    """The manifest, after a look whether it is true."""
+    manifest = read_json(results / "manifest.json")
+    assert {name: sha256_of_file(results / name) for name in manifest} == manifest
+    assert not [path for path in results.rglob("*") if ".partial" in path.name]
+    return manifest
+
+
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(undisturbed, tmp_path):
+    checkout, expected = Checkout(tmp_path), bytes_of(undisturbed.results)
+    kill_again_and_again(checkout, KILLS, SEED, expected)
+    checkout.run()
+    assert checkout.plan() == {}
+    assert bytes_of(checkout.results) == expected

@@ -1,0 +1,40 @@
+"""Shows what the best student and the same student before training look at, in queries that the report shows."""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from cladeclip.datasets.pictures import open_picture
+from cladeclip.encoders.encoder import choose_device
+from cladeclip.encoders.load import load_encoder
+from cladeclip.encoders.saliency import overlay, saliency
+from cladeclip.evaluation.subsets import ALL
+from cladeclip.job_log import job_log
+from cladeclip.reporting.shown import best_student, queries_shown
+from cladeclip.tables import COMPARISON, PREDICTIONS, SALIENCY, read_table, write_table
+
+with job_log(snakemake.log[0]):
+    config, results = snakemake.params.config, Path(snakemake.params.results)
+    split, device = config["report"]["primary"]["split"], choose_device()
+    best = best_student(read_table(snakemake.input.comparison, COMPARISON), config)
+    rows = []
+    if best is not None:
+        kinds = queries_shown(results, split, str(best), best.student)
+        queries = [image_id for kind in kinds for image_id in kind["image_ids"]]
+        checkpoint = results / split / "checkpoints" / str(best)
+        for model, folder in ((best.student, Path(config["weights"], best.student)), (str(best), checkpoint)):
+            answers = read_table(results / split / "evaluation" / model / "predictions.parquet", PREDICTIONS)
+            answers = answers[(answers["taxa"] == ALL) & (answers["column"] == "species")].set_index("image_id")
+            nearest = [answers.loc[image_id, "nearest_image_id"] for image_id in queries]
+            encoder = load_encoder(folder).to(device)
+            pictures, others = (
+                torch.stack([encoder.transform(open_picture(Path(snakemake.params.root, name))) for name in names])
+                for names in (queries, nearest)
+            )
+            maps, cosines = saliency(encoder, pictures.to(device), others.to(device))
+            shown = [overlay(picture, found, encoder) for picture, found in zip(pictures, maps, strict=True)]
+            columns = {"image_id": queries, "compared_with": nearest, "cosine": cosines, "overlay": shown}
+            rows.append(pd.DataFrame(columns).assign(model=model))
+    table = pd.concat(rows) if rows else pd.DataFrame(columns=list(SALIENCY.columns))
+    write_table(snakemake.output[0], SALIENCY, table, {"method": "gradient x activation (captum)"})
