@@ -9,6 +9,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -65,6 +66,19 @@ class Cluster:
 
 def seconds(moment):
     return time.mktime(time.strptime(moment, "%Y-%m-%dT%H:%M:%S"))
+
+
+def trainings_of(job):
+    """The ids of its processes that train. By their name alone, trainings beside the tests would be found, too."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            environment, command = [(folder / name).read_bytes() for name in ("environ", "cmdline")]
+        except OSError:
+            continue  # it has ended
+        if f"SLURM_JOB_ID={job['JobId']}".encode() in environment.split(b"\0") and b".train.py" in command:
+            found.append(int(folder.name))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -192,13 +206,16 @@ def test_a_training_at_its_time_limit_saves_its_state_and_goes_on_with_more_time
 
     def hold():
         # A minute is the least that Slurm can limit. The training stands still until then; Slurm wakes it to end it.
-        demo.cluster.wait_for("RUNNING", start, running_for=15)
-        subprocess.run(["pkill", "-STOP", "-f", r"\.train\.py"], check=True)
+        job = demo.cluster.wait_for("RUNNING", start, running_for=15)
+        processes = trainings_of(job)
+        assert processes
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
 
     with meanwhile(hold):
-        jobs, found = demo.train("--set-resources", "train:runtime=attempt", config=config)
+        jobs, found = demo.train("--set-resources", "train:runtime=4*attempt-3", config=config)
     assert [job["JobState"] for job in jobs] == ["TIMEOUT", "COMPLETED"]
-    assert [job["TimeLimit"] for job in jobs] == ["00:01:00", "00:02:00"]
+    assert [job["TimeLimit"] for job in jobs] == ["00:01:00", "00:05:00"]
     assert "Going on after step" in (demo.folder / LOG).read_text()
     assert found == expected
 
