@@ -46,15 +46,12 @@ class Cluster:
             if seconds(job["SubmitTime"]) >= int(since)
         ]
 
-    def wait_for(self, state, since, running_for=0, at_most=120):
-        """The first job submitted since that is in this state, once it has run so many seconds."""
-        for _ in range(2 * at_most):
-            for job in self.jobs(since):
-                ran = sum(int(part) * 60**power for power, part in enumerate(reversed(job["RunTime"].split(":"))))
-                if job["JobState"] == state and ran >= running_for:
-                    return job
-            time.sleep(0.5)
-        raise AssertionError(f"No job was {state} within {at_most} s.\n{self.said()}")
+    def wait_for(self, state, since):
+        """The first job submitted since that is in this state."""
+        return soon(lambda: next((job for job in self.jobs(since) if job["JobState"] == state), None), self.said)
+
+    def state_of_node(self):
+        return subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True, check=True).stdout
 
     def said(self):
         """What helps to understand a failure."""
@@ -62,6 +59,16 @@ class Cluster:
         parts = [subprocess.run(command, capture_output=True, text=True).stdout for command in commands]
         parts += [(self.folder / name).read_text()[-3000:] for name in ("slurmctld.log", "slurmd.log")]
         return "\n".join(parts)
+
+
+def soon(answer, said, at_most=120):
+    """The first answer that is not empty."""
+    end = time.monotonic() + at_most
+    while time.monotonic() < end:
+        if found := answer():
+            return found
+        time.sleep(0.5)
+    raise AssertionError(f"Not within {at_most} s.\n{said()}")
 
 
 def seconds(moment):
@@ -78,7 +85,13 @@ def trainings_of(job):
             continue  # it has ended
         if f"SLURM_JOB_ID={job['JobId']}".encode() in environment.split(b"\0") and b".train.py" in command:
             found.append(int(folder.name))
+    assert found
     return found
+
+
+def signal_to(processes, number):
+    for process in processes:
+        os.kill(process, number)
 
 
 @pytest.fixture(scope="module")
@@ -121,9 +134,21 @@ class Demo(Checkout):
             raise AssertionError(f"{error}\n{self.cluster.said()}") from error
         return output, self.cluster.jobs(start)
 
+    def forget(self):
+        """Removes the one checkpoint, and the log of its training."""
+        for name in (CHECKPOINT, LOG):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def in_training(self, since):
+        """The job submitted since, when its training has been under way for some steps."""
+        job, log = self.cluster.wait_for("RUNNING", since), self.folder / LOG
+        soon(lambda: log.exists() and "training: 0 of" in log.read_text(), self.cluster.said)
+        time.sleep(4)
+        return job
+
     def train(self, *arguments, config):
         """Trains the one checkpoint anew: the jobs that this took, and its checksum."""
-        (self.folder / CHECKPOINT).unlink(missing_ok=True)
+        self.forget()
         _, jobs = self.submit(CHECKPOINT, *arguments, config=config)
         return jobs, sha256_of_file(self.folder / CHECKPOINT)
 
@@ -206,11 +231,7 @@ def test_a_training_at_its_time_limit_saves_its_state_and_goes_on_with_more_time
 
     def hold():
         # A minute is the least that Slurm can limit. The training stands still until then; Slurm wakes it to end it.
-        job = demo.cluster.wait_for("RUNNING", start, running_for=15)
-        processes = trainings_of(job)
-        assert processes
-        for process in processes:
-            os.kill(process, signal.SIGSTOP)
+        signal_to(trainings_of(demo.in_training(start)), signal.SIGSTOP)
 
     with meanwhile(hold):
         jobs, found = demo.train("--set-resources", "train:runtime=4*attempt-3", config=config)
@@ -225,7 +246,7 @@ def test_a_cancelled_training_is_started_again_and_ends_with_the_same_bytes(demo
     start = time.time()
 
     def cancel():
-        job = demo.cluster.wait_for("RUNNING", start, running_for=15)
+        job = demo.in_training(start)
         subprocess.run(["scancel", job["JobId"]], check=True)
         return job["JobId"]
 
@@ -241,12 +262,9 @@ def test_a_training_whose_node_dies_ends_with_the_same_bytes_when_the_node_is_ba
     start = time.time()
 
     def crash():
-        demo.cluster.wait_for("RUNNING", start, running_for=15)
+        demo.in_training(start)
         demo.cluster.script("crash_node")
-        for _ in range(120):
-            if "down" in subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True).stdout:
-                break
-            time.sleep(0.5)
+        soon(lambda: "down" in demo.cluster.state_of_node(), demo.cluster.said)
         # Slurm lets the jobs of a failed node wait for two minutes. (Told to start one now, its controller crashes.)
         demo.cluster.script("start_node")
 
@@ -260,24 +278,34 @@ def test_a_training_whose_node_dies_ends_with_the_same_bytes_when_the_node_is_ba
 
 def test_a_killed_snakemake_goes_on_beside_its_job_that_still_runs(demo, longer):
     config, expected = longer
-    (demo.folder / CHECKPOINT).unlink()
+    demo.forget()
     start = time.time()
     command = [*demo.SNAKEMAKE, CHECKPOINT, *PROFILE, "--configfile", config]
     silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(command, cwd=demo.folder, start_new_session=True, **silent)
-    left = demo.cluster.wait_for("RUNNING", start, running_for=12)
+    left = demo.in_training(start)
+    # It stands still until another job trains beside it, however fast the machine is.
+    held = trainings_of(left)
+    signal_to(held, signal.SIGSTOP)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    code, said = demo.snakemake(CHECKPOINT, *PROFILE, config=config)
-    assert code != 0
-    assert "--unlock" in said
-    demo.run("--unlock", config=config)
-    _, jobs = demo.submit(CHECKPOINT, config=config)
+    restarted = time.time()
+
+    def wake():
+        demo.cluster.wait_for("RUNNING", restarted)
+        signal_to(held, signal.SIGCONT)
+
+    with meanwhile(wake):
+        code, said = demo.snakemake(CHECKPOINT, *PROFILE, config=config)
+        assert code != 0
+        assert "--unlock" in said
+        demo.run("--unlock", config=config)
+        _, jobs = demo.submit(CHECKPOINT, config=config)
     assert [(job["rule"], job["JobState"]) for job in jobs] == [("train", "COMPLETED")]  # nothing finished runs again
     assert sha256_of_file(demo.folder / CHECKPOINT) == expected
     # The first one has ended, or ends now, and changes nothing.
-    demo.cluster.wait_for("COMPLETED", start)
-    assert next(job for job in demo.cluster.jobs(start) if job["JobId"] == left["JobId"])["JobState"] == "COMPLETED"
+    soon(lambda: {"COMPLETED"} == {job["JobState"] for job in demo.cluster.jobs(start)}, demo.cluster.said)
+    assert left["JobId"] in [job["JobId"] for job in demo.cluster.jobs(start)]
     assert sha256_of_file(demo.folder / CHECKPOINT) == expected
     assert demo.plan(CHECKPOINT, config=config) == {}
 
