@@ -85,6 +85,20 @@ def test_it_opens_without_an_error_or_a_request(read):
     assert "</script>" in text  # from a quarantined picture's detail: shown, not obeyed
 
 
+def test_no_text_of_a_chart_is_cut_off_in_the_font_of_the_reader(read):
+    """Debian's Chromium without Arial takes DejaVu Sans, the widest that is common."""
+    cut = read().evaluate(
+        """() => [...document.querySelectorAll(".chart svg")].flatMap(svg => {
+        const whole = svg.getBoundingClientRect();
+        return [...svg.querySelectorAll("text")].filter(text => {
+            const part = text.getBoundingClientRect();
+            return part.right > whole.right || part.left < whole.left;
+        }).map(text => text.textContent);
+        })"""
+    )
+    assert cut == []
+
+
 def test_its_policy_lets_no_other_script_style_or_request_through(read):
     page = read(strict=False)  # what is refused is said on the console
     policy = page.get_attribute("meta[http-equiv=Content-Security-Policy]", "content")

@@ -52,6 +52,8 @@ def _theme(ink: str, paper: str) -> dict[str, Any]:
     axis = {**words, "domainColor": ink, "tickColor": ink, "gridColor": ink, "gridOpacity": 0.15}
     return {
         "background": paper,
+        # Texts are measured in Arial here; a reader's sans-serif may be wider, and what passes the edge is cut off.
+        "padding": {"left": 5, "top": 5, "right": 40, "bottom": 5},
         "axis": axis,
         "legend": {**words, "symbolStrokeColor": ink},
         "title": {"color": ink},
