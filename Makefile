@@ -38,7 +38,7 @@ new: setup ## look at a folder or table of pictures and write a config for it: m
 doctor: setup ## check this machine, and what the configured run needs: make doctor [CONFIG="config/mini.yaml my.yaml"]
 	@$(BIN)/python -m cladeclip.doctor $(CONFIG)
 
-test: setup ## run the test suite, but for slurm-test (35 minutes)
+test: setup ## run the test suite, but for slurm-test (half an hour)
 	$(BIN)/pytest --ignore=tests/workflow/test_slurm.py
 
 lint: setup ## check style, types and the workflow
