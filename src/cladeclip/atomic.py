@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
@@ -32,18 +34,8 @@ def _remove_what_the_killed_left(path: Path) -> None:
         host, _, process = (
             left.name.removesuffix(f".partial{path.suffix}").removeprefix(f".{path.stem}.").rpartition("-")
         )
-        if host == socket.gethostname() and process.isdigit() and not _is_alive(int(process)):
+        if host == socket.gethostname() and process.isdigit() and not psutil.pid_exists(int(process)):
             left.unlink(missing_ok=True)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -9,10 +9,9 @@ from cladeclip.datasets.pictures import open_picture
 from cladeclip.encoders.encoder import choose_device
 from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.saliency import overlay, saliency
-from cladeclip.evaluation.subsets import ALL
 from cladeclip.job_log import job_log
-from cladeclip.reporting.shown import best_student, queries_shown
-from cladeclip.tables import COMPARISON, PREDICTIONS, SALIENCY, read_table, write_table
+from cladeclip.reporting.shown import best_student, queries_shown, species_answers
+from cladeclip.tables import COMPARISON, SALIENCY, read_table, write_table
 
 with job_log(snakemake.log[0]):
     config, results = snakemake.params.config, Path(snakemake.params.results)
@@ -24,9 +23,7 @@ with job_log(snakemake.log[0]):
         queries = [image_id for kind in kinds for image_id in kind["image_ids"]]
         checkpoint = results / split / "checkpoints" / str(best)
         for model, folder in ((best.student, Path(config["weights"], best.student)), (str(best), checkpoint)):
-            answers = read_table(results / split / "evaluation" / model / "predictions.parquet", PREDICTIONS)
-            answers = answers[(answers["taxa"] == ALL) & (answers["column"] == "species")].set_index("image_id")
-            nearest = [answers.loc[image_id, "nearest_image_id"] for image_id in queries]
+            nearest = list(species_answers(results, split, model).loc[queries, "nearest_image_id"])
             encoder = load_encoder(folder).to(device)
             pictures, others = (
                 torch.stack([encoder.transform(open_picture(Path(snakemake.params.root, name))) for name in names])

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from cladeclip.evaluation.subsets import ALL
 from cladeclip.tables import IMAGES, QUARANTINE, SPLIT, read_table
 
 PARTS = ("fit", "query", "unseen")
@@ -43,7 +44,7 @@ def _reasons(quarantine: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _counts(images: pd.DataFrame) -> list[dict[str, Any]]:
     rows = []
-    for category, members in [*images.groupby("category"), ("All", images)]:
+    for category, members in [*images.groupby("category"), (ALL, images)]:
         species, groups = members["scientific_name"], members["content_group"]
         rows.append(
             {

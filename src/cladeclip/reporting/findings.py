@@ -11,6 +11,7 @@ import pandas as pd
 
 from cladeclip.errors import ConfigError
 from cladeclip.evaluation.significance import PairedComparison, PairedTest, holm
+from cladeclip.evaluation.subsets import ALL
 from cladeclip.names import ClusterLabels, ControlLabels, Model, parse_labels
 from cladeclip.reporting.comparison import (
     UNCERTAINTY,
@@ -145,7 +146,7 @@ def _headline(
     of = dict(zip(rows["model"], rows[primary.measure], strict=True))
     best = ranked[0][0] if ranked else rows["model"].iloc[0]
     name, n_query = describe_model(best, config), int(rows["n_query"].iloc[0])
-    taxa = "" if primary.taxa == "All" else f" ({primary.taxa})"
+    taxa = "" if primary.taxa == ALL else f" ({primary.taxa})"
     asked = f"of {n_query} {PROTOCOLS[primary.split.partition('-')[0]]} ({primary.split}, {MEASURES[primary.measure]})"
     won = f"{name[0].upper()}{name[1:]} names the {primary.column}{taxa} right for {of[best]:.1%} {asked}"
     if not ranked:

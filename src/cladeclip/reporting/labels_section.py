@@ -1,6 +1,6 @@
 """The report's section on the labels that the students learned: how well they agree with species, and their sizes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,24 +49,27 @@ def _qualities(results: Path, config: Mapping[str, Any]) -> list[dict[str, Any]]
     return sorted(found, key=lambda quality: (quality["split"], quality["n_labels"], quality["labels"]))
 
 
-def _inertia_curves(qualities: list[dict[str, Any]], config: Mapping[str, Any]) -> pd.DataFrame:
-    rows = []
+def _of_clusters(
+    qualities: list[dict[str, Any]], config: Mapping[str, Any]
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """The qualities that are of clusters, each with its place in a chart against k: split, series, k."""
     for quality in qualities:
         labels = parse_labels(quality["labels"], config["encoders"])
         if isinstance(labels, ClusterLabels):
-            series = f"{labels.teacher} {labels.features}"
-            rows.append({"split": quality["split"], "series": series, "k": labels.k, "inertia": quality["inertia"]})
+            yield {"split": quality["split"], "series": f"{labels.teacher} {labels.features}", "k": labels.k}, quality
+
+
+def _inertia_curves(qualities: list[dict[str, Any]], config: Mapping[str, Any]) -> pd.DataFrame:
+    rows = [place | {"inertia": quality["inertia"]} for place, quality in _of_clusters(qualities, config)]
     return pd.DataFrame(rows, columns=["split", "series", "k", "inertia"])
 
 
 def _agreement_curves(qualities: list[dict[str, Any]], config: Mapping[str, Any]) -> pd.DataFrame:
-    rows = []
-    for quality in qualities:
-        labels = parse_labels(quality["labels"], config["encoders"])
-        if isinstance(labels, ClusterLabels):
-            common = {"split": quality["split"], "series": f"{labels.teacher} {labels.features}", "k": labels.k}
-            rows += [common | {"rank": rank, "nmi": quality[rank]["nmi"]} for rank in ("species", "genus")]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(
+        place | {"rank": rank, "nmi": quality[rank]["nmi"]}
+        for place, quality in _of_clusters(qualities, config)
+        for rank in ("species", "genus")
+    )
 
 
 def _elbows(curves: pd.DataFrame) -> list[dict[str, Any]]:

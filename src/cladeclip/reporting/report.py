@@ -20,6 +20,7 @@ from cladeclip.errors import ConfigError
 from cladeclip.evaluation.nearest_label import COLUMNS
 from cladeclip.evaluation.subsets import ALL
 from cladeclip.names import Model
+from cladeclip.plan import encoders_in_use
 from cladeclip.reporting.charts import PALETTE, Chart, accuracy_against_k, accuracy_by_category, course_of_training
 from cladeclip.reporting.comparison import IMPORTED, Primary
 from cladeclip.reporting.data_section import data_section
@@ -137,7 +138,7 @@ def _report(results: Path, config: Mapping[str, Any], summary: Mapping[str, Any]
             version=__version__,
             versions=versions(),
             commit=git_commit(Path(__file__).parent),
-            weights=weights_of(_encoders(config), Path(config["weights"])),
+            weights=weights_of(encoders_in_use(config), Path(config["weights"])),
             costs=costs(results / "benchmarks").to_dict(orient="records"),
             settings=settings,
             dataset_root=config["dataset"]["root"],
@@ -189,11 +190,6 @@ def _compared(summary: Mapping[str, Any]) -> list[str]:
     else:
         chosen = [row["model"] for row in summary["ranking"]]
     return chosen[: len(PALETTE)]
-
-
-def _encoders(config: Mapping[str, Any]) -> list[str]:
-    """The encoders that a run uses."""
-    return list(dict.fromkeys([*config["labels"]["teachers"], *config["students"], *config["baselines"]]))
 
 
 def _read_outs(results: Path, config: Mapping[str, Any], models: list[str]) -> list[dict[str, Any]]:

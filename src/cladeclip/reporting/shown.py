@@ -45,6 +45,12 @@ def models_mapped(comparison: pd.DataFrame, config: Mapping[str, Any]) -> list[s
     return list(dict.fromkeys([str(best), best.student, labels.teacher]))
 
 
+def species_answers(results: Path, split: str, model: str) -> pd.DataFrame:
+    """The model's answers to every query of All by species: rows of `predictions`, by image_id."""
+    table = read_table(results / split / "evaluation" / model / "predictions.parquet", PREDICTIONS)
+    return table[(table["taxa"] == ALL) & (table["column"] == "species")].set_index("image_id").sort_index()
+
+
 def queries_shown(results: Path, split: str, after: str, before: str) -> list[dict[str, Any]]:
     """Queries of All by species, by whether they were right before and after training: some of each of KINDS, drawn.
 
@@ -56,8 +62,7 @@ def queries_shown(results: Path, split: str, after: str, before: str) -> list[di
     """
     right = {}
     for model in (before, after):
-        table = read_table(results / split / "evaluation" / model / "predictions.parquet", PREDICTIONS)
-        table = table[(table["taxa"] == ALL) & (table["column"] == "species")].set_index("image_id").sort_index()
+        table = species_answers(results, split, model)
         right[model] = table["accuracy_individual"] == table["label"]
     groups = []
     for (was, now), kind in KINDS.items():

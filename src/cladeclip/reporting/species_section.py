@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cladeclip.evaluation.subsets import ALL
 from cladeclip.names import Model
+from cladeclip.reporting.shown import species_answers
 from cladeclip.reporting.thumbnails import Thumbnails
-from cladeclip.tables import CHANGES, CLASSES, CONFUSIONS, PREDICTIONS, read_table
+from cladeclip.tables import CHANGES, CLASSES, CONFUSIONS, read_table
 
 SHOWN_PAIRS = 15
 PICTURES_OF_A_PAIR = 4
@@ -29,9 +29,8 @@ def species_section(
 
 def _pair(results: Path, split: str, model: str, confusion: Mapping[str, Any], pictures: Thumbnails) -> dict[str, Any]:
     """The most confused pair: queries of the one species, each beside the gallery picture of the other it was taken for."""
-    found = read_table(results / split / "evaluation" / model / "predictions.parquet", PREDICTIONS)
-    found = found[(found["taxa"] == ALL) & (found["column"] == "species") & (found["label"] == confusion["label"])]
-    found = found[found["accuracy_individual"] == confusion["predicted"]]
+    found = species_answers(results, split, model).reset_index()
+    found = found[(found["label"] == confusion["label"]) & (found["accuracy_individual"] == confusion["predicted"])]
     found = found.sort_values(["nearest_cosine", "image_id"], ascending=[False, True]).head(PICTURES_OF_A_PAIR)
     return {
         "label": confusion["label"],
