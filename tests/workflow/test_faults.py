@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from conftest import until
 from test_workflow import Checkout, finished_once
-from torture import bytes_of, kill_again_and_again, start
+from torture import bytes_of, kill_again_and_again
 
 from cladeclip.tables import IMAGES, QUARANTINE, read_table
 
@@ -78,7 +78,7 @@ def test_read_only_results_are_named_and_stay_as_they_are(small_disk, finished):
 def test_a_second_snakemake_refuses_while_the_first_goes_on(small_disk, finished):
     before = bytes_of(small_disk.results)
     shutil.rmtree(small_disk.results / "holdout-0" / "evaluation")
-    first = start(small_disk)
+    first = small_disk.start()
     locks = small_disk.folder / ".snakemake" / "locks"
     until(lambda: any(locks.glob("*.output.lock")), first)
     code, output = small_disk.snakemake()
@@ -94,7 +94,7 @@ def test_after_ctrl_c_the_same_command_goes_on(small_disk, finished):
     shutil.rmtree(small_disk.results / "holdout-0" / "checkpoints")
     logs = small_disk.results / "logs" / "train"
     shutil.rmtree(logs)
-    process = start(small_disk)
+    process = small_disk.start()
     until(logs.exists, process)
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(timeout=60) != 0

@@ -35,26 +35,25 @@ IMAGES = {
 
 
 @contextmanager
+def rewritten(path, change):
+    """A file whose bytes are what `change` makes of them."""
+    before = path.read_bytes()
+    path.write_bytes(change(before))
+    try:
+        yield None
+    finally:
+        path.write_bytes(before)
+
+
 def edited(path, old, new):
     """A file with a piece of its text replaced."""
-    before = path.read_bytes()
-    assert old.encode() in before, (path, old)
-    path.write_bytes(before.replace(old.encode(), new.encode(), 1))
-    try:
-        yield None
-    finally:
-        path.write_bytes(before)
+    assert old.encode() in path.read_bytes(), (path, old)
+    return rewritten(path, lambda before: before.replace(old.encode(), new.encode(), 1))
 
 
-@contextmanager
 def longer(path):
     """A file with a byte more at its end."""
-    before = path.read_bytes()
-    path.write_bytes(before + b"\0")
-    try:
-        yield None
-    finally:
-        path.write_bytes(before)
+    return rewritten(path, lambda before: before + b"\0")
 
 
 @contextmanager
@@ -123,15 +122,8 @@ def picture_without_row(checkout):
         yield None
 
 
-@contextmanager
 def column_more(checkout):
-    path = metadata(checkout)
-    before = path.read_text()
-    path.write_text("".join(f"{line},note\n" for line in before.splitlines()))
-    try:
-        yield None
-    finally:
-        path.write_text(before)
+    return rewritten(metadata(checkout), lambda before: b"".join(line + b",note\n" for line in before.splitlines()))
 
 
 @dataclass(frozen=True)

@@ -280,9 +280,7 @@ def test_a_killed_snakemake_goes_on_beside_its_job_that_still_runs(demo, longer)
     config, expected = longer
     demo.forget()
     start = time.time()
-    command = [*demo.SNAKEMAKE, CHECKPOINT, *PROFILE, "--configfile", config]
-    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command, cwd=demo.folder, start_new_session=True, **silent)
+    process = demo.start(CHECKPOINT, *PROFILE, config=config)
     left = demo.in_training(start)
     # It stands still until another job trains beside it, however fast the machine is.
     held = trainings_of(left)

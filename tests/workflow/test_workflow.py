@@ -51,9 +51,18 @@ class Checkout:
                 shutil.copy(source, target)
         self.results = folder / "results" / "tiny"
 
-    def snakemake(self, *arguments, config=TINY, cores=2):
-        command = [*self.SNAKEMAKE, *arguments, "--cores", str(cores), "--configfile", config]
+    def command(self, *arguments, config=TINY, cores=2):
+        return [*self.SNAKEMAKE, *arguments, "--cores", str(cores), "--configfile", config]
+
+    def start(self, *arguments, **options):
+        """Snakemake in the background, silent, with everything that it starts in a process group of its own."""
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        command = self.command(*arguments, **options)
+        return subprocess.Popen(command, cwd=self.folder, start_new_session=True, **silent)
+
+    def snakemake(self, *arguments, **options):
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        command = self.command(*arguments, **options)
         with subprocess.Popen(command, cwd=self.folder, text=True, **pipes) as process:
             try:
                 output, _ = process.communicate(timeout=AT_MOST)

@@ -7,13 +7,10 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
-from test_workflow import TINY, Checkout, finished_once
+from test_workflow import Checkout, finished_once
 
 from cladeclip.atomic import read_json, sha256_of_file
 
@@ -26,13 +23,6 @@ def undisturbed(tmp_path_factory):
     return finished_once(tmp_path_factory)
 
 
-def start(checkout):
-    """Snakemake with everything that it starts in a process group of its own."""
-    command = [Path(sys.executable).with_name("snakemake"), "--cores", "2", "--configfile", TINY]
-    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen(command, cwd=checkout.folder, start_new_session=True, **silent)
-
-
 def kill_again_and_again(checkout, kills, seed, expected):
     """Starts the run and kills it with everything that it started, at random moments, until so many kills hit it.
 
@@ -40,7 +30,7 @@ def kill_again_and_again(checkout, kills, seed, expected):
     """
     draw, killed = random.Random(seed), 0
     while killed < kills:
-        process = start(checkout)
+        process = checkout.start()
         time.sleep(draw.uniform(6, 40))
         if process.poll() is not None:
             assert process.returncode == 0
