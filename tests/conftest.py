@@ -136,6 +136,16 @@ def started(job, gpus, log):
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory):
+    """A finished run of tests/workflow/tiny.yaml, which takes a minute or two. Every test leaves it as it was."""
+    from checkout import Checkout  # it lies beside the tests of the workflow
+
+    checkout = Checkout(tmp_path_factory.mktemp("checkout"))
+    checkout.run()
+    return checkout
+
+
 def until(happened, process, seconds=90):
     """Waits until `happened()`; fails when the process ends before, or takes longer."""
     end = time.monotonic() + seconds

@@ -166,7 +166,7 @@ def test_an_error_of_a_worker_is_the_error_of_the_job(job):
 
 def stopped_by_sigterm(job, tmp_path):
     """A job of two processes that SIGTERM stopped when it had saved a state, and what it said; a whole run lies beside."""
-    job = replace(job, settings=job.settings | {"epochs": 120, "batch_size": 6}, threads=2)
+    job = replace(job, settings=job.settings | {"epochs": 40, "batch_size": 6}, threads=2)
     whole = replace(job, checkpoint=str(tmp_path / "whole"))
     launch(whole, 2)
     process = started(replace(job, checkpoint_minutes=1e-4), 2, tmp_path / "log")
@@ -179,7 +179,7 @@ def stopped_by_sigterm(job, tmp_path):
 def test_sigterm_to_the_launcher_saves_the_state_and_the_next_run_ends_with_the_same_bytes(job, tmp_path):
     job, told = stopped_by_sigterm(job, tmp_path)
     assert "stopped by SIGTERM" in told
-    assert json.loads((job.state_folder / "state.json").read_text())["step"] < 120 * 4
+    assert json.loads((job.state_folder / "state.json").read_text())["step"] < 40 * 4
     launch(job, 2)
     for name in ("model.safetensors", "training.csv"):
         assert (tmp_path / "checkpoint" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

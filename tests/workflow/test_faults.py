@@ -1,4 +1,4 @@
-"""Disks that are full or read-only, two snakemakes at once, clocks that disagree, thousands of broken pictures."""
+"""Disks that are full, read-only or forget, two snakemakes at once, clocks that disagree, thousands of broken pictures."""
 
 import os
 import random
@@ -9,26 +9,40 @@ import time
 
 import pandas as pd
 import pytest
+import yaml
+from checkout import MODEL, TINY, Checkout
 from conftest import until
-from test_workflow import Checkout, finished_once
 from torture import bytes_of, kill_again_and_again
 
+from cladeclip.atomic import read_json, sha256_of_file
 from cladeclip.tables import IMAGES, QUARANTINE, read_table
 
 FULL = "the disk is full"
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    return finished_once(tmp_path_factory)
+def one_student(tmp_path_factory):
+    """A config whose run has every stage, and half of the jobs of tiny.yaml."""
+    path = tmp_path_factory.mktemp("config") / "one-student.yaml"
+    tiny = yaml.safe_load(TINY.read_text())
+    tiny["labels"]["controls"] = []
+    path.write_text(yaml.safe_dump(tiny | {"students": ["tiny-clip"], "baselines": []}))
+    return path
 
 
 @pytest.fixture(scope="module")
-def small_disk(tmp_path_factory):
+def undisturbed(tmp_path_factory, one_student):
+    checkout = Checkout(tmp_path_factory.mktemp("undisturbed"), one_student)
+    checkout.run()
+    return checkout
+
+
+@pytest.fixture(scope="module")
+def small_disk(tmp_path_factory, one_student):
     """A checkout whose results lie on a disk of a size that can be changed."""
     if os.getuid() != 0:
         pytest.skip("needs root, to mount a small disk")
-    checkout = Checkout(tmp_path_factory.mktemp("faults"))
+    checkout = Checkout(tmp_path_factory.mktemp("faults"), one_student)
     results = checkout.folder / "results"
     results.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1k", "tmpfs", results], check=True)
@@ -111,10 +125,10 @@ def test_clocks_that_disagree_make_nothing_stale(small_disk, finished):
             os.utime(path, (moment, moment))
     assert small_disk.plan() == {}
     # A job whose inputs are of tomorrow: Snakemake stops, names the file and the cause, and leaves nothing of the job.
-    checkpoint = next(small_disk.results.rglob("tiny-clip.species.seed5/model.safetensors"))
+    checkpoint = small_disk.results / "holdout-0" / "checkpoints" / MODEL / "model.safetensors"
     checkpoint.unlink()
     tomorrow = time.time() + 86400
-    os.utime(small_disk.results / "holdout-0" / "clusters" / "species.parquet", (tomorrow, tomorrow))
+    os.utime(small_disk.results / "holdout-0" / "clusters" / f"{MODEL.split('.')[1]}.parquet", (tomorrow, tomorrow))
     code, output = small_disk.snakemake()
     assert code != 0
     assert "clock skew" in output
@@ -124,6 +138,32 @@ def test_clocks_that_disagree_make_nothing_stale(small_disk, finished):
     small_disk.run()
     assert small_disk.plan() == {}
     assert bytes_of(small_disk.results) == before
+
+
+def test_damaged_results_are_named_and_made_again_with_the_same_bytes(small_disk, finished):
+    manifest = read_json(small_disk.results / "manifest.json")
+    small_disk.run("verify")
+    damaged = [
+        small_disk.results / "comparison.parquet",
+        small_disk.results / "holdout-0" / "checkpoints" / MODEL / "model.safetensors",
+        small_disk.results / "embeddings" / "tiny-clip" / "image.parquet",
+        *(small_disk.results / "store").glob("*.arrow"),
+    ]
+    for path in damaged:
+        status, data = path.stat(), bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # as a disk that forgets does it
+    code, output = small_disk.snakemake("verify")
+    assert code != 0
+    for path in damaged:
+        assert f"{path.relative_to(small_disk.folder)} (other bytes)" in output
+    assert "Traceback" not in output
+    small_disk.run("repair")
+    assert not any(path.exists() for path in damaged)
+    small_disk.run()
+    assert {name: sha256_of_file(small_disk.results / name) for name in manifest} == manifest
+    small_disk.run("verify")
 
 
 def test_ten_thousand_pictures_that_cannot_be_read_are_listed_and_the_others_used(small_disk, finished):

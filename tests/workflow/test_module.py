@@ -1,6 +1,6 @@
 """Snakemake's `module:` statement: another workflow that uses this one, and changes a rule of it."""
 
-from test_workflow import TINY, Checkout
+from checkout import TINY, Checkout
 
 from cladeclip.tables import SPLIT, read_table
 

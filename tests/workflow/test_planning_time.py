@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import yaml
-from test_workflow import Checkout
+from checkout import Checkout
 
 BARE = """
 rule all:
@@ -22,6 +22,13 @@ rule one:
 """
 
 
+def bare_workflow(folder, jobs):
+    """A folder with a Snakefile of so many jobs."""
+    folder.mkdir()
+    (folder / "Snakefile").write_text(BARE.format(jobs=jobs - 1))
+    return folder
+
+
 def planned(folder, *arguments):
     """(seconds, number of jobs) of the plan."""
     start = time.monotonic()
@@ -32,10 +39,9 @@ def planned(folder, *arguments):
 
 
 def test_the_default_config_is_planned_in_less_than_three_times_what_snakemake_itself_needs(tmp_path):
-    checkout, bare = Checkout(tmp_path / "ours"), tmp_path / "bare"
+    checkout = Checkout(tmp_path / "ours")
     jobs = planned(checkout.folder)[1]
-    bare.mkdir()
-    (bare / "Snakefile").write_text(BARE.format(jobs=jobs - 1))
+    bare = bare_workflow(tmp_path / "bare", jobs)
     # Turn by turn, and the least of three: what else runs on the machine hits both.
     ours, theirs = zip(*((planned(checkout.folder)[0], planned(bare)[0]) for _ in range(3)), strict=True)
     print(f"{jobs} jobs: {min(ours):.2f} s, bare Snakemake {min(theirs):.2f} s")
@@ -51,6 +57,8 @@ def test_a_sweep_of_thousands_of_jobs_is_planned_in_twenty_seconds(tmp_path):
     path = checkout.folder / "sweep.yaml"
     path.write_text(yaml.safe_dump(config))
     seconds, jobs = planned(checkout.folder, "--configfile", path)
-    print(f"{jobs} jobs: {seconds:.1f} s")
+    theirs, _ = planned(bare_workflow(tmp_path / "bare", jobs))
+    print(f"{jobs} jobs: {seconds:.1f} s, bare Snakemake {theirs:.1f} s")
     assert jobs > 900 * 3  # each training is embedded and evaluated
-    assert seconds <= 20
+    # Bare Snakemake takes five seconds where this limit was set; where it takes longer, the machine is the slower one.
+    assert seconds <= 20 * max(1, theirs / 5)

@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from checkout import Checkout
 from conftest import REPOSITORY
-from test_workflow import Checkout
 
 from cladeclip.atomic import sha256_of_file
 

@@ -14,8 +14,8 @@ import psutil
 import pytest
 import torch
 import yaml
+from checkout import MODEL, TINY, Checkout
 from conftest import until
-from test_workflow import MODEL, TINY, Checkout
 
 from cladeclip.atomic import read_json, sha256_of_file
 from cladeclip.encoders.load import load_encoder
@@ -79,7 +79,9 @@ def test_training_with_two_gpus_is_two_processes_in_one_job(checkout):
     log = (checkout.results / "logs/train/holdout-0/tiny-clip.species.seed5.log").read_text()
     assert "train.gpus is 2, but no GPU was found: training on the CPU." in log
     assert list((checkout.results / "logs/train/holdout-0/tiny-clip.species.seed5").glob("events*"))
-    assert not [p for p in psutil.process_iter(["cmdline"]) if "cladeclip.training.job" in (p.info["cmdline"] or [])]
+    ours = [process.info for process in psutil.process_iter(["cwd", "cmdline"])]
+    ours = [info["cmdline"] for info in ours if info["cwd"] == str(checkout.folder)]
+    assert not [command for command in ours if "cladeclip.training.job" in command]
     assert config.exists()
 
 

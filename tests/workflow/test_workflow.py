@@ -4,14 +4,11 @@ import html
 import os
 import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
-from conftest import REPOSITORY
+from checkout import MODEL, TINY, Checkout
 
 from cladeclip.atomic import read_json, sha256_of_file
 from cladeclip.tables import (
@@ -26,88 +23,8 @@ from cladeclip.tables import (
     read_table,
 )
 
-TINY = Path(__file__).with_name("tiny.yaml")
-MODEL = "tiny-clip.tiny-clip-fused-template-k4.seed5"
-# Seconds that any command of these tests may take: ten times what the longest takes on two cores.
-AT_MOST = 1200
 # What is made again when any model's answers may have changed.
 ALONE = {"compare": 1, "embeddings_map": 1, "saliency": 1, "report": 1, "manifest": 1}
-
-
-class Checkout:
-    """A copy of the workflow in an empty folder."""
-
-    SNAKEMAKE = (Path(sys.executable).with_name("snakemake"),)
-
-    def __init__(self, folder):
-        self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("Snakefile", "rules", "workflow", "src", "config", "envs", "profiles"):
-            source, target = REPOSITORY / name, folder / name
-            ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
-            if source.is_dir():
-                shutil.copytree(source, target, ignore=ignore)
-            else:
-                shutil.copy(source, target)
-        self.results = folder / "results" / "tiny"
-
-    def command(self, *arguments, config=TINY, cores=2):
-        return [*self.SNAKEMAKE, *arguments, "--cores", str(cores), "--configfile", config]
-
-    def start(self, *arguments, **options):
-        """Snakemake in the background, silent, with everything that it starts in a process group of its own."""
-        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        command = self.command(*arguments, **options)
-        return subprocess.Popen(command, cwd=self.folder, start_new_session=True, **silent)
-
-    def snakemake(self, *arguments, **options):
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        command = self.command(*arguments, **options)
-        with subprocess.Popen(command, cwd=self.folder, text=True, **pipes) as process:
-            try:
-                output, _ = process.communicate(timeout=AT_MOST)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                # What hangs fails, and shows how far it came.
-                raise AssertionError(f"Not done after {AT_MOST} s:\n{process.communicate()[0]}") from None
-        return process.returncode, output
-
-    def run(self, *arguments, **options):
-        code, output = self.snakemake(*arguments, **options)
-        assert code == 0, output
-        return output
-
-    def plan(self, *arguments, **options):
-        """The jobs that would run, as {rule: count}."""
-        output = self.run("-n", *arguments, **options)
-        if "Nothing to be done" in output:
-            return {}
-        table = re.search(r"^job\s+count\n-+\s+-+\n((?:\S+\s+\d+\n)+)", output, re.MULTILINE)
-        assert table, output
-        jobs = {name: int(count) for name, count in (line.split() for line in table[1].splitlines())}
-        return {name: count for name, count in jobs.items() if name not in ("total", "all")}
-
-    def with_config(self, **overrides):
-        path = self.folder / "changed.yaml"
-        path.write_text(yaml.safe_dump({**yaml.safe_load(TINY.read_text()), **overrides}))
-        return path
-
-
-FINISHED = []
-
-
-def finished_once(tmp_path_factory):
-    """A finished run, made once for all test modules: it takes two minutes. Every test leaves it as it was."""
-    if not FINISHED:
-        checkout = Checkout(tmp_path_factory.mktemp("checkout"))
-        checkout.run()
-        FINISHED.append(checkout)
-    return FINISHED[0]
-
-
-@pytest.fixture(scope="session")
-def checkout(tmp_path_factory):
-    return finished_once(tmp_path_factory)
 
 
 def test_after_a_complete_run_there_is_nothing_to_do(checkout):
@@ -335,29 +252,3 @@ def test_the_default_config_plans_the_whole_experiment_without_data(tmp_path):
     assert plan["evaluate"] == 2 * (4 + 6)
     fetch = checkout.plan("fetch", config=checkout.folder / "config" / "config.yaml")
     assert fetch == {"fetch": 1, "fetch_captioner": 1, "fetch_vlm4bio": 1, "fetch_weights": 6}
-
-
-def test_damaged_results_are_named_and_made_again_with_the_same_bytes(checkout):
-    manifest = read_json(checkout.results / "manifest.json")
-    checkout.run("verify")
-    damaged = [
-        checkout.results / "comparison.parquet",
-        checkout.results / "holdout-0" / "checkpoints" / MODEL / "model.safetensors",
-        checkout.results / "embeddings" / "tiny-clip" / "image.parquet",
-        *(checkout.results / "store").glob("*.arrow"),
-    ]
-    for path in damaged:
-        status, data = path.stat(), bytearray(path.read_bytes())
-        data[len(data) // 2] ^= 1
-        path.write_bytes(data)
-        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # as a disk that forgets does it
-    code, output = checkout.snakemake("verify")
-    assert code != 0
-    for path in damaged:
-        assert f"{path.relative_to(checkout.folder)} (other bytes)" in output
-    assert "Traceback" not in output
-    checkout.run("repair")
-    assert not any(path.exists() for path in damaged)
-    checkout.run()
-    assert {name: sha256_of_file(checkout.results / name) for name in manifest} == manifest
-    checkout.run("verify")

@@ -9,18 +9,12 @@ import shutil
 import signal
 import time
 
-import pytest
-from test_workflow import Checkout, finished_once
+from checkout import Checkout
 
 from cladeclip.atomic import read_json, sha256_of_file
 
 KILLS = int(os.environ.get("CLADECLIP_KILLS", "30"))
 SEED = int(os.environ.get("CLADECLIP_SEED", "5"))
-
-
-@pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory):
-    return finished_once(tmp_path_factory)
 
 
 def kill_again_and_again(checkout, kills, seed, expected):
@@ -57,9 +51,9 @@ def bytes_of(results):
     return manifest
 
 
-def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(undisturbed, tmp_path):
-    checkout, expected = Checkout(tmp_path), bytes_of(undisturbed.results)
-    kill_again_and_again(checkout, KILLS, SEED, expected)
-    checkout.run()
-    assert checkout.plan() == {}
-    assert bytes_of(checkout.results) == expected
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(checkout, tmp_path):
+    killed, expected = Checkout(tmp_path), bytes_of(checkout.results)
+    kill_again_and_again(killed, KILLS, SEED, expected)
+    killed.run()
+    assert killed.plan() == {}
+    assert bytes_of(killed.results) == expected
