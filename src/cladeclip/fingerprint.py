@@ -30,8 +30,9 @@ def fingerprint_of(*scripts: str | Path) -> str:
 @cache
 def _digest_and_imports(path: Path) -> tuple[str, tuple[Path, ...]]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    imported = [module for node in ast.walk(tree) for module in _modules_of(node)]
+    imported = []
     for node in ast.walk(tree):
+        imported.extend(_modules_of(node))
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             _drop_docstring(node)
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(imported)

@@ -22,13 +22,6 @@ rule one:
 """
 
 
-def bare_workflow(folder, jobs):
-    """A folder with a Snakefile of so many jobs."""
-    folder.mkdir()
-    (folder / "Snakefile").write_text(BARE.format(jobs=jobs - 1))
-    return folder
-
-
 def planned(folder, *arguments):
     """(seconds, number of jobs) of the plan."""
     start = time.monotonic()
@@ -38,15 +31,26 @@ def planned(folder, *arguments):
     return seconds, int(re.search(r"^total\s+(\d+)$", done.stdout + done.stderr, re.MULTILINE)[1])
 
 
+def compared(checkout, *arguments, times):
+    """(number of jobs, seconds, seconds of bare Snakemake), turn by turn, the least of each: what else runs hits both."""
+    bare, turns = checkout.folder.with_name("bare"), []
+    bare.mkdir()
+    for _ in range(times):
+        ours, jobs = planned(checkout.folder, *arguments)
+        (bare / "Snakefile").write_text(BARE.format(jobs=jobs - 1))
+        theirs, as_many = planned(bare)
+        assert as_many == jobs
+        turns.append((ours, theirs))
+    ours, theirs = (min(seconds) for seconds in zip(*turns, strict=True))
+    print(f"{jobs} jobs: {ours:.2f} s, bare Snakemake {theirs:.2f} s")
+    return jobs, ours, theirs
+
+
 def test_the_default_config_is_planned_in_less_than_three_times_what_snakemake_itself_needs(tmp_path):
-    checkout = Checkout(tmp_path / "ours")
-    jobs = planned(checkout.folder)[1]
-    bare = bare_workflow(tmp_path / "bare", jobs)
-    # Turn by turn, and the least of three: what else runs on the machine hits both.
-    ours, theirs = zip(*((planned(checkout.folder)[0], planned(bare)[0]) for _ in range(3)), strict=True)
-    print(f"{jobs} jobs: {min(ours):.2f} s, bare Snakemake {min(theirs):.2f} s")
-    assert planned(bare)[1] == jobs
-    assert min(ours) <= 3 * min(theirs)
+    _, ours, theirs = compared(Checkout(tmp_path / "ours"), times=3)
+    assert ours <= 3 * theirs
+    # Three seconds, where bare Snakemake takes one and a half; where it takes longer, the machine is the slower one.
+    assert ours <= 3 * max(1, theirs / 1.5)
 
 
 def test_a_sweep_of_thousands_of_jobs_is_planned_in_twenty_seconds(tmp_path):
@@ -56,9 +60,7 @@ def test_a_sweep_of_thousands_of_jobs_is_planned_in_twenty_seconds(tmp_path):
     config |= {"seeds": [1, 2, 3, 4, 5], "students": ["vit-b-32", "openclip-b-32", "bioclip"], "splits": ["holdout-0"]}
     path = checkout.folder / "sweep.yaml"
     path.write_text(yaml.safe_dump(config))
-    seconds, jobs = planned(checkout.folder, "--configfile", path)
-    theirs, _ = planned(bare_workflow(tmp_path / "bare", jobs))
-    print(f"{jobs} jobs: {seconds:.1f} s, bare Snakemake {theirs:.1f} s")
+    jobs, ours, theirs = compared(checkout, "--configfile", path, times=2)
     assert jobs > 900 * 3  # each training is embedded and evaluated
-    # Bare Snakemake takes five seconds where this limit was set; where it takes longer, the machine is the slower one.
-    assert seconds <= 20 * max(1, theirs / 5)
+    # Twenty seconds, where bare Snakemake takes five.
+    assert ours <= 20 * max(1, theirs / 5)
