@@ -63,7 +63,7 @@ def finished(undisturbed, small_disk):
         remount(small_disk, f"size={int(share * used)}")
         said.append(small_disk.snakemake(cores=1))
     remount(small_disk, f"size={3 * used}")
-    kill_again_and_again(small_disk, kills=3, seed=5, expected=bytes_of(undisturbed.results))
+    kill_again_and_again(small_disk, kills=3, seed=5, expected=bytes_of(undisturbed.results), within=20)
     small_disk.run(cores=1)
     return said
 

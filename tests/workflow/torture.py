@@ -7,7 +7,7 @@ import os
 import random
 import shutil
 import signal
-import time
+import subprocess
 
 from checkout import Checkout
 
@@ -17,22 +17,24 @@ KILLS = int(os.environ.get("CLADECLIP_KILLS", "30"))
 SEED = int(os.environ.get("CLADECLIP_SEED", "5"))
 
 
-def kill_again_and_again(checkout, kills, seed, expected):
-    """Starts the run and kills it with everything that it started, at random moments, until so many kills hit it.
+def kill_again_and_again(checkout, kills, seed, expected, within=40):
+    """Starts the run and kills it with everything that it started, at a random moment of its first `within` seconds.
 
-    When it is done before, it has the expected bytes and begins from nothing, so that the kills hit all stages.
+    When it is done before, it has the expected bytes and begins from nothing, until so many kills hit it: at all stages.
     """
     draw, killed = random.Random(seed), 0
     while killed < kills:
         process = checkout.start()
-        time.sleep(draw.uniform(6, 40))
-        if process.poll() is not None:
+        try:
+            process.wait(timeout=draw.uniform(6, within))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        else:
             assert process.returncode == 0
             assert bytes_of(checkout.results) == expected
             shutil.rmtree(checkout.results)
             continue
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
         killed += 1
         if not any((checkout.folder / ".snakemake" / "locks").glob("*.lock")):
             continue  # It was hit before it began, or after it had ended.
