@@ -47,6 +47,13 @@ STUDENTS = config["students"]
 # The contracts of these tables are in tables.py, which takes longer to import than to repeat.
 HIERARCHY_TABLES = ("hierarchy", "coverage", "novelty", "taxonomic_answers")
 EVALUATION_TABLES = ("accuracy", "predictions", "knn", "retrieval", "classes", "confusions", "probe")
+# What says how a checkpoint of this family is loaded.
+CHECKPOINT_CONFIGS = {
+    "open_clip": "open_clip_config.json",
+    "timm": "config.json",
+    "transformers": "config.json",
+    "unicom": "unicom_config.json",
+}
 
 # Snakemake does not see changes inside a folder: weights and data are looked at here, once a command.
 if workflow.is_main_process:
@@ -98,9 +105,13 @@ def all_models():
     return list(dict.fromkeys([*trained_models(), *STUDENTS, *config["baselines"]]))
 
 
-def checkpoints():
+def checkpoints(file="model.safetensors"):
+    return [f"{RESULTS}/{split}/checkpoints/{model}/{file}" for split in config["splits"] for model in trained_models()]
+
+
+def checkpoint_configs():
     return [
-        f"{RESULTS}/{split}/checkpoints/{model}/model.safetensors"
+        f"{RESULTS}/{split}/checkpoints/{model}/{CHECKPOINT_CONFIGS[ENCODERS[Model.parse(model).student]['family']]}"
         for split in config["splits"]
         for model in trained_models()
     ]
@@ -128,6 +139,30 @@ def cluster_qualities():
         for split in config["splits"]
         for labels in plan.all_labels(config)
     ]
+
+
+def cluster_centroids():
+    """Controls have none."""
+    labels = plan.all_labels(config | {"labels": config["labels"] | {"controls": []}})
+    return [f"{RESULTS}/{split}/clusters/{label}.centroids.parquet" for split in config["splits"] for label in labels]
+
+
+def teachers_features():
+    """What is clustered, and the captions and embeddings that it was made of."""
+    paths = []
+    for features in config["labels"]["features"]:
+        parsed, made_of = Features.parse(features), [features]
+        if parsed.captioner:
+            paths.append(f"{RESULTS}/captions/{parsed.captioner}.parquet")
+        if parsed.kind == "fused":
+            made_of += ["image", f"text-{parsed.captioner}"]
+        paths += expand(
+            "{results}/embeddings/{teacher}/{features}.parquet",
+            results=RESULTS,
+            teacher=config["labels"]["teachers"],
+            features=made_of,
+        )
+    return paths
 
 
 def embeddings_path(model, split):

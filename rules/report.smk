@@ -158,17 +158,27 @@ rule report:
 
 rule manifest:
     input:
-        [f"{RESULTS}/{table}.parquet" for table in ("images", "quarantine", "comparison", "changes")],
-        f"{RESULTS}/comparison.csv",
-        [evaluations(table) for table in EVALUATION_TABLES],
-        zero_shot_tables(),
-        hierarchies(),
-        cluster_qualities(),
-        [quality.replace(".quality.json", ".parquet") for quality in cluster_qualities()],
-        checkpoints(),
-        rules.train.input.store if trained_models() else [],
-        [f"{RESULTS}/{split}/split.parquet" for split in config["splits"]],
-        sorted({embeddings_path(model, split) for split in config["splits"] for model in all_models()}),
+        results=sorted(
+            {
+                *(f"{RESULTS}/{table}.parquet" for table in ("images", "quarantine", "comparison", "changes")),
+                f"{RESULTS}/comparison.csv",
+                *(path for table in EVALUATION_TABLES for path in evaluations(table)),
+                *zero_shot_tables(),
+                *hierarchies(),
+                *cluster_qualities(),
+                *(quality.replace(".quality.json", ".parquet") for quality in cluster_qualities()),
+                *cluster_centroids(),
+                *checkpoints(),
+                *checkpoint_configs(),
+                *checkpoints("training.csv"),
+                *([rules.train.input.store] if trained_models() else []),
+                *(f"{RESULTS}/{split}/split.parquet" for split in config["splits"]),
+                *teachers_features(),
+                *(embeddings_path(model, split) for split in config["splits"] for model in all_models()),
+            }
+        ),
+        # Not in the manifest: each lists its own files.
+        encoders=[f"{WEIGHTS}/{encoder}/encoder.json" for encoder in plan.encoders_in_use(config)],
     output:
         f"{RESULTS}/manifest.json",
     log:

@@ -13,7 +13,7 @@ rule train:
         labels=f"{RESULTS}/{{split}}/clusters/{{labels}}.parquet",
     output:
         model=f"{CHECKPOINT}/model.safetensors",
-        config=f"{CHECKPOINT}/open_clip_config.json",
+        config=f"{CHECKPOINT}/{CHECKPOINT_CONFIGS['open_clip']}",
         history=f"{CHECKPOINT}/training.csv",
     log:
         f"{LOGS}/train/{{split}}/{{student}}.{{labels}}.seed{{seed}}.log",
@@ -71,7 +71,7 @@ rule lr_range:
 use rule train as train_timm with:
     output:
         model=f"{CHECKPOINT}/model.safetensors",
-        config=f"{CHECKPOINT}/config.json",
+        config=f"{CHECKPOINT}/{CHECKPOINT_CONFIGS['timm']}",
         history=f"{CHECKPOINT}/training.csv",
     wildcard_constraints:
         student=of_family("timm"),
@@ -80,7 +80,7 @@ use rule train as train_timm with:
 use rule train as train_unicom with:
     output:
         model=f"{CHECKPOINT}/model.safetensors",
-        config=f"{CHECKPOINT}/unicom_config.json",
+        config=f"{CHECKPOINT}/{CHECKPOINT_CONFIGS['unicom']}",
         history=f"{CHECKPOINT}/training.csv",
     wildcard_constraints:
         student=of_family("unicom"),

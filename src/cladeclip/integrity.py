@@ -58,13 +58,19 @@ def verify(results: str | Path, weights: str | Path) -> None:
 
 
 def repair(results: str | Path, weights: str | Path) -> list[Path]:
-    """Removes what is damaged, so that the next run makes it again; of an encoder the record, too."""
+    """Removes what is damaged, so that the next run makes it again; of an encoder the record, too.
+
+    Snakemake does not miss a file that only finished jobs have read. manifest.json, which everything goes into, is removed
+    as well, and last: until then it tells what is damaged.
+    """
     removed = []
     for path in damaged_files(results, weights):
         path.unlink(missing_ok=True)
         removed.append(path)
         if path.is_relative_to(weights):
             (path.parent / "encoder.json").unlink(missing_ok=True)
+    if removed:
+        Path(results, "manifest.json").unlink()
     return removed
 
 

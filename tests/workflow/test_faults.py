@@ -10,7 +10,7 @@ import time
 import pandas as pd
 import pytest
 import yaml
-from checkout import MODEL, TINY, Checkout
+from checkout import TINY, Checkout
 from conftest import until
 from torture import bytes_of, kill_again_and_again
 
@@ -18,15 +18,20 @@ from cladeclip.atomic import read_json, sha256_of_file
 from cladeclip.tables import IMAGES, QUARANTINE, read_table
 
 FULL = "the disk is full"
+LABELS = "handmade-image-k4"
+MODEL = f"tiny-timm.{LABELS}.seed5"
 
 
 @pytest.fixture(scope="module")
 def one_student(tmp_path_factory):
-    """A config whose run has every stage, and half of the jobs of tiny.yaml."""
+    """A config of few and light jobs, from the pictures to the report: without texts, and without importing open_clip."""
     path = tmp_path_factory.mktemp("config") / "one-student.yaml"
-    tiny = yaml.safe_load(TINY.read_text())
-    tiny["labels"]["controls"] = []
-    path.write_text(yaml.safe_dump(tiny | {"students": ["tiny-clip"], "baselines": []}))
+    changes = {
+        "labels": {"teachers": ["handmade"], "features": ["image"], "k": [4], "controls": []},
+        "students": ["tiny-timm"],
+        "baselines": [],
+    }
+    path.write_text(yaml.safe_dump(yaml.safe_load(TINY.read_text()) | changes))
     return path
 
 
@@ -128,7 +133,7 @@ def test_clocks_that_disagree_make_nothing_stale(small_disk, finished):
     checkpoint = small_disk.results / "holdout-0" / "checkpoints" / MODEL / "model.safetensors"
     checkpoint.unlink()
     tomorrow = time.time() + 86400
-    os.utime(small_disk.results / "holdout-0" / "clusters" / f"{MODEL.split('.')[1]}.parquet", (tomorrow, tomorrow))
+    os.utime(small_disk.results / "holdout-0" / "clusters" / f"{LABELS}.parquet", (tomorrow, tomorrow))
     code, output = small_disk.snakemake()
     assert code != 0
     assert "clock skew" in output
@@ -146,7 +151,7 @@ def test_damaged_results_are_named_and_made_again_with_the_same_bytes(small_disk
     damaged = [
         small_disk.results / "comparison.parquet",
         small_disk.results / "holdout-0" / "checkpoints" / MODEL / "model.safetensors",
-        small_disk.results / "embeddings" / "tiny-clip" / "image.parquet",
+        small_disk.results / "embeddings" / "handmade" / "image.parquet",
         *(small_disk.results / "store").glob("*.arrow"),
     ]
     for path in damaged:

@@ -5,4 +5,6 @@ from cladeclip.job_log import job_log
 
 with job_log(snakemake.log[0]):
     prefix = f"{snakemake.params.results}/"
-    write_json(snakemake.output[0], {path.removeprefix(prefix): sha256_of_file(path) for path in snakemake.input})
+    write_json(
+        snakemake.output[0], {path.removeprefix(prefix): sha256_of_file(path) for path in snakemake.input.results}
+    )
