@@ -12,7 +12,7 @@ from cladeclip import plan
 from cladeclip.atomic import sha256_of_file
 from cladeclip.config import check_other_results, validate
 from cladeclip.datasets.listing import pictures_below, refresh_listing
-from cladeclip.encoders.weights import note_changed_weights
+from cladeclip.encoders.weights import OPEN_CLIP_CONFIG, TIMM_CONFIG, UNICOM_CONFIG, note_changed_weights
 from cladeclip.errors import CladeclipError
 from cladeclip.fingerprint import fingerprint_of
 from cladeclip.job_environment import prepare_environment
@@ -44,15 +44,16 @@ SHARD = ".{shard}" if config["embed"]["shards"] > 1 else ""
 ENVIRONMENT = "../envs/cladeclip.yaml"
 ENCODERS = config["encoders"]
 STUDENTS = config["students"]
+LABELS = plan.all_labels(config)
 # The contracts of these tables are in tables.py, which takes longer to import than to repeat.
 HIERARCHY_TABLES = ("hierarchy", "coverage", "novelty", "taxonomic_answers")
 EVALUATION_TABLES = ("accuracy", "predictions", "knn", "retrieval", "classes", "confusions", "probe")
 # What says how a checkpoint of this family is loaded.
 CHECKPOINT_CONFIGS = {
-    "open_clip": "open_clip_config.json",
-    "timm": "config.json",
-    "transformers": "config.json",
-    "unicom": "unicom_config.json",
+    "open_clip": OPEN_CLIP_CONFIG,
+    "timm": TIMM_CONFIG,
+    "transformers": TIMM_CONFIG,
+    "unicom": UNICOM_CONFIG,
 }
 
 # Snakemake does not see changes inside a folder: weights and data are looked at here, once a command.
@@ -133,18 +134,13 @@ def hierarchies():
     ]
 
 
-def cluster_qualities():
-    return [
-        f"{RESULTS}/{split}/clusters/{labels}.quality.json"
-        for split in config["splits"]
-        for labels in plan.all_labels(config)
-    ]
+def label_files(ending, labels=LABELS):
+    return [f"{RESULTS}/{split}/clusters/{name}.{ending}" for split in config["splits"] for name in labels]
 
 
-def cluster_centroids():
-    """Controls have none."""
-    labels = plan.all_labels(config | {"labels": config["labels"] | {"controls": []}})
-    return [f"{RESULTS}/{split}/clusters/{label}.centroids.parquet" for split in config["splits"] for label in labels]
+def encoder_records():
+    """What says that the weights of an encoder in use are there, and which they are."""
+    return [f"{WEIGHTS}/{encoder}/encoder.json" for encoder in plan.encoders_in_use(config)]
 
 
 def teachers_features():
@@ -165,6 +161,11 @@ def teachers_features():
     return paths
 
 
+def on_primary_split(paths):
+    split = config["report"]["primary"]["split"]
+    return [path for path in paths if path.startswith(f"{RESULTS}/{split}/")]
+
+
 def embeddings_path(model, split):
     return f"{RESULTS}/{embeddings_file(model, split)}"
 
@@ -179,8 +180,7 @@ def embeddings_shown():
 
 def histories_shown():
     """The courses of the trainings on the primary split."""
-    split = config["report"]["primary"]["split"]
-    return [f"{RESULTS}/{split}/checkpoints/{model}/training.csv" for model in trained_models()]
+    return on_primary_split(checkpoints("training.csv"))
 
 
 def embeddings_mapped():
@@ -190,8 +190,7 @@ def embeddings_mapped():
 
 
 def predictions_shown():
-    split = config["report"]["primary"]["split"]
-    return [path for path in evaluations("predictions") if path.startswith(f"{RESULTS}/{split}/")]
+    return on_primary_split(evaluations("predictions"))
 
 
 def models_shown():

@@ -15,7 +15,7 @@ localrules:
 rule fetch:
     input:
         SOURCE_MARKER,
-        [f"{WEIGHTS}/{encoder}/encoder.json" for encoder in plan.encoders_in_use(config)],
+        encoder_records(),
         [f"{WEIGHTS}/captioners/{captioner}/captioner.json" for captioner in plan.models_that_caption(config)],
     message:
         "Everything that has to be downloaded is there: the rest needs no internet."

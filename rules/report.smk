@@ -129,9 +129,9 @@ rule report:
         map=f"{RESULTS}/embeddings_map.parquet",
         saliency=f"{RESULTS}/saliency.parquet" if trained_models() else [],
         also=expand("{run}/comparison.parquet", run=config["report"]["also"]),
-        encoders=expand(f"{WEIGHTS}/{{encoder}}/encoder.json", encoder=plan.encoders_in_use(config)),
-        clusters=[quality.replace(".quality.json", ".parquet") for quality in cluster_qualities()],
-        qualities=cluster_qualities(),
+        encoders=encoder_records(),
+        clusters=label_files("parquet"),
+        qualities=label_files("quality.json"),
         images=f"{RESULTS}/images.parquet",
         quarantine=f"{RESULTS}/quarantine.parquet",
         splits=[f"{RESULTS}/{split}/split.parquet" for split in config["splits"]],
@@ -165,9 +165,9 @@ rule manifest:
                 *(path for table in EVALUATION_TABLES for path in evaluations(table)),
                 *zero_shot_tables(),
                 *hierarchies(),
-                *cluster_qualities(),
-                *(quality.replace(".quality.json", ".parquet") for quality in cluster_qualities()),
-                *cluster_centroids(),
+                *label_files("quality.json"),
+                *label_files("parquet"),
+                *label_files("centroids.parquet", plan.cluster_labels(config)),
                 *checkpoints(),
                 *checkpoint_configs(),
                 *checkpoints("training.csv"),
@@ -178,7 +178,7 @@ rule manifest:
             }
         ),
         # Not in the manifest: each lists its own files.
-        encoders=[f"{WEIGHTS}/{encoder}/encoder.json" for encoder in plan.encoders_in_use(config)],
+        encoders=encoder_records(),
     output:
         f"{RESULTS}/manifest.json",
     log:

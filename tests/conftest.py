@@ -146,6 +146,13 @@ def checkout(tmp_path_factory):
     return checkout
 
 
+def flip(path):
+    """Another bit in the middle of a file."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
 def until(happened, process, seconds=90):
     """Waits until `happened()`; fails when the process ends before, or takes longer."""
     end = time.monotonic() + seconds

@@ -1,4 +1,5 @@
 import pytest
+from conftest import flip
 
 from cladeclip.atomic import read_json, sha256_of_file, write_json, write_text
 from cladeclip.errors import DataError
@@ -18,12 +19,6 @@ def run(tmp_path):
     digest = sha256_of_file(weights / "vit" / "model.safetensors")
     write_json(weights / "vit" / "encoder.json", {"files": {"model.safetensors": {"sha256": digest}}})
     return results, weights
-
-
-def flip(path):
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
 
 
 def test_a_whole_run_is_as_it_was_written(run):

@@ -9,16 +9,20 @@ from typing import Any
 from cladeclip.names import ClusterLabels, Features, Model
 
 
-def all_labels(config: Mapping[str, Any]) -> list[str]:
-    """The {labels} names."""
+def cluster_labels(config: Mapping[str, Any]) -> list[str]:
+    """The {labels} names of the clusters."""
     labels = config["labels"]
-    clusters = [
+    return [
         str(ClusterLabels(teacher, features, k))
         for teacher in labels["teachers"]
         for features in labels["features"]
         for k in labels["k"]
     ]
-    return clusters + labels["controls"]
+
+
+def all_labels(config: Mapping[str, Any]) -> list[str]:
+    """The {labels} names, of clusters and controls."""
+    return cluster_labels(config) + config["labels"]["controls"]
 
 
 def trained_models(config: Mapping[str, Any]) -> list[str]:

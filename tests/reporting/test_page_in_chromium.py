@@ -412,6 +412,5 @@ def test_10000_points_stay_fluid(crowded, read, tmp_path):
         seconds["moving"] = per_step(lambda place: page.mouse.move(middle[0] - 3 * place, middle[1]))
         page.mouse.up()
         tries.append(seconds)
-    print(tries)
-    # It takes 0.03 to 0.08 s without a GPU; the best of three, and twice the time, for a machine that is slower or busy.
-    assert min(max(seconds.values()) for seconds in tries) < 0.15, tries
+    # Ten frames a second, without a GPU; the best of three, for a machine that has other things to do as well.
+    assert min(max(seconds.values()) for seconds in tries) < 0.1, tries

@@ -79,8 +79,8 @@ def test_training_with_two_gpus_is_two_processes_in_one_job(checkout):
     log = (checkout.results / "logs/train/holdout-0/tiny-clip.species.seed5.log").read_text()
     assert "train.gpus is 2, but no GPU was found: training on the CPU." in log
     assert list((checkout.results / "logs/train/holdout-0/tiny-clip.species.seed5").glob("events*"))
-    ours = [process.info for process in psutil.process_iter(["cwd", "cmdline"])]
-    ours = [info["cmdline"] for info in ours if info["cwd"] == str(checkout.folder)]
+    processes = [process.info for process in psutil.process_iter(["cwd", "cmdline"])]
+    ours = [info["cmdline"] or [] for info in processes if info["cwd"] == str(checkout.folder)]
     assert not [command for command in ours if "cladeclip.training.job" in command]
     assert config.exists()
 
