@@ -5,8 +5,11 @@ SNAKEMAKE := $(BIN)/snakemake
 CORES ?= 2
 NAME ?= mini
 
+# As in the jobs of the workflow: see src/cladeclip/job_environment.py.
+export GOMP_SPINCOUNT ?= 10000
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo real new doctor test lint slurm-test torture bench demo-time study taxonomy reproduce clean
+.PHONY: help setup demo real new doctor test test-all lint slurm-test torture bench imports demo-time study taxonomy reproduce clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,21 +17,21 @@ help: ## list the targets
 # The stamp is newer than the lock: a second run installs nothing.
 .venv/installed: envs/requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
-	@echo "Installing the locked environment into .venv (8 GB; some minutes, once)."
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r envs/requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@echo "Installing the locked environment into .venv (8 GB; three minutes or more, once)."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python envs/install.py $(BIN)/python
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . 2> .venv/install-own.log || { cat .venv/install-own.log; exit 1; }
 	@touch $@
 
 setup: .venv/installed ## install everything that the other targets need into .venv (8 GB)
 
 demo: setup ## draw specimens and run the whole method on them (6 minutes on 2 cores)
-	$(SNAKEMAKE) --cores $(CORES) --configfile config/demo.yaml --quiet reason
+	@$(SNAKEMAKE) --cores $(CORES) --configfile config/demo.yaml
 	@$(BIN)/python -m cladeclip.reporting.summary results/demo
 
 real: setup ## run it on your pictures: make real DATA=FOLDER [NAME=mini]
 	@test -n "$(DATA)" || { echo "Say where the pictures are: make real DATA=FOLDER (with CATEGORY/images/ and CATEGORY/metadata/*.csv)"; exit 1; }
-	$(SNAKEMAKE) --cores $(CORES) --configfile config/mini.yaml --config 'dataset={"name": "$(NAME)", "root": "$(DATA)"}' --quiet reason
+	$(SNAKEMAKE) --cores $(CORES) --configfile config/mini.yaml --config 'dataset={"name": "$(NAME)", "root": "$(DATA)"}'
 	@$(BIN)/python -m cladeclip.reporting.summary results/$(NAME)
 
 new: setup ## look at a folder or table of pictures and write a config for it: make new NAME=mine DATA=FOLDER
@@ -38,8 +41,10 @@ new: setup ## look at a folder or table of pictures and write a config for it: m
 doctor: setup ## check this machine, and what the configured run needs: make doctor [CONFIG="config/mini.yaml my.yaml"]
 	@$(BIN)/python -m cladeclip.doctor $(CONFIG)
 
-test: setup ## run the test suite, but for slurm-test (half an hour)
-	$(BIN)/pytest --ignore=tests/workflow/test_slurm.py
+test: setup ## run the test suite (MINUTES minutes on 2 cores)
+	$(BIN)/pytest -n $(CORES) --dist loadfile --ignore=tests/workflow/test_slurm.py
+
+test-all: test slurm-test torture ## the test suite, and what needs whole runs: Slurm (root), and 30 kills
 
 lint: setup ## check style, types and the workflow
 	$(BIN)/ruff check .
@@ -63,6 +68,9 @@ study: setup ## does it work? 79 trainings, 45 minutes on 2 cores: make study DA
 taxonomy: setup ## names at several ranks beside a flat softmax: make taxonomy DATA=FOLDER [NAME=mini] (4 minutes after make real)
 	@test -n "$(DATA)" || { echo "Say where the pictures are: make taxonomy DATA=FOLDER"; exit 1; }
 	$(BIN)/python -m benchmarks.taxonomy --data "$(DATA)" --name "$(NAME)" $(if $(SMALL),--small)
+
+imports: setup ## what starting a job of each kind costs, beside the libraries that it uses
+	$(BIN)/python -m benchmarks.imports
 
 demo-time: setup ## run the demo anew and print where its time goes
 	$(BIN)/python -m benchmarks.demo_time

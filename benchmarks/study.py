@@ -53,7 +53,17 @@ LITE0 = MINI["encoders"]["lite0"] | {"image_px": 160}
 SPLITS = ["holdout-0", "open-0"]
 # What each series changes in the config it starts from.
 SERIES: dict[str, tuple[str, dict[str, Any]]] = {
-    "demo": ("demo", {"labels": {"controls": ["random-k54", "genus", "species"]}}),
+    "demo": (
+        "demo",
+        {
+            "labels": {
+                "teachers": ["histograms"],
+                "features": ["image"],
+                "also": [],
+                "controls": ["random-k54", "genus", "species"],
+            }
+        },
+    ),
     "small": (
         "mini",
         {
@@ -119,6 +129,7 @@ def config_of(series: str, data: str) -> dict[str, Any]:
     if base == "mini":
         changes["dataset"] |= {"root": data}
     update_config(overrides, changes)
+    overrides["labels"]["only"] = {}  # the design says what is trained on which split
     write_text(FOLDER / f"{series}.yaml", yaml.safe_dump(overrides))
     update_config(config, overrides)
     return config

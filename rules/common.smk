@@ -44,7 +44,6 @@ SHARD = ".{shard}" if config["embed"]["shards"] > 1 else ""
 ENVIRONMENT = "../envs/cladeclip.yaml"
 ENCODERS = config["encoders"]
 STUDENTS = config["students"]
-LABELS = plan.all_labels(config)
 # The contracts of these tables are in tables.py, which takes longer to import than to repeat.
 HIERARCHY_TABLES = ("hierarchy", "coverage", "novelty", "taxonomic_answers")
 EVALUATION_TABLES = ("accuracy", "predictions", "knn", "retrieval", "classes", "confusions", "probe")
@@ -97,30 +96,35 @@ def ordered(settings):
     return [ordered(item) for item in settings] if isinstance(settings, list) else settings
 
 
-def trained_models():
-    return plan.trained_models(config)
+def trained_models(split):
+    return plan.trained_models(config, split)
 
 
-def all_models():
-    """Everything that is evaluated: trained students, the same students untrained, and the baselines."""
-    return list(dict.fromkeys([*trained_models(), *STUDENTS, *config["baselines"]]))
+def trained():
+    """Every training of the run, as split and model."""
+    return [(split, model) for split in config["splits"] for model in trained_models(split)]
+
+
+def all_models(split):
+    return plan.all_models(config, split)
 
 
 def checkpoints(file="model.safetensors"):
-    return [f"{RESULTS}/{split}/checkpoints/{model}/{file}" for split in config["splits"] for model in trained_models()]
+    return [f"{RESULTS}/{split}/checkpoints/{model}/{file}" for split, model in trained()]
 
 
 def checkpoint_configs():
     return [
         f"{RESULTS}/{split}/checkpoints/{model}/{CHECKPOINT_CONFIGS[ENCODERS[Model.parse(model).student]['family']]}"
-        for split in config["splits"]
-        for model in trained_models()
+        for split, model in trained()
     ]
 
 
 def evaluations(table="accuracy"):
     return [
-        f"{RESULTS}/{split}/evaluation/{model}/{table}.parquet" for split in config["splits"] for model in all_models()
+        f"{RESULTS}/{split}/evaluation/{model}/{table}.parquet"
+        for split in config["splits"]
+        for model in all_models(split)
     ]
 
 
@@ -134,8 +138,14 @@ def hierarchies():
     ]
 
 
-def label_files(ending, labels=LABELS):
-    return [f"{RESULTS}/{split}/clusters/{name}.{ending}" for split in config["splits"] for name in labels]
+def label_files(ending, clusters_alone=False):
+    kinds = set(plan.cluster_labels(config) if clusters_alone else plan.all_labels(config))
+    return [
+        f"{RESULTS}/{split}/clusters/{name}.{ending}"
+        for split in config["splits"]
+        for name in plan.labels_on(config, split)
+        if name in kinds
+    ]
 
 
 def encoder_records():
@@ -146,18 +156,13 @@ def encoder_records():
 def teachers_features():
     """What is clustered, and the captions and embeddings that it was made of."""
     paths = []
-    for features in config["labels"]["features"]:
+    for teacher, features in plan.clustered_features(config):
         parsed, made_of = Features.parse(features), [features]
         if parsed.captioner:
             paths.append(f"{RESULTS}/captions/{parsed.captioner}.parquet")
         if parsed.kind == "fused":
             made_of += ["image", f"text-{parsed.captioner}"]
-        paths += expand(
-            "{results}/embeddings/{teacher}/{features}.parquet",
-            results=RESULTS,
-            teacher=config["labels"]["teachers"],
-            features=made_of,
-        )
+        paths += [f"{RESULTS}/embeddings/{teacher}/{one}.parquet" for one in made_of]
     return paths
 
 
@@ -173,9 +178,8 @@ def embeddings_path(model, split):
 def embeddings_shown():
     """What the report's galleries search: the embeddings of the students, trained and not, on the primary split."""
     split = config["report"]["primary"]["split"]
-    return sorted(
-        {embeddings_path(model, split) for model in [*trained_models(), *(STUDENTS if trained_models() else [])]}
-    )
+    models = trained_models(split)
+    return sorted({embeddings_path(model, split) for model in [*models, *(STUDENTS if models else [])]})
 
 
 def histories_shown():
@@ -186,7 +190,7 @@ def histories_shown():
 def embeddings_mapped():
     """What the report's map can be drawn of: which models it is drawn of shows only when they are compared."""
     split = config["report"]["primary"]["split"]
-    return sorted({embeddings_path(model, split) for model in [*all_models(), *config["labels"]["teachers"]]})
+    return sorted({embeddings_path(model, split) for model in [*all_models(split), *plan.teachers(config)]})
 
 
 def predictions_shown():
@@ -196,7 +200,7 @@ def predictions_shown():
 def models_shown():
     """The students, before and after training on the primary split."""
     split = config["report"]["primary"]["split"]
-    return [encoder_of_model(model, split) for model in [*STUDENTS, *trained_models()]]
+    return [encoder_of_model(model, split) for model in [*STUDENTS, *trained_models(split)]]
 
 
 def captioner_of(wildcards):
@@ -255,7 +259,7 @@ def zero_shot_tables():
     return [
         f"{RESULTS}/{split}/evaluation/{model}/zero_shot.parquet"
         for split in config["splits"]
-        for model in with_text_tower(all_models() if config["eval"]["zero_shot"] else [])
+        for model in with_text_tower(all_models(split) if config["eval"]["zero_shot"] else [])
     ]
 
 

@@ -28,7 +28,9 @@ rule fetch_vlm4bio:
 
 rule draw_specimens:
     output:
-        f"{ROOT}/.drawn.json",
+        marker=f"{ROOT}/.drawn.json",
+        # What was drawn, in words: for a captioner of kind `file`.
+        captions=f"{ROOT}/captions.csv",
     log:
         f"{LOGS}/draw_specimens.log",
     benchmark:

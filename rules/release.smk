@@ -9,7 +9,7 @@ localrules:
 
 rule release:
     input:
-        [f"{RESULTS}/{split}/release/{model}/README.md" for split in config["splits"] for model in trained_models()],
+        [f"{RESULTS}/{split}/release/{model}/README.md" for split, model in trained()],
     message:
         f"Every trained student lies in {RESULTS}/SPLIT/release."
 

@@ -49,7 +49,7 @@ rule compare:
         ENVIRONMENT
     params:
         results=lambda wildcards: RESULTS,
-        trained=[(split, model) for split in config["splits"] for model in trained_models()],
+        trained=trained(),
         code=code("compare"),
     message:
         "Comparing all models."
@@ -70,7 +70,7 @@ rule embeddings_map:
         f"{BENCHMARKS}/embeddings_map.tsv"
     conda:
         ENVIRONMENT
-    threads: 2
+    threads: config["eval"]["threads"]
     resources:
         mem_mb=memory(3000, per_input=1),
         runtime=minutes(120),
@@ -99,7 +99,7 @@ rule saliency:
         f"{BENCHMARKS}/saliency.tsv"
     conda:
         ENVIRONMENT
-    threads: 2
+    threads: config["eval"]["threads"]
     resources:
         mem_mb=memory(3000),
         runtime=minutes(60),
@@ -123,11 +123,11 @@ rule report:
         evaluations=[evaluations(table) for table in EVALUATION_TABLES],
         zero_shot=zero_shot_tables(),
         hierarchies=hierarchies(),
-        pictures=rules.train.input.store if hierarchies() or trained_models() else [],
+        pictures=rules.train.input.store if hierarchies() or trained() else [],
         embeddings=embeddings_shown(),
         histories=histories_shown(),
         map=f"{RESULTS}/embeddings_map.parquet",
-        saliency=f"{RESULTS}/saliency.parquet" if trained_models() else [],
+        saliency=f"{RESULTS}/saliency.parquet" if trained_models(config["report"]["primary"]["split"]) else [],
         also=expand("{run}/comparison.parquet", run=config["report"]["also"]),
         encoders=encoder_records(),
         clusters=label_files("parquet"),
@@ -167,14 +167,14 @@ rule manifest:
                 *hierarchies(),
                 *label_files("quality.json"),
                 *label_files("parquet"),
-                *label_files("centroids.parquet", plan.cluster_labels(config)),
+                *label_files("centroids.parquet", clusters_alone=True),
                 *checkpoints(),
                 *checkpoint_configs(),
                 *checkpoints("training.csv"),
-                *([rules.train.input.store] if trained_models() else []),
+                *([rules.train.input.store] if trained() else []),
                 *(f"{RESULTS}/{split}/split.parquet" for split in config["splits"]),
                 *teachers_features(),
-                *(embeddings_path(model, split) for split in config["splits"] for model in all_models()),
+                *(embeddings_path(model, split) for split in config["splits"] for model in all_models(split)),
             }
         ),
         # Not in the manifest: each lists its own files.

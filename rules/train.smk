@@ -21,6 +21,8 @@ rule train:
         f"{BENCHMARKS}/train/{{split}}/{{student}}.{{labels}}.seed{{seed}}.tsv"
     wildcard_constraints:
         student=of_family("open_clip"),
+    # The longest jobs first: what is short fills the gaps that they leave.
+    priority: 10
     conda:
         ENVIRONMENT
     threads: TRAIN["threads"]

@@ -1,19 +1,18 @@
 """Small drawn data that many tests share."""
 
-import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import time
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from warm import Warm
 
 from cladeclip.datasets.listing import refresh_listing
 from cladeclip.datasets.prepare import prepare
@@ -120,20 +119,25 @@ def training_job(student, store, images, tmp_path):
     )
 
 
-LAUNCH = """
-import json, sys
-from cladeclip.job_log import job_log
-from cladeclip.training.job import TrainingJob
-from cladeclip.training.launch import launch
-with job_log(sys.argv[3]):
-    launch(TrainingJob(**json.loads(sys.argv[1])), int(sys.argv[2]))
-"""
+@cache
+def warm():
+    """The process that warm ones are forks of; it ends with the tests."""
+    return Warm()
+
+
+def launch_logged(job, gpus, log):
+    """What the script of the rule `train` does."""
+    from cladeclip.job_log import job_log
+    from cladeclip.training.launch import launch
+
+    with job_log(log):
+        launch(TrainingJob(**job), gpus)
 
 
 def started(job, gpus, log):
     """A training in a process (group) of its own."""
-    command = [sys.executable, "-c", LAUNCH, json.dumps(asdict(job)), str(gpus), str(log)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    return warm().start("conftest:launch_logged", [asdict(job), gpus, str(log)], log.with_name(f"{log.name}.terminal"))
 
 
 @pytest.fixture(scope="session")
@@ -157,7 +161,6 @@ def until(happened, process, seconds=90):
     """Waits until `happened()`; fails when the process ends before, or takes longer."""
     end = time.monotonic() + seconds
     while not happened():
-        said = process.stderr.read() if process.poll() is not None and process.stderr else ""
-        assert process.returncode is None, f"the process ended with {process.returncode}: {said}"
+        assert process.poll() is None, f"the process ended with {process.returncode}: {process.said}"
         assert time.monotonic() < end, "it took too long"
         time.sleep(0.02)

@@ -23,7 +23,7 @@ except PackageNotFoundError:  # a source tree that was never installed, as with 
 
 
 def load_embeddings(path: str | Path) -> "pd.DataFrame":
-    """The embeddings of a file such as results/demo/embeddings/histograms/image.parquet.
+    """The embeddings of a file such as results/demo/embeddings/drawn-clip/image.parquet.
 
     Returns:
         one row of float32 an image, with `image_id` as the index, sorted by it.

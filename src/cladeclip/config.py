@@ -12,7 +12,8 @@ import jsonschema
 import yaml
 
 from cladeclip.errors import ConfigError, first_line
-from cladeclip.names import Features, parse_labels
+from cladeclip.names import ControlLabels, Features, parse_labels
+from cladeclip.plan import all_labels, labels_on, primary_labels
 
 TYPE_NAMES = {
     "object": "a mapping",
@@ -207,7 +208,8 @@ def _check_encoders(config: Mapping[str, Any]) -> None:
                     f"config: {key}.{unused} has no meaning for transformers, whose folder says it; remove it."
                 )
             continue
-        if "sha256" in encoder and "weights" not in encoder:
+        whole = isinstance(architecture, str) and architecture.startswith(("hf-hub:", "local-dir:", "python-package:"))
+        if "sha256" in encoder and "weights" not in encoder and not (whole and not architecture.startswith("hf-hub:")):
             raise ConfigError(f"config: {key}.sha256 has no meaning without a weight file; remove it.")
         if family == "unicom":
             if "pretrained" in encoder:
@@ -223,7 +225,6 @@ def _check_encoders(config: Mapping[str, Any]) -> None:
                 f"config: {key}.match has no meaning without a weight file for a timm architecture; remove it."
             )
         sources = [source for source in ("pretrained", "weights", "seed") if source in encoder]
-        whole = isinstance(architecture, str) and architecture.startswith(("hf-hub:", "local-dir:"))
         if whole and sources:
             raise ConfigError(f"config: {key}.{sources[0]} contradicts {architecture!r}, which brings its own weights.")
         if sources == ["pretrained", "weights"] and family == "open_clip":
@@ -251,7 +252,7 @@ def _check_captioners(config: Mapping[str, Any]) -> None:
 
 
 def _check_references(config: Mapping[str, Any]) -> None:
-    encoders, captioners = config["encoders"], config["captioners"]
+    encoders = config["encoders"]
     lists = {"labels.teachers": config["labels"]["teachers"]}
     lists |= {key: config[key] for key in ("students", "baselines")}
     for key, names in lists.items():
@@ -261,19 +262,32 @@ def _check_references(config: Mapping[str, Any]) -> None:
                     f"config: {key}[{position}] is {name!r}, which `encoders:` does not define"
                     f"{did_you_mean(name, encoders)}; defined are {', '.join(encoders)}."
                 )
-    for position, name in enumerate(config["labels"]["features"]):
-        features = Features.parse(name)
-        if features.captioner is not None and features.captioner not in captioners:
+    labels = config["labels"]
+    for position, features in enumerate(labels["features"]):
+        for teacher in labels["teachers"] or [None]:
+            _check_features(config, f"labels.features[{position}]", features, teacher)
+    for position, name in enumerate(labels["also"]):
+        key = f"labels.also[{position}]"
+        try:
+            single = parse_labels(name, encoders)
+        except ConfigError as error:
+            raise ConfigError(f"config: {key}: {error}") from error
+        if isinstance(single, ControlLabels):
+            raise ConfigError(f"config: {key} is {name!r}, a control; put it under labels.controls.")
+        if single.k < 2:
+            raise ConfigError(f"config: {key} is {name!r}; a number of clusters is 2 or more.")
+        _check_features(config, key, single.features, single.teacher)
+    for split, names in labels["only"].items():
+        if split not in config["splits"]:
             raise ConfigError(
-                f"config: labels.features[{position}] is {name!r}, but `captioners:` does not define "
-                f"{features.captioner!r}{did_you_mean(features.captioner, captioners)}; "
-                f"defined are {', '.join(captioners)}."
+                f"config: labels.only.{split} names a split that `splits:` does not list; listed are "
+                f"{', '.join(config['splits'])}."
             )
-        for teacher in config["labels"]["teachers"]:
-            if features.kind != "image" and encoders[teacher]["family"] != "open_clip":
+        for position, name in enumerate(names):
+            if name not in (known := all_labels(config)):
                 raise ConfigError(
-                    f"config: labels.features[{position}] is {name!r}, but the teacher '{teacher}' has no text tower; "
-                    "use image, or a teacher of family open_clip."
+                    f"config: labels.only.{split}[{position}] is {name!r}, which is none of this run's labels"
+                    f"{did_you_mean(name, known)}; they are {', '.join(known)}."
                 )
     for position, name in enumerate(config["students"]):
         if encoders[name]["family"] == "handcrafted":
@@ -282,7 +296,6 @@ def _check_references(config: Mapping[str, Any]) -> None:
                 "use an encoder with weights."
             )
     spelled: dict[str, tuple[str, str, int]] = {}
-    labels = config["labels"]
     for teacher in labels["teachers"]:
         for features_name in labels["features"]:
             for k in labels["k"]:
@@ -296,12 +309,33 @@ def _check_references(config: Mapping[str, Any]) -> None:
                 spelled[name] = made_of
 
 
+def _check_features(config: Mapping[str, Any], key: str, name: str, teacher: str | None) -> None:
+    """`key` asks for these features of that teacher: the captioner is defined, and the teacher can read."""
+    features, captioners = Features.parse(name), config["captioners"]
+    if features.captioner is not None and features.captioner not in captioners:
+        raise ConfigError(
+            f"config: {key} is {name!r}, but `captioners:` does not define "
+            f"{features.captioner!r}{did_you_mean(features.captioner, captioners)}; "
+            f"defined are {', '.join(captioners)}."
+        )
+    if teacher is not None and features.kind != "image" and config["encoders"][teacher]["family"] != "open_clip":
+        raise ConfigError(
+            f"config: {key} is {name!r}, but the teacher '{teacher}' has no text tower; "
+            "use image, or a teacher of family open_clip."
+        )
+
+
 def _check_primary(config: Mapping[str, Any]) -> None:
     primary = config["report"]["primary"]
     if primary["split"] not in config["splits"]:
         raise ConfigError(
             f"config: report.primary.split is {primary['split']!r}, which `splits:` does not list; "
             f"listed are {', '.join(config['splits'])}."
+        )
+    main = primary_labels(config)
+    if main in all_labels(config) and main not in labels_on(config, primary["split"]):
+        raise ConfigError(
+            f"config: labels.only.{primary['split']} leaves out {main}, which report.primary is about; add it."
         )
     if config["labels"]["teachers"] and config["labels"]["k"] and primary["k"] not in config["labels"]["k"]:
         raise ConfigError(

@@ -17,9 +17,10 @@ import psutil
 from cladeclip.config import merged, validate
 from cladeclip.datasets.listing import files_below
 from cladeclip.datasets.pictures import SUFFIXES
+from cladeclip.encoders.weights import IN_PACKAGE
 from cladeclip.errors import CladeclipError
 from cladeclip.names import Features, Model
-from cladeclip.plan import encoders_in_use, models_that_caption, trained_models
+from cladeclip.plan import clustered_features, encoders_in_use, models_that_caption, trained_models
 
 if TYPE_CHECKING:
     from cladeclip.encoders.speed import Speed
@@ -90,9 +91,10 @@ def weights(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name in encoders_in_use(config):
         definition, folder = config["encoders"][name], Path(config["weights"], name)
         file = definition.get("weights", "")
+        shipped = any(str(definition.get(key, "")).startswith(IN_PACKAGE) for key in ("weights", "architecture"))
         if (folder / "encoder.json").is_file():
             yield GOOD, f"{name}: its weights are in {folder}."
-        elif definition["family"] == "handcrafted" or "seed" in definition or file.startswith("python-package:"):
+        elif definition["family"] == "handcrafted" or "seed" in definition or shipped:
             yield GOOD, f"{name}: needs no download."
         elif file and not Path(file).is_file():
             yield NOTE, f"{name}: put its weights at {file}, or correct the path in `encoders:`."
@@ -114,16 +116,20 @@ def captioners(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def needs(config: Mapping[str, Any], n: int, whence: str) -> list[str]:
     """What the run that is configured takes with n pictures: GB on disk, hours on this machine."""
-    labels, train = config["labels"], config["train"]
-    students = [model.student for model in map(Model.parse, trained_models(config)) if model] * len(config["splits"])
+    train = config["train"]
+    trained = [model for split in config["splits"] for model in trained_models(config, split)]
+    students = [model.student for model in map(Model.parse, trained) if model]
     lines = [f"{n:,} pictures ({whence}); {len(students)} trainings of {train['epochs']} epochs."]
     speeds = _speeds(config)
     missing = [name for name in encoders_in_use(config) if name not in speeds]
     store = n * BYTES_PER_PIXEL * ASPECT * train["store_px"] ** 2
-    captioned = sum(Features.parse(features).captioner is not None for features in labels["features"])
     known = [speeds[name] for name in [*speeds, *students] if name in speeds]
     numbers = sum(one.dim for one in known)
-    numbers += captioned * sum(speeds[name].dim for name in labels["teachers"] if name in speeds)
+    numbers += sum(
+        speeds[teacher].dim
+        for teacher, features in clustered_features(config)
+        if Features.parse(features).captioner and teacher in speeds
+    )
     networks = sum(one.weights for one in known)  # the encoders, and a checkpoint a training
     disk = store + 2 * 4 * n * numbers + networks  # embeddings are kept in the cache as well
     embedding = sum(n / one.pictures for one in known)

@@ -3,6 +3,11 @@
 import os
 from pathlib import Path
 
+from cladeclip.encoders.open_clip_library import IN_JOB
+
+# OpenMP's threads wait for each other by turning round and round; where another process wants the core, as beside a second
+# job, that made torch four times slower. They give the core up after some microseconds, which costs a job alone nothing.
+WAIT_BRIEFLY = {"GOMP_SPINCOUNT": "10000"}
 # glibc gives blocks above 32 MB back to the system each time, and the activations of a network are such blocks: a quarter
 # of a CPU job went into mapping the same memory again. One arena, since each would keep its own freed memory.
 KEEP_FREED_MEMORY = {
@@ -11,14 +16,20 @@ KEEP_FREED_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": "1000000000",
 }
 
+# What the libraries read when they are loaded.
+READ_AT_START = WAIT_BRIEFLY | KEEP_FREED_MEMORY
+
 
 def prepare_environment(source: str | Path) -> None:
-    """Lets jobs find the package below `source`, keeps them off the internet, and lets them keep freed memory.
+    """Lets jobs find the package below `source`, keeps them off the internet, and lets them share the cores and
+    keep freed memory.
 
     The first matters in environments where the package is not installed (`--sdm conda`). Compute nodes have no internet:
-    what must be downloaded is downloaded by the fetch rules, which lift the second.
+    what must be downloaded is downloaded by the fetch rules, which lift the second. Encoders know by it that they are in a
+    job of the workflow.
     """
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(source), os.environ.get("PYTHONPATH")]))
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    for name, value in KEEP_FREED_MEMORY.items():
+    os.environ[IN_JOB] = "1"
+    for name, value in READ_AT_START.items():
         os.environ.setdefault(name, value)

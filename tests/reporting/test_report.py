@@ -35,7 +35,14 @@ from cladeclip.tables import (
 CONFIG = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text()) | {
     "students": ["vit-b-32"],
     "splits": ["holdout-0"],
-    "labels": {"teachers": ["handmade"], "features": ["image"], "k": [9, 18], "controls": ["random-k9"]},
+    "labels": {
+        "teachers": ["handmade"],
+        "features": ["image"],
+        "k": [9, 18],
+        "also": [],
+        "controls": ["random-k9"],
+        "only": {},
+    },
 }
 CONFIG["report"] = {**CONFIG["report"], "title": "Which k?", "primary": {**CONFIG["report"]["primary"], "k": 9}}
 HOSTILE = "<img src=x onerror=alert(1)>"

@@ -1,13 +1,16 @@
 """Snakemake as a user runs it: in a folder of its own, with a copy of the workflow."""
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 
 import yaml
-from conftest import REPOSITORY
+from conftest import REPOSITORY, warm
 
 TINY = Path(__file__).with_name("tiny.yaml")
 # The student that it trains on its clusters.
@@ -16,10 +19,28 @@ MODEL = "tiny-clip.tiny-clip-fused-template-k4.seed5"
 AT_MOST = 1200
 
 
+# The program that users start.
+PLAIN = (Path(sys.executable).with_name("snakemake"),)
+
+
+class Cold(subprocess.Popen):
+    """A program in a session of its own, with what it said."""
+
+    def __init__(self, command, folder, output):
+        self.output = output
+        with output.open("w") as file:
+            super().__init__(command, cwd=folder, start_new_session=True, stdout=file, stderr=subprocess.STDOUT)
+
+    @property
+    def said(self):
+        return self.output.read_text(errors="replace")
+
+
 class Checkout:
     """A copy of the workflow in an empty folder, run with one config where none is named."""
 
-    SNAKEMAKE = (Path(sys.executable).with_name("snakemake"),)
+    # The program that runs it; None is Snakemake that starts warm (warm_snakemake.py).
+    SNAKEMAKE = None
 
     def __init__(self, folder, config=TINY):
         self.folder, self.config = folder, config
@@ -32,27 +53,25 @@ class Checkout:
             else:
                 shutil.copy(source, target)
         self.results = folder / "results" / "tiny"
+        self.outputs = count()
 
-    def command(self, *arguments, config=None, cores=2):
-        return [*self.SNAKEMAKE, *arguments, "--cores", str(cores), "--configfile", config or self.config]
-
-    def start(self, *arguments, **options):
-        """Snakemake in the background, silent, with everything that it starts in a process group of its own."""
-        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        command = self.command(*arguments, **options)
-        return subprocess.Popen(command, cwd=self.folder, start_new_session=True, **silent)
+    def start(self, *arguments, config=None, cores=2):
+        """Snakemake in the background, with everything that it starts in a session of its own."""
+        arguments = [*arguments, "--cores", str(cores), "--configfile", str(config or self.config)]
+        output = self.folder / f".said-{next(self.outputs)}"
+        if self.SNAKEMAKE is None:
+            return warm().start("warm_snakemake:run", list(map(str, arguments)), output, self.folder)
+        return Cold([*self.SNAKEMAKE, *arguments], self.folder, output)
 
     def snakemake(self, *arguments, **options):
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        command = self.command(*arguments, **options)
-        with subprocess.Popen(command, cwd=self.folder, text=True, **pipes) as process:
-            try:
-                output, _ = process.communicate(timeout=AT_MOST)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                # What hangs fails, and shows how far it came.
-                raise AssertionError(f"Not done after {AT_MOST} s:\n{process.communicate()[0]}") from None
-        return process.returncode, output
+        process = self.start(*arguments, **options)
+        try:
+            process.wait(timeout=AT_MOST)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            # What hangs fails, and shows how far it came.
+            raise AssertionError(f"Not done after {AT_MOST} s:\n{process.said}") from None
+        return process.returncode, process.said
 
     def run(self, *arguments, **options):
         code, output = self.snakemake(*arguments, **options)

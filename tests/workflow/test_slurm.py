@@ -22,7 +22,7 @@ from cladeclip.atomic import sha256_of_file
 CLUSTER = REPOSITORY / "tests" / "slurm" / "cluster.sh"
 PROFILE = ("--profile", "profiles/slurm", "--latency-wait", "20")
 DEMO = REPOSITORY / "config" / "demo.yaml"
-TRAINED = "specimen-vit.histograms-image-k54.seed5"
+TRAINED = "specimen-vit.drawn-clip-fused-drawn-k54.seed5"
 CHECKPOINT = f"results/demo/open-0/checkpoints/{TRAINED}/model.safetensors"
 LOG = f"results/demo/logs/train/open-0/{TRAINED}.log"
 
@@ -117,7 +117,7 @@ class Demo(Checkout):
 
     def settings(self, name="short.yaml", embed=None, **train):
         demo = yaml.safe_load(DEMO.read_text())
-        demo["labels"] |= {"k": [54], "controls": ["species"]}
+        demo["labels"] |= {"k": [54], "also": [], "controls": ["species"], "only": {}}
         demo["splits"], demo["report"]["primary"]["split"] = ["open-0"], "open-0"
         demo["train"] |= {"epochs": 2, "gpus": 1, **train}
         demo["embed"] |= embed or {}

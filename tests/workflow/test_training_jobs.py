@@ -3,8 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -91,20 +89,11 @@ def test_a_training_job_killed_with_snakemake_goes_on_and_ends_with_the_same_byt
     checkout.run(target, config=config)
     expected = sha256_of_file(checkout.folder / target)
     (checkout.folder / target).unlink()
-    snakemake = Path(sys.executable).with_name("snakemake")
-    command = [snakemake, target, "--cores", "2", "--configfile", config]
-    process = subprocess.Popen(
-        command,
-        cwd=checkout.folder,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-    )
+    process = checkout.start(target, config=config)
     state = (checkout.folder / target).parent.with_name(f".{Path(target).parent.name}.state")
     until(lambda: (state / "state.json").exists(), process)
     os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.wait()
     assert not (checkout.folder / target).exists()
     reached = read_json(state / "state.json")["step"]
     assert reached < 100 * 6

@@ -7,5 +7,6 @@ from cladeclip.demo.specimens import draw_specimens
 from cladeclip.job_log import job_log
 
 with job_log(snakemake.log[0]):
-    drawn = draw_specimens(Path(snakemake.output[0]).parent, **snakemake.params.draw, workers=snakemake.threads)
-    write_json(snakemake.output[0], {"pictures": len(drawn), **snakemake.params.draw})
+    root = Path(snakemake.output.marker).parent
+    drawn = draw_specimens(root, **snakemake.params.draw, workers=snakemake.threads)
+    write_json(snakemake.output.marker, {"pictures": len(drawn), **snakemake.params.draw})

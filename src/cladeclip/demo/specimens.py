@@ -2,7 +2,8 @@
 
 A category is a body plan, a genus a body shape with a family of hues, a species a colour and a pattern. Individuals vary
 in pose, scale, light, and in how their pattern is laid out, on the plain light backdrops of museum photographs. (On
-coloured, textured backgrounds a teacher made of histograms follows the background, and nothing is learned.)
+coloured, textured backgrounds a teacher made of histograms follows the background, and nothing is learned.) Each picture
+has a caption that says what was drawn (`captions.py`).
 """
 
 from concurrent.futures import ProcessPoolExecutor
@@ -15,6 +16,7 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFilter
 
 from cladeclip.atomic import atomic_path
+from cladeclip.demo.captions import caption_of
 from cladeclip.progress import progress
 from cladeclip.random_streams import stream_of
 
@@ -26,6 +28,7 @@ CATEGORIES = {
 METADATA = {"Fish": "metadata_10k.csv", "Bird": "bird_metadata_10k.csv", "Butterfly": "metadata.csv"}
 EPITHETS = ("rubra", "striata", "maculata", "elegans", "nigra", "pallida", "gracilis", "minor")
 PATTERNS = ("bars", "spots", "stripe", "plain")
+CAPTIONS = "captions.csv"
 OVERSAMPLE = 3
 
 
@@ -48,29 +51,40 @@ class Species:
 def draw_specimens(
     root: str | Path, *, species_per_genus: int, images_per_species: int, image_px: int, seed: int, workers: int = 1
 ) -> pd.DataFrame:
-    """Draws the dataset below `root`; returns its metadata, one row a picture. The same seed gives the same bytes."""
+    """Draws the dataset below `root`, with a table of captions (image_id, caption) beside the categories.
+
+    Returns:
+        its metadata, one row a picture. The same seed gives the same bytes.
+    """
     root = Path(root)
     drawn = taxonomy(species_per_genus, seed)
     draw = partial(_draw_species, root=root, n=images_per_species, image_px=image_px, seed=seed)
     with ProcessPoolExecutor(workers) as pool:
-        names = list(progress(pool.map(draw, drawn), total=len(drawn), desc="drawing", unit="species"))
-    rows = [(kind.category, name, kind.name) for kind, files in zip(drawn, names, strict=True) for name in files]
-    metadata = pd.DataFrame(rows, columns=["category", "fileNameAsDelivered", "scientificName"])
+        captions = list(progress(pool.map(draw, drawn), total=len(drawn), desc="drawing", unit="species"))
+    rows = [
+        (kind.category, name, kind.name, caption)
+        for kind, of_species in zip(drawn, captions, strict=True)
+        for name, caption in of_species.items()
+    ]
+    metadata = pd.DataFrame(rows, columns=["category", "fileNameAsDelivered", "scientificName", "caption"])
+    image_ids = metadata["category"] + "/images/" + metadata["fileNameAsDelivered"]
+    with atomic_path(root / CAPTIONS) as temporary:
+        metadata[["caption"]].set_index(image_ids.rename("image_id")).sort_index().to_csv(temporary)
     for category, listed in metadata.groupby("category"):
         with atomic_path(root / str(category) / "metadata" / METADATA[str(category)]) as temporary:
             listed[["fileNameAsDelivered", "scientificName"]].reset_index(drop=True).to_csv(temporary)
     return metadata
 
 
-def _draw_species(species: Species, root: Path, n: int, image_px: int, seed: int) -> list[str]:
-    """Draws all individuals of a species; returns their file names."""
-    names = []
+def _draw_species(species: Species, root: Path, n: int, image_px: int, seed: int) -> dict[str, str]:
+    """Draws all individuals of a species; returns their file names, each with its caption."""
+    captions = {}
     for individual in range(n):
         name = f"{species.name.replace(' ', '_')}_{individual:03d}.jpg"
         with atomic_path(root / species.category / "images" / name) as temporary:
-            draw_individual(species, image_px, individual, seed).save(temporary, "JPEG", quality=92)
-        names.append(name)
-    return names
+            picture, captions[name] = draw_individual(species, image_px, individual, seed)
+            picture.save(temporary, "JPEG", quality=92)
+    return captions
 
 
 def taxonomy(species_per_genus: int, seed: int) -> list[Species]:
@@ -103,8 +117,8 @@ def taxonomy(species_per_genus: int, seed: int) -> list[Species]:
     return species
 
 
-def draw_individual(species: Species, image_px: int, individual: int, seed: int) -> Image.Image:
-    """One picture (image_px, image_px) RGB."""
+def draw_individual(species: Species, image_px: int, individual: int, seed: int) -> tuple[Image.Image, str]:
+    """One picture (image_px, image_px) RGB, and its caption."""
     rng = stream_of(seed, f"{species.name}/{individual}")
     side = image_px * OVERSAMPLE
     light = float(rng.uniform(0.85, 1.1))
@@ -122,7 +136,8 @@ def draw_individual(species: Species, image_px: int, individual: int, seed: int)
     scale = float(rng.uniform(0.72, 1.0))
     shift = (float(rng.uniform(-0.08, 0.08)) * side, float(rng.uniform(-0.08, 0.08)) * side)
     mask, skin = (_posed(layer, angle, scale, shift, side) for layer in (mask, skin))
-    if species.category != "Butterfly" and rng.random() < 0.5:
+    facing_right = species.category != "Butterfly" and rng.random() < 0.5
+    if facing_right:
         mask, skin = (layer.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for layer in (mask, skin))
 
     picture = Image.new("RGB", (side, side), backdrop)
@@ -131,7 +146,8 @@ def draw_individual(species: Species, image_px: int, individual: int, seed: int)
     picture.paste(skin, (0, 0), mask)
     picture = picture.resize((image_px, image_px), Image.Resampling.LANCZOS)
     noisy = np.asarray(picture, dtype=np.float64) + rng.normal(0, 4, (image_px, image_px, 3))
-    return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
+    caption = caption_of(species, body, mark, light=light, scale=scale, facing_right=facing_right)
+    return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)), caption
 
 
 def _fish(draw: ImageDraw.ImageDraw, side: int, species: Species) -> None:

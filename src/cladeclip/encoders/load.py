@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,13 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from cladeclip.encoders.encoder import Encoder, as_floats
-from cladeclip.encoders.handcrafted import handcrafted_encoder
-from cladeclip.encoders.unicom import unicom_encoder
-from cladeclip.encoders.vision_tower import vision_tower_encoder
+from cladeclip.encoders.open_clip_library import open_clip_for
 from cladeclip.encoders.weights import HANDCRAFTED_CONFIG, OPEN_CLIP_CONFIG, TIMM_CONFIG, UNICOM_CONFIG, WEIGHTS
 from cladeclip.errors import CladeclipError, first_line
 
 
 def load_encoder(folder: str | Path) -> Encoder:
-    """Loads an encoder folder on the CPU; which library it needs is seen from its config file.
+    """Loads an encoder folder on the CPU; which library it needs is seen from its config file, and no other is imported.
 
     Raises:
         CladeclipError: the folder holds no known config, or its weights are damaged.
@@ -30,11 +29,17 @@ def load_encoder(folder: str | Path) -> Encoder:
         if (folder / TIMM_CONFIG).is_file():
             # Both libraries call it config.json; only transformers' names a model_type.
             if "model_type" in json.loads((folder / TIMM_CONFIG).read_text()):
+                from cladeclip.encoders.vision_tower import vision_tower_encoder
+
                 return vision_tower_encoder(folder)
             return _timm_encoder(folder)
         if (folder / UNICOM_CONFIG).is_file():
+            from cladeclip.encoders.unicom import unicom_encoder
+
             return unicom_encoder(folder)
         if (folder / HANDCRAFTED_CONFIG).is_file():
+            from cladeclip.encoders.handcrafted import handcrafted_encoder
+
             return handcrafted_encoder(**json.loads((folder / HANDCRAFTED_CONFIG).read_text()))
     except (RuntimeError, OSError, ValueError, SafetensorError) as error:
         raise CladeclipError(
@@ -46,22 +51,27 @@ def load_encoder(folder: str | Path) -> Encoder:
 
 
 def _open_clip_encoder(folder: Path) -> Encoder:
-    import open_clip
-
     if not (folder / WEIGHTS).is_file():
         raise CladeclipError(f"{folder}: {WEIGHTS} is missing; delete the folder and run again to rebuild it.")
+    model_cfg = json.loads((folder / OPEN_CLIP_CONFIG).read_text())["model_cfg"]
+    open_clip = open_clip_for(model_cfg)
     model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")
-    tokenize = open_clip.get_tokenizer(f"local-dir:{folder}")
     preprocess: dict[str, Any] = model.visual.preprocess_cfg
     size = preprocess["size"]
+
+    @cache
+    def tokenizer() -> Any:
+        """Made when the first caption comes: some need transformers, and pictures need none."""
+        return open_clip.get_tokenizer(f"local-dir:{folder}")
 
     @torch.inference_mode()
     def encode_text(captions: Sequence[str]) -> Tensor:
         model.eval()
         device = next(model.parameters()).device
-        return model.encode_text(tokenize(list(captions)).to(device)).float()
+        return model.encode_text(tokenizer()(list(captions)).to(device)).float()
 
     def count_tokens(caption: str) -> int:
+        tokenize = tokenizer()
         if hasattr(tokenize, "encode"):
             return len(tokenize.encode(caption)) + 2  # and the tokens that mark start and end
         return len(tokenize.tokenizer(caption)["input_ids"])
@@ -78,7 +88,7 @@ def _open_clip_encoder(folder: Path) -> Encoder:
         model=model,
         encode_text=encode_text,
         count_tokens=count_tokens,
-        context_length=int(tokenize.context_length),
+        context_length=model_cfg.get("text_cfg", {}).get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH),
     )
 
 

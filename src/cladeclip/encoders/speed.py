@@ -11,7 +11,7 @@ from torch import nn
 
 from cladeclip.encoders.encoder import choose_device, half_precision
 from cladeclip.encoders.load import load_encoder
-from cladeclip.encoders.weights import make_encoder_folder
+from cladeclip.encoders.weights import IN_PACKAGE, make_encoder_folder
 
 # Pictures at once; one alone where that takes longer than a second.
 BATCH = 16
@@ -36,9 +36,15 @@ def speed_of(name: str, definition: Mapping[str, Any], folder: Path, precision: 
     if (folder / "encoder.json").is_file():
         return _speed_of_folder(folder, precision)
     architecture = definition.get("architecture", "")
-    if isinstance(architecture, str) and (":" in architecture or definition["family"] == "transformers"):
+    if isinstance(architecture, str) and (
+        definition["family"] == "transformers" or architecture.startswith(("hf-hub:", "local-dir:"))
+    ):
         return None
-    if definition["family"] == "open_clip" and isinstance(architecture, str):
+    if (
+        definition["family"] == "open_clip"
+        and isinstance(architecture, str)
+        and not architecture.startswith(IN_PACKAGE)
+    ):
         return _speed_of_open_clip(architecture, definition.get("image_px"), precision)
     bare = {key: value for key, value in definition.items() if key not in WHICH_WEIGHTS} | {"seed": 0}
     with tempfile.TemporaryDirectory() as temporary:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cladeclip.atomic import read_json, sha256_of_file, write_json
+from cladeclip.encoders.open_clip_library import open_clip_for
 from cladeclip.errors import CladeclipError, ConfigError, first_line
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ PROCESSOR_CONFIG = "preprocessor_config.json"
 HANDCRAFTED_CONFIG = "handcrafted.json"
 UNICOM_CONFIG = "unicom_config.json"
 WEIGHTS = "model.safetensors"
+# Before MODULE/PATH: a file or folder inside an installed package.
+IN_PACKAGE = "python-package:"
 # The files of an encoder folder that decide its embeddings.
 DECIDING = (WEIGHTS, OPEN_CLIP_CONFIG, TIMM_CONFIG, PROCESSOR_CONFIG, HANDCRAFTED_CONFIG, UNICOM_CONFIG)
 # Sizes and times of an encoder folder's files when they were hashed last.
@@ -88,36 +91,47 @@ def weight_file(definition: Mapping[str, Any]) -> Path:
         ConfigError: there is no such file, or it is not the one whose `sha256` the definition gives.
     """
     weights = definition["weights"]
-    path = Path(weights)
-    if weights.startswith("python-package:"):
-        module, _, inside = weights.removeprefix("python-package:").partition("/")
-        found = find_spec(module)
-        if found is None or not found.submodule_search_locations:
-            raise ConfigError(f"weights {weights!r}: the Python package '{module}' is not installed; run `make setup`.")
-        path = Path(next(iter(found.submodule_search_locations)), inside)
+    path = _inside_package(weights) if weights.startswith(IN_PACKAGE) else Path(weights)
     if not path.is_file():
         raise ConfigError(
             f"weights {weights!r}: there is no such file; put it there or correct the path in `encoders:`."
         )
-    if "sha256" in definition and (found_hash := sha256_of_file(path)) != definition["sha256"]:
-        raise ConfigError(
-            f"weights {weights!r}: the file's sha256 is {found_hash}, not {definition['sha256']}; it is damaged or another "
-            "one: download it again, or correct the sha256 in `encoders:`."
-        )
+    _check_sha256(definition, weights, path)
     return path
 
 
+def _inside_package(reference: str) -> Path:
+    """The path that `python-package:MODULE/PATH` means."""
+    module, _, inside = reference.removeprefix(IN_PACKAGE).partition("/")
+    found = find_spec(module)
+    if found is None or not found.submodule_search_locations:
+        raise ConfigError(f"{reference!r}: the Python package '{module}' is not installed; run `make setup`.")
+    return Path(next(iter(found.submodule_search_locations)), inside)
+
+
+def _check_sha256(definition: Mapping[str, Any], named: str, path: Path) -> None:
+    if "sha256" in definition and (found := sha256_of_file(path)) != definition["sha256"]:
+        raise ConfigError(
+            f"weights {named!r}: the file's sha256 is {found}, not {definition['sha256']}; it is damaged or another "
+            "one: download it again, or correct the sha256 in `encoders:`."
+        )
+
+
 def _open_clip_folder(name: str, definition: Mapping[str, Any], folder: Path) -> None:
-    import open_clip
+    architecture, tag = definition["architecture"], definition.get("pretrained")
+    if isinstance(architecture, str) and architecture.startswith(IN_PACKAGE):
+        architecture = f"local-dir:{_inside_package(architecture)}"
+        definition = {**definition, "architecture": architecture}
+    open_clip = open_clip_for(architecture if isinstance(architecture, Mapping) else None)
     from open_clip.pretrained import get_pretrained_cfg
 
-    architecture, tag = definition["architecture"], definition.get("pretrained")
     if isinstance(architecture, Mapping):
         model_cfg = json.loads(json.dumps(architecture))
     elif architecture.startswith("local-dir:"):
         source = Path(architecture.removeprefix("local-dir:"))
         if not (source / OPEN_CLIP_CONFIG).is_file():
             raise ConfigError(f"config: encoders.{name}.architecture: {source} holds no {OPEN_CLIP_CONFIG}.")
+        _check_sha256(definition, str(source), source / WEIGHTS)
         model_cfg = json.loads((source / OPEN_CLIP_CONFIG).read_text())["model_cfg"]
     elif architecture.startswith("hf-hub:"):
         model_cfg = _hub_config(name, architecture.removeprefix("hf-hub:"), folder)["model_cfg"]

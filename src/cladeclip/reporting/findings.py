@@ -13,6 +13,7 @@ from cladeclip.errors import ConfigError
 from cladeclip.evaluation.significance import PairedComparison, PairedTest, holm
 from cladeclip.evaluation.subsets import ALL
 from cladeclip.names import ClusterLabels, ControlLabels, Model, parse_labels
+from cladeclip.plan import primary_labels, teachers
 from cladeclip.reporting.comparison import (
     UNCERTAINTY,
     Primary,
@@ -63,6 +64,9 @@ def summarise(results: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     of_best = against(best, _rivals_of_best(config, ranked, list(rows["model"])))
     corrected = dict(zip(of_best, holm([one.test.p_value for one in of_best.values()]), strict=True))
     standing = standings(comparison, primary, config["encoders"])
+    text = text_beside_image(config, list(rows["model"]))
+    of_text = {model: against(model, [alone])[alone] for model, alone in text.items()}
+    text_corrected = dict(zip(of_text, holm([one.test.p_value for one in of_text.values()]), strict=True))
     return {
         "primary": asdict(primary),
         "n_query": int(rows["n_query"].iloc[0]),
@@ -82,23 +86,34 @@ def summarise(results: Path, config: Mapping[str, Any]) -> dict[str, Any]:
             }
             for rival, one in of_best.items()
         ],
+        "text": [
+            {
+                "model": model,
+                "without": text[model],
+                "words": describe_model(model, config),
+                "difference": one.difference,
+                "low": one.low,
+                "high": one.high,
+                "p_value": one.test.p_value,
+                "p_holm": text_corrected[model],
+            }
+            for model, one in of_text.items()
+        ],
         "standings": json.loads(standing.to_json(orient="records")),
         "headline": _headline(primary, rows, ranked, of_best, corrected, config),
         "sentences": [
             *_sentences(primary, rows, ranked, main, {rival: one.test for rival, one in tests.items()}, config),
             *_best_against(best, of_best, corrected, config),
             *_between_the_controls(standing),
+            *(_does_text_help(model, one, text_corrected[model], config) for model, one in of_text.items()),
         ],
     }
 
 
 def primary_model(config: Mapping[str, Any]) -> str | None:
     """The trained student that the planned comparison is about; None where nothing is trained on clusters."""
-    labels = config["labels"]
-    if not (config["students"] and labels["teachers"] and labels["features"] and labels["k"]):
-        return None
-    name = ClusterLabels(labels["teachers"][0], labels["features"][0], config["report"]["primary"]["k"])
-    return str(Model(config["students"][0], str(name), config["seeds"][0]))
+    labels = primary_labels(config)
+    return str(Model(config["students"][0], labels, config["seeds"][0])) if config["students"] and labels else None
 
 
 def _planned_rivals(config: Mapping[str, Any], main: str | None, models: list[str]) -> list[str]:
@@ -112,6 +127,38 @@ def _planned_rivals(config: Mapping[str, Any], main: str | None, models: list[st
         if control.startswith("random")
     ]
     return [model for model in [trained.student, *random] if model in models]
+
+
+def text_beside_image(config: Mapping[str, Any], models: list[str]) -> dict[str, str]:
+    """Students on clusters of captions, or of pictures and captions: each with its twin on clusters of the pictures alone.
+
+    Twins differ in the features alone: same student, teacher, k and seed.
+    """
+    twins = {}
+    for model in models:
+        trained = Model.parse(model)
+        labels = parse_labels(trained.labels, config["encoders"]) if trained else None
+        if trained is None or not isinstance(labels, ClusterLabels) or labels.features == "image":
+            continue
+        twin = str(Model(trained.student, str(ClusterLabels(labels.teacher, "image", labels.k)), trained.seed))
+        if twin in models:
+            twins[model] = twin
+    return twins
+
+
+def _does_text_help(model: str, one: PairedComparison, corrected: float, config: Mapping[str, Any]) -> str:
+    trained = Model.parse(model)
+    assert trained is not None
+    labels = parse_labels(trained.labels, config["encoders"])
+    assert isinstance(labels, ClusterLabels)
+    verdict = "The captions help" if one.difference > 0 else "The captions do harm"
+    if corrected >= LEVEL:
+        verdict = "Whether the captions help cannot be told"
+    return (
+        f"{verdict}: {trained.student} on {labels.k} clusters of {labels.teacher}'s {labels.features} features is "
+        f"{100 * one.difference:+.1f} points from the same on its image features (95 % interval {100 * one.low:+.1f} to "
+        f"{100 * one.high:+.1f})."
+    )
 
 
 def _rivals_of_best(config: Mapping[str, Any], ranked: list[list[str]], models: list[str]) -> list[str]:
@@ -222,9 +269,7 @@ def _sentences(
         equals = int((rows[primary.measure] == accuracy).sum()) - 1
     tied = f" (and {equals} other{'s' if equals > 1 else ''} with the same score)" if equals else ""
     transductive = " (transductive: every picture was also seen in training)" if primary.split == "all" else ""
-    others = [
-        f"{model} {of[model]:.1%}" for model in [*config["labels"]["teachers"], *config["students"]] if model in of
-    ]
+    others = [f"{model} {of[model]:.1%}" for model in [*teachers(config), *config["students"]] if model in of]
     sentences = [
         f"Best of {among} ({primary.split}, {primary.column}, {primary.taxa}){transductive}: "
         f"{best}{tied}, right for {accuracy:.1%} of {n_query} queries ({MEASURES[primary.measure]}"

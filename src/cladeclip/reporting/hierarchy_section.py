@@ -9,6 +9,7 @@ import pandas as pd
 
 from cladeclip.hierarchy.measures import KNOWN, NEW, mistaken_for
 from cladeclip.names import Model
+from cladeclip.plan import trained_models
 from cladeclip.random_streams import stream_of
 from cladeclip.reporting.charts import accuracy_against_coverage
 from cladeclip.reporting.thumbnails import Thumbnails
@@ -21,7 +22,8 @@ PICTURES_A_RANK = 4
 def hierarchy_section(
     results: Path, config: Mapping[str, Any], models: Sequence[str], best: str | None, pictures: Thumbnails
 ) -> dict[str, Any] | None:
-    """What the template hierarchy.html shows; None where no split is open.
+    """What the template hierarchy.html shows of these models, trained students where they were trained; None where no split
+    is open.
 
     The curves are of the encoders that were not trained here and of `best`, the best student by the primary comparison.
     Mistaken species and pictures are of the model with the lowest area under the risk-coverage curve, at the lowest rank and
@@ -38,6 +40,7 @@ def hierarchy_section(
             )
             for split in splits
             for model in models
+            if Model.parse(model) is None or model in trained_models(config, split)
         ]
         return pd.concat(tables, ignore_index=True)
 
