@@ -42,7 +42,7 @@ doctor: setup ## check this machine, and what the configured run needs: make doc
 	@$(BIN)/python -m cladeclip.doctor $(CONFIG)
 
 test: setup ## run the test suite (MINUTES minutes on 2 cores)
-	$(BIN)/pytest -n $(CORES) --dist loadfile --ignore=tests/workflow/test_slurm.py
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) --dist loadfile --no-loadscope-reorder --ignore=tests/workflow/test_slurm.py
 
 test-all: test slurm-test torture ## the test suite, and what needs whole runs: Slurm (root), and 30 kills
 

@@ -16,7 +16,7 @@ from cladeclip.encoders.weights import make_encoder_folder
 from cladeclip.job_environment import prepare_environment
 
 REPOSITORY = Path(__file__).parents[1]
-TURNS = 3
+TURNS = 2
 TINY = {
     "embed_dim": 16,
     "vision_cfg": {"image_size": 32, "patch_size": 16, "width": 32, "layers": 1, "head_width": 16},

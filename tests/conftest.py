@@ -47,6 +47,15 @@ def environment_of_jobs():
     return {name: value for name, value in os.environ.items() if re.match("PYTHON|CUDA|MALLOC|.*_NUM_THREADS", name)}
 
 
+# The files that take longest: with several workers, they begin first, and what is short fills the rest.
+LONGEST = ("test_faults", "test_workflow", "test_training_jobs", "test_reruns", "test_distributed", "test_state")
+
+
+def pytest_collection_modifyitems(items):
+    order = {name: position for position, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(LONGEST)))
+
+
 @pytest.fixture(autouse=True)
 def same_environment():
     """A test that left such a variable behind would change what later ones start."""

@@ -64,7 +64,7 @@ def test_weights_are_there_or_come_or_must_be_brought(run):
     run["encoders"]["by-hand"] = {"family": "timm", "architecture": "test_vit", "weights": "weights/by-hand.pt"}
     run["baselines"] = ["far", "by-hand"]
     said = dict(sentence.split(": ", 1) for _, sentence in doctor.weights(run))
-    assert said["specimen-vit"] == said["histograms"] == "needs no download."
+    assert said["specimen-vit"] == said["drawn-clip"] == "needs no download."
     assert said["far"].startswith("will be downloaded")
     assert said["by-hand"].startswith("put its weights at weights/by-hand.pt")
     make_encoder_folder("specimen-vit", run["encoders"]["specimen-vit"], "weights/specimen-vit")
@@ -73,8 +73,8 @@ def test_weights_are_there_or_come_or_must_be_brought(run):
 
 def test_what_a_run_needs_is_counted_before_its_weights_are_there(run):
     lines = doctor.needs(run, *doctor.pictures(run))
-    # Two splits of three k and two controls.
-    assert lines[0] == "810 pictures (to be drawn); 10 trainings of 12 epochs."
+    # On one split three k, one of them once more without captions, and two controls; on the other one k.
+    assert lines[0] == f"810 pictures (to be drawn); 7 trainings of {run['train']['epochs']} epochs."
     assert re.fullmatch(r"Disk: about \d+ MB, \d+ MB of it weights and checkpoints.", lines[1])
     assert re.match(r"Time, one job after the other: about \d+ min, \d+ min of it trainings", lines[2])
     assert not any(line.startswith("Not in these") for line in lines)
@@ -87,7 +87,7 @@ def test_what_a_run_needs_is_counted_before_its_weights_are_there(run):
 
 def test_what_would_stop_a_run_is_said_before(run):
     assert list(doctor.faults(run, 810)) == []
-    assert list(doctor.faults(run, 53)) == ["labels.k has 54, but there are only 53 pictures."]
+    assert list(doctor.faults(run, 53)) == ["labels ask for 54 clusters, but there are only 53 pictures."]
     Path("data/demo").mkdir(parents=True)  # empty: what is to be drawn or downloaded is not there yet
     assert doctor.pictures(run) == (810, "to be drawn")
     run["dataset"] |= {"source": "folder", "root": "nowhere"}

@@ -19,8 +19,8 @@ from cladeclip.datasets.listing import files_below
 from cladeclip.datasets.pictures import SUFFIXES
 from cladeclip.encoders.weights import IN_PACKAGE
 from cladeclip.errors import CladeclipError
-from cladeclip.names import Features, Model
-from cladeclip.plan import clustered_features, encoders_in_use, models_that_caption, trained_models
+from cladeclip.names import Features, Model, number_of_clusters
+from cladeclip.plan import cluster_labels, clustered_features, encoders_in_use, models_that_caption, trained_models
 
 if TYPE_CHECKING:
     from cladeclip.encoders.speed import Speed
@@ -164,8 +164,8 @@ def faults(config: Mapping[str, Any], n: int) -> Iterator[str]:
     """What would stop the run with n pictures."""
     if not n:
         yield f"There are no pictures in {config['dataset']['root']}: correct dataset.root, or put them there."
-    elif (k := max(config["labels"]["k"], default=0)) > n:
-        yield f"labels.k has {k:,}, but there are only {n:,} pictures."
+    elif (k := max(map(number_of_clusters, cluster_labels(config)), default=0)) > n:
+        yield f"labels ask for {k:,} clusters, but there are only {n:,} pictures."
 
 
 def pictures(config: Mapping[str, Any]) -> tuple[int, str]:

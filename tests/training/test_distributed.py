@@ -16,6 +16,7 @@ from conftest import CLASSES, RECIPE, started, until
 
 from cladeclip.datasets.store import PictureStore
 from cladeclip.encoders.load import load_encoder
+from cladeclip.encoders.open_clip_library import IN_JOB
 from cladeclip.errors import CladeclipError
 from cladeclip.training.head import Head, initial_centres
 from cladeclip.training.launch import launch
@@ -30,7 +31,8 @@ SETTINGS = replace(
 
 
 @pytest.fixture
-def job(training_job):
+def job(training_job, monkeypatch):
+    monkeypatch.setenv(IN_JOB, "1")  # as in the workflow: processes import what they use
     return replace(training_job, settings=asdict(SETTINGS))
 
 

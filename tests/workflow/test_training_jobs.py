@@ -71,7 +71,7 @@ def test_training_with_two_gpus_is_two_processes_in_one_job(checkout):
     checkout.run(f"{labels}/training.csv", config=alone)
     one = pd.read_csv(checkout.folder / labels / "training.csv")
     output = checkout.run(f"{labels}/training.csv", config=with_training(checkout, gpus=2, batch_size=8, log_every=1))
-    assert "train " in output
+    assert "Training tiny-clip on species, seed 5 (holdout-0)." in output
     two = pd.read_csv(checkout.folder / labels / "training.csv")
     np.testing.assert_allclose(two, one, rtol=5e-3)
     log = (checkout.results / "logs/train/holdout-0/tiny-clip.species.seed5.log").read_text()

@@ -155,7 +155,7 @@ def test_one_k_more_builds_what_belongs_to_it_and_nothing_else(checkout):
     expected = {"cluster": 1, "train": 1, "train_timm": 1, "embed": 2, "evaluate": 2, **ALONE}
     assert checkout.plan(config=config) == expected
     output = checkout.run(config=config)
-    assert "1 of 13 steps" in output
+    assert "13 of 13  All results are up to date." in output
     assert checkout.plan(config=config) == {}
     assert "k7" in (checkout.results / "comparison.csv").read_text()
     # One k fewer again: the comparison and what is made of it, and no job of the k that went.

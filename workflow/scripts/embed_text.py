@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cladeclip.atomic import sha256_of_file
 from cladeclip.encoders.embed import add_missing_texts, captions_cut, write_cached
 from cladeclip.encoders.encoder import choose_device, precision_used
 from cladeclip.encoders.load import load_encoder
@@ -21,5 +22,6 @@ with job_log(snakemake.log[0]):
     settings = {key: params[key] for key in ("batch_size", "precision")}
     add_missing_texts(encoder, captions, contents, cache, **settings)
     made_by |= {"encoder": snakemake.wildcards.encoder, "features": f"text-{snakemake.wildcards.captioner}"}
+    made_by |= {"captions_sha256": sha256_of_file(snakemake.input.captions)}
     made_by |= {"captions_cut": captions_cut(encoder, captions), **made_with(folder)}
     write_cached(snakemake.output[0], list(table["image_id"]), contents, cache, encoder.dim, made_by)

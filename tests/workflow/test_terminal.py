@@ -1,0 +1,31 @@
+"""What a run says on the terminal: a line a job, and all of what failed."""
+
+import re
+
+from checkout import TINY, Checkout
+
+LINE = re.compile(r"^\d+:\d\d:\d\d +(\d+) of (\d+)  (.+)$", re.MULTILINE)
+
+
+def test_a_line_a_job_with_its_number_and_what_it_does(tmp_path):
+    checkout = Checkout(tmp_path)
+    said = checkout.run("results/tiny/holdout-0/split.parquet", config=TINY)
+    lines = LINE.findall(said)
+    assert [int(number) for number, _, _ in lines] == list(range(1, len(lines) + 1))
+    assert {total for _, total, _ in lines} == {str(len(lines))}
+    assert lines[-1][2] == "Splitting the images: holdout-0."
+    assert len(said.splitlines()) < len(lines) + 10
+    for chatter in ("Select jobs", "Finished job", "% done", "Reason:"):
+        assert chatter not in said
+
+
+def test_what_fails_is_shown_with_its_log_and_a_plan_as_snakemake_shows_it(tmp_path):
+    checkout = Checkout(tmp_path)
+    labels = {"teachers": ["handmade"], "features": ["image"], "k": [500], "controls": []}
+    config = checkout.with_config(labels=labels, report={"primary": {"k": 500, "split": "holdout-0"}})
+    target = "results/tiny/holdout-0/clusters/handmade-image-k500.parquet"
+    planned = checkout.run("-n", target, config=config)
+    assert "Reason: Missing output files" in planned
+    code, said = checkout.snakemake(target, config=config)
+    assert code != 0
+    assert re.search(r"^Logfile .*k500\.log:\n=+\nError: k-means: k is 500", said, re.MULTILINE)
