@@ -23,6 +23,10 @@ include: "rules/report.smk"
 include: "rules/release.smk"
 
 
+# The fingerprints of the code, for the next command.
+remember()
+
+
 localrules:
     all,
 

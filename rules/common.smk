@@ -14,7 +14,7 @@ from cladeclip.config import check_other_results, validate
 from cladeclip.datasets.listing import pictures_below, refresh_listing
 from cladeclip.encoders.weights import OPEN_CLIP_CONFIG, TIMM_CONFIG, UNICOM_CONFIG, note_changed_weights
 from cladeclip.errors import CladeclipError
-from cladeclip.fingerprint import fingerprint_of
+from cladeclip.fingerprint import fingerprint_of, remember
 from cladeclip.job_environment import prepare_environment
 from cladeclip.names import FEATURES, NAME, SPLIT, ClusterLabels, Features, Model, embeddings_file
 from cladeclip.shards import shard_names

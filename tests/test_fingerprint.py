@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import pytest
@@ -44,3 +45,25 @@ def test_a_module_imported_inside_a_function_counts(fingerprint_after):
     before = fingerprint_after("caption")
     edit = ("captioning/internvl.py", "do_sample=False", "do_sample=True")
     assert fingerprint_after("caption", *edit) != before
+
+
+@pytest.mark.parametrize("memory", [None, "half a fi", '{"reader": "an older one", "files": {}}'])
+def test_what_is_remembered_changes_no_fingerprint(tmp_path, monkeypatch, memory):
+    monkeypatch.chdir(tmp_path)
+    script = REPOSITORY / "workflow" / "scripts" / "train.py"
+
+    def anew():
+        fingerprint._digest_and_imports.cache_clear()
+        fingerprint._remembered.cache_clear()
+        return fingerprint.fingerprint_of(script)
+
+    before = anew()
+    fingerprint.remember()
+    assert json.loads(fingerprint.MEMORY.read_text())["files"]
+    if memory is not None:
+        fingerprint.MEMORY.write_text(memory)
+    assert anew() == before
+    # From memory alone: no file is read as Python.
+    fingerprint.remember()
+    monkeypatch.setattr(fingerprint, "_read", None)
+    assert anew() == before

@@ -1,15 +1,25 @@
 """What code a rule really depends on: a hash of its script and of every module of this package that it reaches.
 
 Hashed are syntax trees without comments and docstrings, so that editing the loss makes checkpoints stale while editing a
-docstring, reformatting or touching a file does not. Imports inside functions count as well.
+docstring, reformatting or touching a file does not. Imports inside functions count as well. What a file's bytes come to is
+remembered: reading every syntax tree anew took half of the time of a plan.
 """
 
 import ast
 import hashlib
+import json
+import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from cladeclip.atomic import write_json
+
 PACKAGE = Path(__file__).parent
+# In the folder that a command is started in, beside Snakemake's own records. Keys are hashes of what the entry follows from.
+MEMORY = Path(".snakemake/cladeclip-fingerprints.json")
+# Syntax trees differ between versions of Python, and what is made of them with this file.
+READER = hashlib.sha256(sys.version.encode() + Path(__file__).read_bytes()).hexdigest()
 
 
 def fingerprint_of(*scripts: str | Path) -> str:
@@ -22,23 +32,49 @@ def fingerprint_of(*scripts: str | Path) -> str:
             continue
         digest, imported = _digest_and_imports(path)
         seen[path] = digest
-        waiting.extend(imported)
+        waiting.extend(source for name in imported if (source := _source_of(name)) is not None)
     # Sorted by content, not by path: the same code in another folder has the same fingerprint.
     return hashlib.sha256("\n".join(sorted(seen.values())).encode()).hexdigest()[:16]
 
 
 @cache
-def _digest_and_imports(path: Path) -> tuple[str, tuple[Path, ...]]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+def _remembered() -> dict[str, tuple[str, list[str]]]:
+    """Digest and imported modules of files seen before, by the hash of their bytes."""
+    with suppress(OSError, ValueError):
+        memory = json.loads(MEMORY.read_text(encoding="utf-8"))
+        if memory["reader"] == READER:
+            return memory["files"]
+    return {}
+
+
+def remember() -> None:
+    """Keeps what was read for the next command; a folder that cannot be written to costs half a second then."""
+    with suppress(OSError):
+        write_json(MEMORY, {"reader": READER, "files": _remembered()})
+
+
+@cache
+def _digest_and_imports(path: Path) -> tuple[str, list[str]]:
+    source = path.read_bytes()
+    key = hashlib.sha256(source).hexdigest()
+    if key not in _remembered():
+        _remembered()[key] = _read(source)
+    digest, imported = _remembered()[key]
+    return digest, imported
+
+
+def _read(source: bytes) -> tuple[str, list[str]]:
+    """The digest of a file's syntax tree, and the modules of this package that it imports."""
+    tree = ast.parse(source)
     imported = []
     for node in ast.walk(tree):
         imported.extend(_modules_of(node))
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             _drop_docstring(node)
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(imported)
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), list(dict.fromkeys(imported))
 
 
-def _modules_of(node: ast.AST) -> list[Path]:
+def _modules_of(node: ast.AST) -> list[str]:
     if isinstance(node, ast.Import):
         dotted = [alias.name for alias in node.names]
     elif isinstance(node, ast.ImportFrom) and node.module:
@@ -46,7 +82,7 @@ def _modules_of(node: ast.AST) -> list[Path]:
         dotted = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     else:
         return []
-    return [path for name in dotted if (path := _source_of(name)) is not None]
+    return [name for name in dotted if name.split(".")[0] == "cladeclip"]
 
 
 def _source_of(dotted: str) -> Path | None:
