@@ -25,8 +25,8 @@ help: ## list the targets
 
 setup: .venv/installed ## install everything that the other targets need into .venv (8 GB)
 
-demo: setup ## draw specimens and run the whole method on them (6 minutes on 2 cores)
-	@$(SNAKEMAKE) --cores $(CORES) --configfile config/demo.yaml
+demo: setup ## draw specimens and run the whole method on them (3 minutes on 2 cores)
+	@$(BIN)/python workflow/warm_snakemake.py --cores $(CORES) --configfile config/demo.yaml
 	@$(BIN)/python -m cladeclip.reporting.summary results/demo
 
 real: setup ## run it on your pictures: make real DATA=FOLDER [NAME=mini]
@@ -41,7 +41,7 @@ new: setup ## look at a folder or table of pictures and write a config for it: m
 doctor: setup ## check this machine, and what the configured run needs: make doctor [CONFIG="config/mini.yaml my.yaml"]
 	@$(BIN)/python -m cladeclip.doctor $(CONFIG)
 
-test: setup ## run the test suite (MINUTES minutes on 2 cores)
+test: setup ## run the test suite (8 minutes on 2 quiet cores)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) --dist loadfile --no-loadscope-reorder --ignore=tests/workflow/test_slurm.py
 
 test-all: test slurm-test torture ## the test suite, and what needs whole runs: Slurm (root), and 30 kills

@@ -12,41 +12,10 @@ import subprocess
 import sys
 import threading
 import traceback
-from contextlib import suppress
 from pathlib import Path
 
-# None of this package: the copy of the workflow that is run has its own.
-LIBRARIES = (
-    "altair",
-    "captum.attr",
-    "faiss",
-    "jinja2",
-    "jsonschema",
-    "open_clip",
-    "pandas",
-    "psutil",
-    "pyarrow.parquet",
-    "safetensors.torch",
-    "scipy.optimize",
-    "scipy.sparse",
-    "scipy.stats",
-    "sklearn.covariance",
-    "sklearn.decomposition",
-    "sklearn.linear_model",
-    "sklearn.manifold",
-    "sklearn.metrics",
-    "snakemake.benchmark",
-    "snakemake.cli",
-    "snakemake.script",
-    "tensorboardX",
-    "threadpoolctl",
-    "timm.data",
-    "torch._dynamo",
-    "torch.distributed.launcher.api",
-    "torch.utils.data",
-    "transformers",
-    "vl_convert",
-)
+sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
+from warm_snakemake import import_libraries, leave
 
 
 class Started:
@@ -139,9 +108,7 @@ def run_here(request: dict) -> int:
 
 
 def serve() -> None:
-    for name in LIBRARIES:
-        with suppress(ImportError):  # what a test needs and is not there, it says itself
-            importlib.import_module(name)
+    import_libraries()
     sys.stdin = os.fdopen(os.dup(0), "r")
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
@@ -177,19 +144,6 @@ def serve() -> None:
                 break
             answer = {"number": running.pop(process), "status": os.waitstatus_to_exitcode(status)}
             answers.write(json.dumps(answer) + "\n")
-
-
-def leave(status: int) -> None:
-    """Ends a fork as an interpreter ends: threads and exit handlers first."""
-    import atexit
-
-    try:
-        threading._shutdown()
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
-    finally:
-        os._exit(status)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,12 @@ import html
 import os
 import re
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
-from checkout import MODEL, TINY, Checkout
+from checkout import MODEL, PLAIN, TINY, Checkout
 
 from cladeclip.atomic import read_json, sha256_of_file
 from cladeclip.tables import (
@@ -29,6 +30,17 @@ ALONE = {"compare": 1, "embeddings_map": 1, "saliency": 1, "report": 1, "manifes
 
 def test_after_a_complete_run_there_is_nothing_to_do(checkout):
     assert checkout.plan() == {}
+
+
+def test_jobs_that_start_warm_write_what_those_of_plain_snakemake_write(checkout, tmp_path):
+    plain = Checkout(tmp_path)
+    plain.SNAKEMAKE = PLAIN
+    plain.run(f"results/tiny/holdout-0/evaluation/{MODEL}/accuracy.parquet")
+    manifest = read_json(checkout.results / "manifest.json")
+    written = {name for name in manifest if (plain.results / name).exists()}
+    assert {Path(name).name for name in written} >= {"model.safetensors", "fused-template.parquet", "accuracy.parquet"}
+    for name in written:
+        assert sha256_of_file(plain.results / name) == manifest[name], name
 
 
 def test_a_plan_without_the_pictures_says_so(checkout):
