@@ -28,7 +28,7 @@ ENCODERS = {
     "handcrafted": {"family": "handcrafted"},
 }
 TABLES = "import torch, pandas, pyarrow.parquet, sklearn.metrics"
-NETWORKS = "import torch, torchvision"
+NETWORKS = "import torch, torchvision, pandas, pyarrow.parquet"
 LOADED = "load_encoder({folder!r})"
 FITTED = f"from cladeclip.encoders.load import load_encoder; e = {LOADED}; torch.optim.AdamW(e.tower.parameters())"
 # Kind of job: its script, what it does beyond importing, the libraries, and how many times as long as these it may take.

@@ -18,7 +18,7 @@ from cladeclip.evaluation.significance import holm
 from cladeclip.names import embeddings_file
 from cladeclip.reporting.charts import course_of_training
 from cladeclip.reporting.comparison import CSV_COLUMNS, changes_by_training, comparison_csv, comparison_table
-from cladeclip.reporting.findings import summarise
+from cladeclip.reporting.findings import summarise, text_beside_image
 from cladeclip.reporting.report import render_report
 from cladeclip.tables import (
     CHANGES,
@@ -315,3 +315,29 @@ def test_the_chart_against_k_has_the_interval_of_every_training_and_the_others_a
             assert row[column] == expected[f"accuracy_individual{of}"]
     assert chart.svg().count('aria-roledescription="rule mark container"') == 2  # intervals, and models without k
     assert len(chart.data) - len(trained) == 3
+
+
+def test_captions_are_compared_with_the_same_training_without_them(images, tmp_path):
+    config = copy.deepcopy(CONFIG)
+    config["encoders"]["clip"] = {"family": "open_clip", "architecture": "ViT-B-32", "seed": 1}
+    config["labels"] |= {"teachers": ["clip"], "features": ["fused-template"], "k": [9], "also": ["clip-image-k9"]}
+    image, fused, text = (f"vit-b-32.clip-{name}-k9.seed5" for name in ("image", "fused-template", "text-template"))
+    others = [
+        fused.replace("k9", "k18"),
+        fused.replace("seed5", "seed6"),
+        "vit-b-32.random-k9.seed5",
+        "clip",
+        "vit-b-32",
+    ]
+    # Another k, another seed, or no twin: nothing is compared with them.
+    assert text_beside_image(config, [image, fused, text, *others]) == {fused: image, text: image}
+    results_of(tmp_path, images, {fused: 0.2, image: 3.0, "vit-b-32.random-k9.seed5": 3.0, "vit-b-32": 3.0})
+    summary = summarise(tmp_path, config)
+    (row,) = summary["text"]
+    accuracy = {entry["model"]: entry["accuracy"] for entry in summary["ranking"]}
+    assert (row["model"], row["without"]) == (fused, image)
+    assert row["difference"] == pytest.approx(accuracy[fused] - accuracy[image])
+    assert row["low"] <= row["difference"] <= row["high"]
+    assert summary["sentences"][-1].startswith(
+        "The captions help: vit-b-32 on 9 clusters of clip's fused-template features"
+    )

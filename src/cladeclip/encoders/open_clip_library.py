@@ -1,42 +1,45 @@
 """open_clip, without what the encoder at hand does not need of it.
 
-open_clip imports transformers wherever that is installed, which takes as long as torch itself; only models with a text
-tower of that library use it.
+open_clip imports transformers and timm wherever they are installed, which together take as long as torch itself; only models
+with a tower of these libraries use them.
 """
 
+import importlib
 import os
 import sys
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-# Set in the jobs of the workflow (see `job_environment.py`), whose process loads one encoder and ends.
+# Set in the jobs of the workflow (see `job_environment.py`), which load one kind of encoder and end.
 IN_JOB = "CLADECLIP_JOB"
+# The libraries that are optional for open_clip: which tower in a model's config is theirs, and what in open_clip wraps it.
+OPTIONAL = {
+    "transformers": ("text_cfg", "hf_model_name", "open_clip.hf_model"),
+    "timm": ("vision_cfg", "timm_model_name", "open_clip.timm_model"),
+}
 
 
 def open_clip_for(model_cfg: Mapping[str, Any] | None) -> ModuleType:
     """The library, as a model of this config (None: any model) needs it.
 
-    transformers is left out in jobs alone: elsewhere the same process may load other models with open_clip later.
+    What it does not need is left out in jobs alone: elsewhere the same process may load other models with open_clip later.
     """
-    if IN_JOB in os.environ and model_cfg is not None and not has_transformers_text_tower(model_cfg):
-        return _without_transformers()
-    import open_clip
-
-    return open_clip
-
-
-def has_transformers_text_tower(model_cfg: Mapping[str, Any]) -> bool:
-    return bool(model_cfg.get("text_cfg", {}).get("hf_model_name"))
-
-
-def _without_transformers() -> ModuleType:
-    hidden = "transformers" not in sys.modules
-    if hidden:
-        sys.modules["transformers"] = None  # type: ignore[assignment]  # importing it then fails, as if not installed
+    needed = {
+        library
+        for library, (tower, key, _) in OPTIONAL.items()
+        if IN_JOB not in os.environ or model_cfg is None or model_cfg.get(tower, {}).get(key)
+    }
+    hidden = [library for library in OPTIONAL if library not in needed and library not in sys.modules]
+    # None there makes importing it fail, as if it were not installed.
+    sys.modules |= dict.fromkeys(hidden)  # type: ignore[arg-type]
     try:
         import open_clip
     finally:
-        if hidden:
-            del sys.modules["transformers"]
+        for library in hidden:
+            del sys.modules[library]
+    for library in needed:
+        wrapper = importlib.import_module(OPTIONAL[library][2])
+        if getattr(wrapper, library) is None:
+            importlib.reload(wrapper)  # an encoder before this one did without
     return open_clip

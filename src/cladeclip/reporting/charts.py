@@ -271,10 +271,12 @@ def _wrapped(panels: list[Any]) -> Any:
 
 def _k_axis(points: pd.DataFrame) -> Any:
     ks = sorted(int(k) for k in points["k"].unique()) or [1]
+    # The same on every panel, also where a split has one k alone.
+    domain = [ks[0], ks[-1]] if len(ks) > 1 else alt.Undefined
     return alt.X(
         "k:Q",
         title="number of clusters k",
-        scale=alt.Scale(type="log", nice=False, padding=12),
+        scale=alt.Scale(type="log", nice=False, padding=12, domain=domain),
         axis=alt.Axis(values=ks, format="d"),
     )
 
@@ -305,7 +307,8 @@ def _points_and_lines(
 def _panel(points: pd.DataFrame, lines: pd.DataFrame, split: str) -> Any:
     y = alt.Y("accuracy:Q", title="accuracy", axis=alt.Axis(format="%"), scale=alt.Scale(zero=False, nice=True))
     x = _k_axis(points)
-    colour = alt.Color("name:N", title="trained", scale=alt.Scale(range=list(PALETTE)))
+    legend = alt.Legend(labelLimit=400)
+    colour = alt.Color("name:N", title="trained", legend=legend, scale=alt.Scale(range=list(PALETTE)))
     of_split = points[points["split"] == split]
     line = (
         alt.Chart(of_split)

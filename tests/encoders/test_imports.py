@@ -1,0 +1,51 @@
+"""What a process imports that loads one encoder, as a job does it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from cladeclip.encoders.open_clip_library import IN_JOB
+from cladeclip.encoders.weights import make_encoder_folder
+
+HEAVY = ("transformers", "timm", "open_clip", "sklearn", "faiss", "altair")
+CODE = """
+import json, sys
+from cladeclip.encoders.load import load_encoder
+for folder in sys.argv[1:]:
+    load_encoder(folder)
+print(json.dumps([name for name in {heavy} if name in sys.modules]))
+"""
+
+
+def imported(*folders, **environment):
+    command = [sys.executable, "-W", "ignore", "-c", CODE.format(heavy=HEAVY), *map(str, folders)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    return set(json.loads(done.stdout))
+
+
+@pytest.fixture(scope="module")
+def with_timm_tower(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("timm-tower")
+    architecture = {
+        "embed_dim": 16,
+        "vision_cfg": {"timm_model_name": "test_vit", "timm_model_pretrained": False, "image_size": 160},
+        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+    }
+    make_encoder_folder("it", {"family": "open_clip", "architecture": architecture, "seed": 5}, folder)
+    return folder
+
+
+def test_a_job_imports_what_its_encoders_need_and_no_more(student, with_timm_tower, tmp_path):
+    make_encoder_folder("handmade", {"family": "handcrafted"}, tmp_path / "handmade")
+    make_encoder_folder("timm", {"family": "timm", "architecture": "test_vit", "seed": 5}, tmp_path / "timm")
+    assert imported(tmp_path / "handmade", **{IN_JOB: "1"}) == set()
+    assert imported(tmp_path / "timm", **{IN_JOB: "1"}) == {"timm"}
+    assert imported(student, **{IN_JOB: "1"}) == {"open_clip"}
+    # One after the other: the second needs what the first did without.
+    assert imported(student, with_timm_tower, **{IN_JOB: "1"}) == {"open_clip", "timm"}
+
+
+def test_outside_of_jobs_open_clip_is_whole(student):
+    assert {"open_clip", "timm", "transformers"} <= imported(student)
