@@ -27,7 +27,7 @@ def kill_again_and_again(checkout, kills, seed, expected, within):
     while killed < kills:
         process = checkout.start()
         try:
-            process.wait(timeout=draw.uniform(0.1, 0.9) * within)
+            process.wait(timeout=draw.uniform(0.1, 0.6) * within)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
