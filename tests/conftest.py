@@ -47,8 +47,8 @@ def environment_of_jobs():
     return {name: value for name, value in os.environ.items() if re.match("PYTHON|CUDA|MALLOC|.*_NUM_THREADS", name)}
 
 
-# The files that take longest: with several workers, they begin first, and what is short fills the rest. test_workflow.py comes
-# after test_reruns.py, since it runs with other settings at last what they share.
+# The files that take longest: with several workers, they begin first, and what is short fills the rest. test_workflow.py
+# comes after test_reruns.py, since it runs with other settings at last what they share.
 LONGEST = ("test_faults", "test_reruns", "test_workflow", "test_training_jobs", "test_distributed", "test_state")
 
 
