@@ -174,17 +174,17 @@ def longer(demo, finished):
 def test_each_rule_runs_in_its_partition_with_the_gpus_that_it_needs(demo, finished):
     assert {job["JobState"] for job in finished} == {"COMPLETED"}
     with_gpu = [job for job in finished if job["Partition"] == "gpu"]
-    assert {job["rule"] for job in with_gpu} == {"embed", "train"}
+    assert {job["rule"] for job in with_gpu} == {"embed", "embed_text", "train"}
     assert all(job["TresPerJob"] == "gres:gpu:1" for job in with_gpu)
     without = [job for job in finished if job["Partition"] == "cpu"]
-    expected = {"draw_specimens", "prepare", "split", "store", "cluster", "control", "evaluate", "hierarchy"}
+    expected = {"draw_specimens", "prepare", "caption", "split", "store", "cluster", "control", "evaluate", "hierarchy"}
     assert {job["rule"] for job in without} == expected | {"embed", "embeddings_map", "saliency"}
     assert not any("gres" in job.get("TresPerJob", "") for job in without)
     # The time grows with the pictures, of which there are few, and not with the weights.
     assert {job["TimeLimit"] for job in finished if job["rule"] == "embed"} == {"01:00:00"}
     # Hand-made features need none, the others do.
     assert sum(job["rule"] == "embed" for job in without) == 1
-    assert not {"compare", "report", "manifest", "listing"} & {job["rule"] for job in finished}  # light: here
+    assert not {"compare", "fuse", "report", "manifest", "listing"} & {job["rule"] for job in finished}  # light: here
     assert demo.plan(config=demo.folder / "short.yaml") == {}
 
 
