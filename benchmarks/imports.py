@@ -12,18 +12,16 @@ import sys
 import tempfile
 from pathlib import Path
 
+import yaml
+
 from cladeclip.encoders.weights import make_encoder_folder
 from cladeclip.job_environment import prepare_environment
 
 REPOSITORY = Path(__file__).parents[1]
 TURNS = 2
-TINY = {
-    "embed_dim": 16,
-    "vision_cfg": {"image_size": 32, "patch_size": 16, "width": 32, "layers": 1, "head_width": 16},
-    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
-}
+DEMO = yaml.safe_load((REPOSITORY / "config" / "demo.yaml").read_text(encoding="utf-8"))
 ENCODERS = {
-    "open_clip": {"family": "open_clip", "architecture": TINY, "seed": 5},
+    "open_clip": DEMO["encoders"]["specimen-vit"],
     "timm": {"family": "timm", "architecture": "test_vit", "seed": 5},
     "handcrafted": {"family": "handcrafted"},
 }

@@ -44,6 +44,7 @@ SHARD = ".{shard}" if config["embed"]["shards"] > 1 else ""
 ENVIRONMENT = "../envs/cladeclip.yaml"
 ENCODERS = config["encoders"]
 STUDENTS = config["students"]
+TRAININGS = plan.trainings(config)
 # The contracts of these tables are in tables.py, which takes longer to import than to repeat.
 HIERARCHY_TABLES = ("hierarchy", "coverage", "novelty", "taxonomic_answers")
 EVALUATION_TABLES = ("accuracy", "predictions", "knn", "retrieval", "classes", "confusions", "probe")
@@ -96,27 +97,14 @@ def ordered(settings):
     return [ordered(item) for item in settings] if isinstance(settings, list) else settings
 
 
-def trained_models(split):
-    return plan.trained_models(config, split)
-
-
-def trained():
-    """Every training of the run, as split and model."""
-    return [(split, model) for split in config["splits"] for model in trained_models(split)]
-
-
-def all_models(split):
-    return plan.all_models(config, split)
-
-
 def checkpoints(file="model.safetensors"):
-    return [f"{RESULTS}/{split}/checkpoints/{model}/{file}" for split, model in trained()]
+    return [f"{RESULTS}/{split}/checkpoints/{model}/{file}" for split, model in TRAININGS]
 
 
 def checkpoint_configs():
     return [
         f"{RESULTS}/{split}/checkpoints/{model}/{CHECKPOINT_CONFIGS[ENCODERS[Model.parse(model).student]['family']]}"
-        for split, model in trained()
+        for split, model in TRAININGS
     ]
 
 
@@ -124,7 +112,7 @@ def evaluations(table="accuracy"):
     return [
         f"{RESULTS}/{split}/evaluation/{model}/{table}.parquet"
         for split in config["splits"]
-        for model in all_models(split)
+        for model in plan.all_models(config, split)
     ]
 
 
@@ -178,7 +166,7 @@ def embeddings_path(model, split):
 def embeddings_shown():
     """What the report's galleries search: the embeddings of the students, trained and not, on the primary split."""
     split = config["report"]["primary"]["split"]
-    models = trained_models(split)
+    models = plan.trained_models(config, split)
     return sorted({embeddings_path(model, split) for model in [*models, *(STUDENTS if models else [])]})
 
 
@@ -190,7 +178,9 @@ def histories_shown():
 def embeddings_mapped():
     """What the report's map can be drawn of: which models it is drawn of shows only when they are compared."""
     split = config["report"]["primary"]["split"]
-    return sorted({embeddings_path(model, split) for model in [*all_models(split), *plan.teachers(config)]})
+    return sorted(
+        {embeddings_path(model, split) for model in [*plan.all_models(config, split), *plan.teachers(config)]}
+    )
 
 
 def predictions_shown():
@@ -200,7 +190,7 @@ def predictions_shown():
 def models_shown():
     """The students, before and after training on the primary split."""
     split = config["report"]["primary"]["split"]
-    return [encoder_of_model(model, split) for model in [*STUDENTS, *trained_models(split)]]
+    return [encoder_of_model(model, split) for model in [*STUDENTS, *plan.trained_models(config, split)]]
 
 
 def captioner_of(wildcards):
@@ -259,7 +249,7 @@ def zero_shot_tables():
     return [
         f"{RESULTS}/{split}/evaluation/{model}/zero_shot.parquet"
         for split in config["splits"]
-        for model in with_text_tower(all_models(split) if config["eval"]["zero_shot"] else [])
+        for model in with_text_tower(plan.all_models(config, split) if config["eval"]["zero_shot"] else [])
     ]
 
 

@@ -9,7 +9,7 @@ localrules:
 
 rule release:
     input:
-        [f"{RESULTS}/{split}/release/{model}/README.md" for split, model in trained()],
+        [f"{RESULTS}/{split}/release/{model}/README.md" for split, model in TRAININGS],
     message:
         f"Every trained student lies in {RESULTS}/SPLIT/release."
 

@@ -49,7 +49,7 @@ rule compare:
         ENVIRONMENT
     params:
         results=lambda wildcards: RESULTS,
-        trained=trained(),
+        trained=TRAININGS,
         code=code("compare"),
     message:
         "Comparing all models."
@@ -123,11 +123,11 @@ rule report:
         evaluations=[evaluations(table) for table in EVALUATION_TABLES],
         zero_shot=zero_shot_tables(),
         hierarchies=hierarchies(),
-        pictures=rules.train.input.store if hierarchies() or trained() else [],
+        pictures=rules.train.input.store if hierarchies() or TRAININGS else [],
         embeddings=embeddings_shown(),
         histories=histories_shown(),
         map=f"{RESULTS}/embeddings_map.parquet",
-        saliency=f"{RESULTS}/saliency.parquet" if trained_models(config["report"]["primary"]["split"]) else [],
+        saliency=f"{RESULTS}/saliency.parquet" if histories_shown() else [],
         also=expand("{run}/comparison.parquet", run=config["report"]["also"]),
         encoders=encoder_records(),
         clusters=label_files("parquet"),
@@ -171,10 +171,14 @@ rule manifest:
                 *checkpoints(),
                 *checkpoint_configs(),
                 *checkpoints("training.csv"),
-                *([rules.train.input.store] if trained() else []),
+                *([rules.train.input.store] if TRAININGS else []),
                 *(f"{RESULTS}/{split}/split.parquet" for split in config["splits"]),
                 *teachers_features(),
-                *(embeddings_path(model, split) for split in config["splits"] for model in all_models(split)),
+                *(
+                    embeddings_path(model, split)
+                    for split in config["splits"]
+                    for model in plan.all_models(config, split)
+                ),
             }
         ),
         # Not in the manifest: each lists its own files.

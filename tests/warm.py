@@ -11,11 +11,10 @@ import selectors
 import subprocess
 import sys
 import threading
-import traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
-from warm_snakemake import import_libraries, leave
+from warm_snakemake import import_libraries, leave, status_of
 
 
 class Started:
@@ -59,7 +58,7 @@ class Warm:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def start(self, target: str, arguments: list, output: Path, folder: Path | str = ".") -> Started:
-        """Runs `target` (MODULE:FUNCTION) on the arguments; its integer result is the exit status."""
+        """Runs `target` (MODULE:FUNCTION) on the arguments."""
         started = Started(Path(output))
         number = len(self.started)
         self.started[number] = started
@@ -81,10 +80,6 @@ class Warm:
                 started.pid = answer["pid"]
                 started.told.set()
 
-    def close(self) -> None:
-        self.server.stdin.close()
-        self.server.wait()
-
 
 def run_here(request: dict) -> int:
     """What the fork does."""
@@ -97,28 +92,20 @@ def run_here(request: dict) -> int:
         os.dup2(output, stream)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     module, _, function = request["target"].partition(":")
-    status = 1
-    try:
-        status = getattr(importlib.import_module(module), function)(*request["arguments"])
-    except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:
-        traceback.print_exc()
-    return int(status or 0)
+    return status_of(lambda: getattr(importlib.import_module(module), function)(*request["arguments"]))
 
 
 def serve() -> None:
     import_libraries()
-    sys.stdin = os.fdopen(os.dup(0), "r")
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     selector = selectors.DefaultSelector()
-    selector.register(sys.stdin, selectors.EVENT_READ)
+    selector.register(0, selectors.EVENT_READ)
     running: dict[int, int] = {}
     waiting = b""
     while True:
         if selector.select(0.01):
-            data = os.read(sys.stdin.fileno(), 1 << 20)
+            data = os.read(0, 1 << 20)
             if not data:
                 return
             waiting += data

@@ -60,8 +60,8 @@ def import_libraries() -> None:
             importlib.import_module(name)
 
 
-def run(*arguments: str) -> int:
-    """Snakemake with these arguments; returns its exit status."""
+def run(*arguments: str) -> None:
+    """Snakemake with these arguments; it ends with SystemExit."""
     from snakemake.cli import main
     from snakemake.script import PythonScript
 
@@ -76,7 +76,6 @@ def run(*arguments: str) -> int:
     PythonScript.execute_script = execute_script
     sys.argv = ["snakemake", *arguments]
     main(list(arguments))
-    return 0
 
 
 def run_as_fork(script, fname):
@@ -106,8 +105,13 @@ def run_script(path, threads):
     threadpool_limits(threads)
     torch.set_num_threads(threads)
     sys.argv = [path]
+    return status_of(runpy.run_path, path, run_name="__main__")
+
+
+def status_of(function, *arguments, **options) -> int:
+    """The exit status of an interpreter that calls the function; what it raises is printed."""
     try:
-        runpy.run_path(path, run_name="__main__")
+        function(*arguments, **options)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
@@ -127,19 +131,16 @@ def leave(status: int) -> None:
         os._exit(status)
 
 
-def main() -> int:
+def main() -> None:
     sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
     from cladeclip.job_environment import READ_AT_START
 
     # The C library reads some of these when a process starts: as a job has them, this one must, too.
     if not READ_AT_START.keys() <= os.environ.keys():
         os.execve(sys.executable, [sys.executable, *sys.argv], READ_AT_START | dict(os.environ))
-    for name in [name for name in sys.modules if name.partition(".")[0] == "cladeclip"]:
-        del sys.modules[name]
-    sys.path.pop(0)
     import_libraries()
-    return run(*sys.argv[1:])
+    run(*sys.argv[1:])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -19,8 +19,8 @@ from cladeclip.datasets.listing import files_below
 from cladeclip.datasets.pictures import SUFFIXES
 from cladeclip.encoders.weights import IN_PACKAGE
 from cladeclip.errors import CladeclipError
-from cladeclip.names import Features, Model, number_of_clusters
-from cladeclip.plan import cluster_labels, clustered_features, encoders_in_use, models_that_caption, trained_models
+from cladeclip.names import Features, Model, parse_labels
+from cladeclip.plan import cluster_labels, clustered_features, encoders_in_use, models_that_caption, trainings
 
 if TYPE_CHECKING:
     from cladeclip.encoders.speed import Speed
@@ -117,8 +117,7 @@ def captioners(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def needs(config: Mapping[str, Any], n: int, whence: str) -> list[str]:
     """What the run that is configured takes with n pictures: GB on disk, hours on this machine."""
     train = config["train"]
-    trained = [model for split in config["splits"] for model in trained_models(config, split)]
-    students = [model.student for model in map(Model.parse, trained) if model]
+    students = [model.student for _, name in trainings(config) if (model := Model.parse(name))]
     lines = [f"{n:,} pictures ({whence}); {len(students)} trainings of {train['epochs']} epochs."]
     speeds = _speeds(config)
     missing = [name for name in encoders_in_use(config) if name not in speeds]
@@ -164,7 +163,7 @@ def faults(config: Mapping[str, Any], n: int) -> Iterator[str]:
     """What would stop the run with n pictures."""
     if not n:
         yield f"There are no pictures in {config['dataset']['root']}: correct dataset.root, or put them there."
-    elif (k := max(map(number_of_clusters, cluster_labels(config)), default=0)) > n:
+    elif (k := max((parse_labels(name, config["encoders"]).k or 0 for name in cluster_labels(config)), default=0)) > n:
         yield f"labels ask for {k:,} clusters, but there are only {n:,} pictures."
 
 

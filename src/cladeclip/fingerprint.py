@@ -7,13 +7,12 @@ remembered: reading every syntax tree anew took half of the time of a plan.
 
 import ast
 import hashlib
-import json
 import sys
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from cladeclip.atomic import write_json
+from cladeclip.atomic import read_json, write_json
 
 PACKAGE = Path(__file__).parent
 # In the folder that a command is started in, beside Snakemake's own records. Keys are hashes of what the entry follows from.
@@ -37,30 +36,33 @@ def fingerprint_of(*scripts: str | Path) -> str:
     return hashlib.sha256("\n".join(sorted(seen.values())).encode()).hexdigest()[:16]
 
 
+# Digest and imported modules of the files that this process asked about, by the hash of their bytes.
+_in_use: dict[str, tuple[str, list[str]]] = {}
+
+
 @cache
 def _remembered() -> dict[str, tuple[str, list[str]]]:
-    """Digest and imported modules of files seen before, by the hash of their bytes."""
-    with suppress(OSError, ValueError):
-        memory = json.loads(MEMORY.read_text(encoding="utf-8"))
+    """The same of the last command that read a new file."""
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        memory = read_json(MEMORY)
         if memory["reader"] == READER:
-            return memory["files"]
+            return {key: (digest, imported) for key, (digest, imported) in memory["files"].items()}
     return {}
 
 
 def remember() -> None:
     """Keeps what was read for the next command; a folder that cannot be written to costs half a second then."""
-    with suppress(OSError):
-        write_json(MEMORY, {"reader": READER, "files": _remembered()})
+    if _in_use != _remembered():
+        with suppress(OSError):
+            write_json(MEMORY, {"reader": READER, "files": _in_use})
 
 
 @cache
 def _digest_and_imports(path: Path) -> tuple[str, list[str]]:
     source = path.read_bytes()
     key = hashlib.sha256(source).hexdigest()
-    if key not in _remembered():
-        _remembered()[key] = _read(source)
-    digest, imported = _remembered()[key]
-    return digest, imported
+    _in_use[key] = _remembered().get(key) or _read(source)
+    return _in_use[key]
 
 
 def _read(source: bytes) -> tuple[str, list[str]]:

@@ -76,11 +76,6 @@ def parse_labels(name: str, encoders: Iterable[str]) -> Labels:
     )
 
 
-def number_of_clusters(cluster_labels: str) -> int:
-    """The k of `{teacher}-{features}-k{k}`."""
-    return int(cluster_labels.rpartition("-k")[2])
-
-
 @dataclass(frozen=True)
 class Model:
     """A trained student: `{student}.{labels}.seed{seed}`."""

@@ -63,6 +63,11 @@ def trained_models(config: Mapping[str, Any], split: str) -> list[str]:
     ]
 
 
+def trainings(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Every training of the run, as split and model."""
+    return [(split, model) for split in config["splits"] for model in trained_models(config, split)]
+
+
 def all_models(config: Mapping[str, Any], split: str) -> list[str]:
     """Everything that is evaluated on a split: trained students, the same students untrained, and the baselines."""
     return list(dict.fromkeys([*trained_models(config, split), *config["students"], *config["baselines"]]))

@@ -23,7 +23,6 @@ CHATTER = (
     "Select jobs to execute",
     "Execute ",
     "Storing output",
-    "host:",
     "Conda environments: ignored",
     "Using profile",
 )
@@ -32,8 +31,16 @@ CHATTER = (
 class LogHandler(LogHandlerBase):
     """Writes records to the terminal (standard error) as they come."""
 
+    writes_to_stream = True
+    writes_to_file = False
+    # Snakemake's own filter and formatter, for what is not a line of a job.
+    has_filter = False
+    has_formatter = False
+    needs_rulegraph = False
+
     def __post_init__(self) -> None:
-        self.begun, self.total, self.start = 0, 0, time.monotonic()
+        self.numbers: dict[int, int] = {}
+        self.total, self.start = 0, time.monotonic()
 
     def emit(self, record: LogRecord) -> None:
         text = self.shown(record)
@@ -55,34 +62,13 @@ class LogHandler(LogHandlerBase):
             self.total, self.start = fields["stats"].get("total", 0), time.monotonic()
             return f"{self.total} jobs to do."
         if event == LogEvent.JOB_INFO:
-            self.begun += 1
+            # A job that is tried again keeps its number.
+            number = self.numbers.setdefault(fields["jobid"], len(self.numbers) + 1)
             words = (fields.get("rule_msg") or fields["rule_name"]).strip()
-            return (
-                f"{clock(time.monotonic() - self.start)}  {self.begun:>{len(str(self.total))}} of {self.total}  {words}"
-            )
+            return f"{clock(time.monotonic() - self.start)}  {number:>{len(str(self.total))}} of {self.total}  {words}"
         if event in LEFT_OUT or (event is None and str(record.msg).startswith(CHATTER)):
             return ""
         return self.format(record)
-
-    @property
-    def writes_to_stream(self) -> bool:
-        return True
-
-    @property
-    def writes_to_file(self) -> bool:
-        return False
-
-    @property
-    def has_filter(self) -> bool:
-        return False
-
-    @property
-    def has_formatter(self) -> bool:
-        return False
-
-    @property
-    def needs_rulegraph(self) -> bool:
-        return False
 
 
 def clock(seconds: float) -> str:

@@ -41,6 +41,7 @@ class Checkout:
 
     # The program that runs it; None is Snakemake that starts warm (warm_snakemake.py).
     SNAKEMAKE = None
+    OUTPUTS = count()
 
     def __init__(self, folder, config=TINY):
         self.folder, self.config = folder, config
@@ -53,12 +54,11 @@ class Checkout:
             else:
                 shutil.copy(source, target)
         self.results = folder / "results" / "tiny"
-        self.outputs = count()
 
     def start(self, *arguments, config=None, cores=2):
         """Snakemake in the background, with everything that it starts in a session of its own."""
         arguments = [*arguments, "--cores", str(cores), "--configfile", str(config or self.config)]
-        output = self.folder / f".said-{next(self.outputs)}"
+        output = self.folder / f".said-{next(self.OUTPUTS)}"
         if self.SNAKEMAKE is None:
             return warm().start("warm_snakemake:run", list(map(str, arguments)), output, self.folder)
         return Cold([*self.SNAKEMAKE, *arguments], self.folder, output)

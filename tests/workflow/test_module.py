@@ -1,7 +1,5 @@
 """Snakemake's `module:` statement: another workflow that uses this one, and changes a rule of it."""
 
-from itertools import count
-
 from checkout import TINY, Checkout
 
 from cladeclip.tables import SPLIT, read_table
@@ -43,7 +41,7 @@ def test_another_workflow_uses_this_one_and_changes_a_rule(tmp_path):
     text = OTHER.format(defaults=ours.folder / "config" / "config.yaml", snakefile=ours.folder / "Snakefile")
     (theirs / "Snakefile").write_text(text)
     other = Checkout.__new__(Checkout)
-    other.folder, other.results, other.outputs = theirs, theirs / "results" / "tiny", count()
+    other.folder, other.results = theirs, theirs / "results" / "tiny"
     other.run(config=TINY)
     assert int((theirs / "parts.txt").read_text()) == (other.results / "holdout-0" / "split.parquet").stat().st_size
     assert len(read_table(other.results / "holdout-0" / "split.parquet", SPLIT)) == 72

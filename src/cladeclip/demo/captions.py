@@ -12,14 +12,12 @@ if TYPE_CHECKING:
 
 RGB = tuple[int, int, int]
 HUES = ("red", "orange", "yellow", "lime", "green", "jade", "cyan", "azure", "blue", "violet", "magenta", "pink")
-BODIES = {"Fish": "fish", "Bird": "bird", "Butterfly": "butterfly"}
 TAILS = {"Fish": "tail", "Bird": "tail", "Butterfly": "hindwings"}
-MARKINGS = {"bars": "bars", "spots": "spots", "stripe": "stripe"}
 
 
 def caption_of(species: "Species", body: RGB, mark: RGB, *, light: float, scale: float, facing_right: bool) -> str:
     """One sentence on a specimen that was drawn with these colours, this light and this size."""
-    noun = BODIES[species.category]
+    noun = species.category.lower()
     build = "stout" if species.slenderness < 0.87 else "slender" if species.slenderness > 1.17 else "medium"
     tail = "short" if species.tail < 0.8 else "long" if species.tail > 1.2 else "medium"
     place = "seen from above" if species.category == "Butterfly" else f"facing {'right' if facing_right else 'left'}"
@@ -32,12 +30,12 @@ def caption_of(species: "Species", body: RGB, mark: RGB, *, light: float, scale:
 
 
 def _markings(species: "Species", mark: RGB) -> str:
-    if species.pattern not in MARKINGS:
+    if species.pattern == "plain":
         return "no markings"
     amount = {3: "few", 5: "several"}.get(species.repeats, "many")
     if species.pattern == "stripe":
         amount = {3: "a narrow", 5: "a broad"}.get(species.repeats, "a very broad")
-    return f"{amount} {hue_in_words(mark)} {MARKINGS[species.pattern]}"
+    return f"{amount} {hue_in_words(mark)} {species.pattern}"
 
 
 def hue_in_words(colour: RGB) -> str:

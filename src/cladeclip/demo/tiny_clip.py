@@ -6,7 +6,6 @@ makes it again in about four minutes on two cores. It lies in the package (`teac
 tokenizer that knows the words of the captions and no others. The loss is CLIP's (Radford et al., ICML 2021).
 """
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cladeclip.atomic import sha256_of_file, write_json, write_text
+from cladeclip.atomic import sha256_of_file, write_json
 from cladeclip.demo.specimens import CATEGORIES, PATTERNS, Species, draw_individual
 from cladeclip.encoders.open_clip_library import open_clip_for
-from cladeclip.encoders.weights import OPEN_CLIP_CONFIG, WEIGHTS
+from cladeclip.encoders.weights import OPEN_CLIP_CONFIG, PREPROCESSING, WEIGHTS, save_weights
 from cladeclip.progress import progress
 from cladeclip.random_streams import stream_of
 
@@ -144,21 +143,19 @@ def train(model: Any, pictures: Tensor, tokens: Tensor) -> float:
 
 
 def main(folder: Path) -> None:
-    from safetensors.torch import save_file
-
     torch.manual_seed(SEED)
     folder.mkdir(parents=True, exist_ok=True)
     pictures, captions = pictures_and_captions()
     config = model_config(write_tokenizer(captions, folder))
     open_clip = open_clip_for(None)
-    write_text(folder / OPEN_CLIP_CONFIG, json.dumps({"model_cfg": config, "preprocess_cfg": {}}, indent=2) + "\n")
+    write_json(folder / OPEN_CLIP_CONFIG, {"model_cfg": config, "preprocess_cfg": {}})
     model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}", load_weights=False)
-    seen = {key: model.visual.preprocess_cfg[key] for key in ("mean", "std", "interpolation", "resize_mode")}
-    write_text(folder / OPEN_CLIP_CONFIG, json.dumps({"model_cfg": config, "preprocess_cfg": seen}, indent=2) + "\n")
+    seen = {key: model.visual.preprocess_cfg[key] for key in PREPROCESSING}
+    write_json(folder / OPEN_CLIP_CONFIG, {"model_cfg": config, "preprocess_cfg": seen})
     tokenize = open_clip.get_tokenizer(f"local-dir:{folder}")
     loss = train(model, torch.stack([transform(picture) for picture in pictures]), tokenize(captions))
     # Half of the bytes, and no difference that the demo could see.
-    save_file({name: value.half().contiguous() for name, value in model.state_dict().items()}, folder / WEIGHTS)
+    save_weights(model.half(), folder / WEIGHTS)
     print(f"loss of the last epoch {loss:.3f}; {WEIGHTS}: sha256 {sha256_of_file(folder / WEIGHTS)}")
 
 

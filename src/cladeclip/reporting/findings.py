@@ -62,11 +62,11 @@ def summarise(results: Path, config: Mapping[str, Any]) -> dict[str, Any]:
 
     tests = against(main, rivals)
     of_best = against(best, _rivals_of_best(config, ranked, list(rows["model"])))
-    corrected = dict(zip(of_best, holm([one.test.p_value for one in of_best.values()]), strict=True))
+    corrected = _corrected(of_best)
     standing = standings(comparison, primary, config["encoders"])
     text = text_beside_image(config, list(rows["model"]))
     of_text = {model: against(model, [alone])[alone] for model, alone in text.items()}
-    text_corrected = dict(zip(of_text, holm([one.test.p_value for one in of_text.values()]), strict=True))
+    text_corrected = _corrected(of_text)
     return {
         "primary": asdict(primary),
         "n_query": int(rows["n_query"].iloc[0]),
@@ -74,31 +74,8 @@ def summarise(results: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         "primary_model": main,
         "tests": {rival: asdict(one.test) for rival, one in tests.items()},
         "best": best,
-        "best_against": [
-            {
-                "model": rival,
-                "words": describe_model(rival, config),
-                "difference": one.difference,
-                "low": one.low,
-                "high": one.high,
-                "p_value": one.test.p_value,
-                "p_holm": corrected[rival],
-            }
-            for rival, one in of_best.items()
-        ],
-        "text": [
-            {
-                "model": model,
-                "without": text[model],
-                "words": describe_model(model, config),
-                "difference": one.difference,
-                "low": one.low,
-                "high": one.high,
-                "p_value": one.test.p_value,
-                "p_holm": text_corrected[model],
-            }
-            for model, one in of_text.items()
-        ],
+        "best_against": _differences(of_best, corrected, config),
+        "text": [row | {"without": text[row["model"]]} for row in _differences(of_text, text_corrected, config)],
         "standings": json.loads(standing.to_json(orient="records")),
         "headline": _headline(primary, rows, ranked, of_best, corrected, config),
         "sentences": [
@@ -108,6 +85,29 @@ def summarise(results: Path, config: Mapping[str, Any]) -> dict[str, Any]:
             *(_does_text_help(model, one, text_corrected[model], config) for model, one in of_text.items()),
         ],
     }
+
+
+def _corrected(compared: Mapping[str, PairedComparison]) -> dict[str, float]:
+    """Holm's p of each comparison among these."""
+    return dict(zip(compared, holm([one.test.p_value for one in compared.values()]), strict=True))
+
+
+def _differences(
+    compared: Mapping[str, PairedComparison], corrected: Mapping[str, float], config: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """A row a comparison for a table of the page."""
+    return [
+        {
+            "model": model,
+            "words": describe_model(model, config),
+            "difference": one.difference,
+            "low": one.low,
+            "high": one.high,
+            "p_value": one.test.p_value,
+            "p_holm": corrected[model],
+        }
+        for model, one in compared.items()
+    ]
 
 
 def primary_model(config: Mapping[str, Any]) -> str | None:

@@ -20,7 +20,7 @@ from cladeclip.errors import ConfigError
 from cladeclip.evaluation.nearest_label import COLUMNS
 from cladeclip.evaluation.subsets import ALL
 from cladeclip.names import Model
-from cladeclip.plan import encoders_in_use, trained_models
+from cladeclip.plan import encoders_in_use, trainings
 from cladeclip.reporting.charts import PALETTE, Chart, accuracy_against_k, accuracy_by_category, course_of_training
 from cladeclip.reporting.comparison import IMPORTED, Primary
 from cladeclip.reporting.data_section import data_section
@@ -84,8 +84,7 @@ def _report(results: Path, config: Mapping[str, Any], summary: Mapping[str, Any]
     comparison = read_table(results / "comparison.parquet", COMPARISON)
     primary = Primary(**config["report"]["primary"])
     models, best = [row["model"] for row in summary["ranking"]], summary["best"]
-    elsewhere = (model for split in config["splits"] for model in trained_models(config, split))
-    words = {model: describe_model(model, config) for model in [*models, *elsewhere]}
+    words = {model: describe_model(model, config) for model in [*models, *(model for _, model in trainings(config))]}
     compared = _compared(summary)
     labels = labels_section(results, config)
     hierarchy = hierarchy_section(results, config, list(words), best, pictures)
