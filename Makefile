@@ -41,7 +41,7 @@ new: setup ## look at a folder or table of pictures and write a config for it: m
 doctor: setup ## check this machine, and what the configured run needs: make doctor [CONFIG="config/mini.yaml my.yaml"]
 	@$(BIN)/python -m cladeclip.doctor $(CONFIG)
 
-test: setup ## run the test suite (9 minutes on 2 cores)
+test: setup ## run the test suite (8 minutes on 2 quiet cores)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) --dist loadfile --no-loadscope-reorder --ignore=tests/workflow/test_slurm.py
 
 test-all: test slurm-test torture ## the test suite, and what needs whole runs: Slurm (root), and 30 kills
