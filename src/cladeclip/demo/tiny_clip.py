@@ -2,8 +2,9 @@
 
     python -m cladeclip.demo.tiny_clip [FOLDER]
 
-makes it again, byte for byte on the same kind of machine, in about four minutes on two cores. It lies in the package (`teacher/`), weights as 16-bit floats, with a
-tokenizer that knows the words of the captions and no others. The loss is CLIP's (Radford et al., ICML 2021).
+makes it again in about four minutes on two cores, on the same kind of machine byte for byte. It lies in the package
+(`teacher/`), weights as 16-bit floats, with a tokenizer that knows the words of the captions and no others. The loss is
+CLIP's (Radford et al., ICML 2021).
 """
 
 import sys
