@@ -13,7 +13,9 @@ rule fetch_captioner:
     conda:
         ENVIRONMENT
     params:
-        captioner=lambda wildcards: {"model": captioner_of(wildcards)["model"]},
+        captioner=lambda wildcards: {
+            key: value for key, value in captioner_of(wildcards).items() if key in ("model", "revision")
+        },
         code=code("fetch_captioner"),
     message:
         f"Bringing the model of the captioner '{{wildcards.captioner}}' into {WEIGHTS}/captioners."
@@ -41,7 +43,10 @@ rule caption:
         gpu=lambda wildcards: int(writes_captions(wildcards)),
     params:
         root=ROOT,
-        captioner=lambda wildcards: ordered(captioner_of(wildcards)),
+        # Which state of a model is used stands in its captioner.json.
+        captioner=lambda wildcards: ordered(
+            {key: value for key, value in captioner_of(wildcards).items() if key not in ("revision", "licence")}
+        ),
         cache=f"{RESULTS}/cache/captions/{{captioner}}",
         code=code("caption"),
     message:

@@ -10,7 +10,7 @@ sys.path.insert(0, SOURCE)
 
 from cladeclip import plan
 from cladeclip.atomic import sha256_of_file
-from cladeclip.config import check_other_results, validate
+from cladeclip.config import check_other_results, drop_nulls, validate
 from cladeclip.datasets.listing import pictures_below, refresh_listing
 from cladeclip.encoders.weights import OPEN_CLIP_CONFIG, TIMM_CONFIG, UNICOM_CONFIG, note_changed_weights
 from cladeclip.errors import CladeclipError
@@ -29,6 +29,7 @@ def stop(error):
 
 
 try:
+    drop_nulls(config)
     validate(config, HOME / "config/schema.yaml")
     check_other_results(config["report"])
 except CladeclipError as error:

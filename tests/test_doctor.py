@@ -13,6 +13,7 @@ from cladeclip.config import merged
 from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.speed import speed_of
 from cladeclip.encoders.weights import make_encoder_folder
+from cladeclip.errors import size_in_words
 
 
 def test_the_demo_can_run_here():
@@ -106,5 +107,5 @@ def test_an_encoder_without_its_weights_is_as_large_and_as_long_as_with_them(tmp
 
 
 def test_sizes_and_times_are_read_at_a_glance():
-    assert (doctor.size(2.5e6), doctor.size(1.6e9)) == ("2 MB", "1.6 GB")
+    assert (size_in_words(2.5e6), size_in_words(1.6e9)) == ("2 MB", "1.6 GB")
     assert (doctor.duration(90), doctor.duration(9000)) == ("2 min", "2.5 h")

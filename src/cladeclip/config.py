@@ -60,6 +60,7 @@ def merged(paths: Iterable[str | Path]) -> dict[str, Any]:
     for path in paths:
         try:
             update(config, yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {})
+            drop_nulls(config)
         except (OSError, yaml.YAMLError) as error:
             raise ConfigError(f"{path}: cannot be read as a config ({first_line(error)}).") from error
     return config
@@ -72,6 +73,14 @@ def update(config: dict[str, Any], changes: Mapping[str, Any]) -> None:
             update(config[key], value)
         else:
             config[key] = value
+
+
+def drop_nulls(config: Mapping[str, Any]) -> None:
+    """Takes out of `encoders:` and `captioners:` what a later file sets to null: no file can take a key of another away."""
+    for section in (config.get("encoders"), config.get("captioners")):
+        for entry in [section, *section.values()] if isinstance(section, dict) else []:
+            for key in [key for key, value in entry.items() if value is None] if isinstance(entry, dict) else []:
+                del entry[key]
 
 
 def check_other_results(report: Mapping[str, Any]) -> None:
@@ -181,6 +190,8 @@ def _pattern_in_words(fault: jsonschema.ValidationError) -> str:
         return "allowed are none, stem and all_but_last_NUMBER"
     if "{64}" in pattern:
         return "allowed is a sha256 in 64 lower-case hexadecimal digits"
+    if "._/-" in pattern:
+        return "allowed is a branch, a tag or a commit of the repository"
     if "{40}" in pattern:
         return "allowed is the 40-digit hash of a commit"
     if "/" in pattern:
@@ -203,7 +214,7 @@ def _check_encoders(config: Mapping[str, Any]) -> None:
                 raise ConfigError(
                     f"config: {key}.architecture is hf-hub:OWNER/REPOSITORY or local-dir:FOLDER for transformers."
                 )
-            for unused in set(encoder) - {"family", "title", "licence", "architecture"}:
+            for unused in set(encoder) - {"family", "title", "licence", "architecture", "revision"}:
                 raise ConfigError(
                     f"config: {key}.{unused} has no meaning for transformers, whose folder says it; remove it."
                 )
@@ -245,7 +256,8 @@ def _check_captioners(config: Mapping[str, Any]) -> None:
         for key in needed:
             if key not in captioner:
                 raise ConfigError(f"config: captioners.{name}.{key} is missing; kind {captioner['kind']} needs it.")
-        for key in set(captioner) - {"kind", *needed}:
+        optional = ("revision", "licence") if "model" in needed else ()
+        for key in set(captioner) - {"kind", *needed, *optional}:
             raise ConfigError(
                 f"config: captioners.{name}.{key} has no meaning for kind {captioner['kind']}; remove it."
             )

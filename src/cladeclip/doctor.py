@@ -18,7 +18,7 @@ from cladeclip.config import merged, validate
 from cladeclip.datasets.listing import files_below
 from cladeclip.datasets.pictures import SUFFIXES
 from cladeclip.encoders.weights import IN_PACKAGE
-from cladeclip.errors import CladeclipError
+from cladeclip.errors import CladeclipError, size_in_words
 from cladeclip.names import Features, Model, parse_labels
 from cladeclip.plan import cluster_labels, clustered_features, encoders_in_use, models_that_caption, trainings
 
@@ -133,7 +133,7 @@ def needs(config: Mapping[str, Any], n: int, whence: str) -> list[str]:
     disk = store + 2 * 4 * n * numbers + networks  # embeddings are kept in the cache as well
     embedding = sum(n / one.pictures for one in known)
     training = sum(train["epochs"] * FITTED * n * STEP / speeds[name].pictures for name in students if name in speeds)
-    lines.append(f"Disk: about {size(disk)}, {size(networks)} of it weights and checkpoints.")
+    lines.append(f"Disk: about {size_in_words(disk)}, {size_in_words(networks)} of it weights and checkpoints.")
     lines.append(
         f"Time, one job after the other: about {duration(embedding + training)}, {duration(training)} of it trainings; from "
         "the encoders' speed on this machine just now, without reading pictures, clustering, evaluation and starting jobs."
@@ -147,11 +147,6 @@ def needs(config: Mapping[str, Any], n: int, whence: str) -> list[str]:
             f"Not in these: {', '.join(missing)}, whose architecture comes with the weights (`snakemake fetch`)."
         )
     return lines
-
-
-def size(n: float) -> str:
-    """Bytes in MB or GB."""
-    return f"{n / 1e9:,.1f} GB" if n >= 1e9 else f"{n / 1e6:,.0f} MB"
 
 
 def duration(seconds: float) -> str:

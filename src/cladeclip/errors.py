@@ -25,6 +25,11 @@ def first_line(error: BaseException) -> str:
     return lines[0].rstrip(" :.")
 
 
+def size_in_words(n: float) -> str:
+    """Bytes in MB or GB."""
+    return f"{n / 1e9:,.1f} GB" if n >= 1e9 else f"{n / 1e6:,.0f} MB"
+
+
 def sentence_of_machine_fault(error: BaseException) -> str:
     """What to tell the user of an error that is the machine's: a full or read-only disk, too little memory.
 

@@ -16,6 +16,9 @@ KEEP_FREED_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": "1000000000",
 }
 
+# What the user said of downloads before the workflow kept its jobs off the internet.
+OFFLINE, OFFLINE_BY_USER = "HF_HUB_OFFLINE", "CLADECLIP_HUB_OFFLINE"
+
 # What the libraries read when they are loaded.
 READ_AT_START = WAIT_BRIEFLY | KEEP_FREED_MEMORY
 
@@ -25,11 +28,18 @@ def prepare_environment(source: str | Path) -> None:
     keep freed memory.
 
     The first matters in environments where the package is not installed (`--sdm conda`). Compute nodes have no internet:
-    what must be downloaded is downloaded by the fetch rules, which lift the second. Encoders know by it that they are in a
-    job of the workflow.
+    what must be downloaded is downloaded by the fetch rules, which lift the second (`allow_downloads`). Encoders know by it
+    that they are in a job of the workflow.
     """
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(source), os.environ.get("PYTHONPATH")]))
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    # Jobs come here as well, with what the main process has set.
+    os.environ.setdefault(OFFLINE_BY_USER, os.environ.get(OFFLINE, "0"))
+    os.environ.setdefault(OFFLINE, "1")
     os.environ[IN_JOB] = "1"
     for name, value in READ_AT_START.items():
         os.environ.setdefault(name, value)
+
+
+def allow_downloads() -> None:
+    """Lets this job download, unless the user said HF_HUB_OFFLINE=1."""
+    os.environ[OFFLINE] = os.environ.get(OFFLINE_BY_USER, "0")

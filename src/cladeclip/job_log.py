@@ -28,7 +28,7 @@ def job_log(path: str | Path) -> Iterator[None]:
             sys.stderr = log
             logging.basicConfig(level=logging.INFO, format="%(message)s", stream=log, force=True)
             # Libraries that narrate at INFO would drown our own lines.
-            for chatty in ("httpx", "urllib3", "root"):
+            for chatty in ("httpx", "httpx2", "urllib3", "root"):
                 logging.getLogger(chatty).setLevel(logging.WARNING)
             logging.getLogger("cladeclip").setLevel(logging.INFO)
             try:

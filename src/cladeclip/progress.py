@@ -10,16 +10,19 @@ SECONDS_BETWEEN_LINES = 10
 LINE = "{desc}: {n_fmt} of {total_fmt} {unit} in {elapsed}, {rate_fmt}{postfix}"
 
 
-def progress(iterable: Iterable | None = None, *, total: int, desc: str, unit: str, initial: int = 0) -> Any:
+def progress(
+    iterable: Iterable | None = None, *, total: int, desc: str, unit: str, initial: int = 0, unit_scale: bool = False
+) -> Any:
     """A tqdm over `iterable` (or to be advanced by hand) that suits where standard error goes."""
     if sys.stderr.isatty():
-        return tqdm(iterable, total=total, initial=initial, desc=desc, unit=unit)
+        return tqdm(iterable, total=total, initial=initial, desc=desc, unit=unit, unit_scale=unit_scale)
     return tqdm(
         iterable,
         total=total,
         initial=initial,
         desc=desc,
         unit=unit,
+        unit_scale=unit_scale,
         file=_Lines(),
         bar_format=LINE,
         disable=total == 0,

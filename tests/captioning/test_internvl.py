@@ -2,80 +2,24 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 
 import pyarrow as pa
 import pytest
+from hub.tiny_models import save_internvl
 
-from cladeclip.atomic import read_json, sha256_of_file
+from cladeclip.atomic import read_json, sha256_of_file, write_json
 from cladeclip.captioning.internvl import InternVL, add_missing_captions, make_captioner_folder
 from cladeclip.datasets.pictures import open_picture
 from cladeclip.errors import CladeclipError
 from cladeclip.row_cache import RowCache
 
-SPECIAL = ["<pad>", "<unk>", "<s>", "</s>", "<IMG_CONTEXT>", "<img>", "</img>", "<video>"]
-WORDS = ["a", "fish", "bird", "with", "red", "stripes", "describe", "the", "animal", "user", "assistant"]
-TEMPLATE = (
-    "{% for message in messages %}{{ message['role'] }} {% for part in message['content'] %}"
-    "{% if part['type'] == 'image' %}<IMG_CONTEXT> {% else %}{{ part['text'] }} {% endif %}{% endfor %}{% endfor %}"
-    "{% if add_generation_prompt %}assistant {% endif %}"
-)
-
 
 @pytest.fixture(scope="module")
 def tiny_internvl(tmp_path_factory):
-    import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import (
-        GotOcr2ImageProcessor,
-        InternVLConfig,
-        InternVLForConditionalGeneration,
-        InternVLProcessor,
-        InternVLVideoProcessor,
-        InternVLVisionConfig,
-        PreTrainedTokenizerFast,
-        Qwen2Config,
-    )
-
-    vocabulary = {word: i for i, word in enumerate(SPECIAL + WORDS)}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="<pad>",
-        unk_token="<unk>",
-        bos_token="<s>",
-        eos_token="</s>",
-        extra_special_tokens={
-            "start_image_token": "<img>",
-            "end_image_token": "</img>",
-            "context_image_token": "<IMG_CONTEXT>",
-            "video_token": "<video>",
-        },
-    )
-    side = 28
-    torch.manual_seed(0)
-    config = InternVLConfig(
-        vision_config=InternVLVisionConfig(
-            hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-            image_size=[side, side], patch_size=[14, 14],
-        ).to_dict(),
-        text_config=Qwen2Config(
-            hidden_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2, intermediate_size=64,
-            vocab_size=len(vocabulary), bos_token_id=2, eos_token_id=3, pad_token_id=0,
-        ).to_dict(),
-        image_token_id=vocabulary["<IMG_CONTEXT>"],
-        image_seq_length=1,
-    )  # fmt: skip
     folder = tmp_path_factory.mktemp("internvl")
-    InternVLForConditionalGeneration(config).save_pretrained(folder)
-    InternVLProcessor(
-        image_processor=GotOcr2ImageProcessor(size={"height": side, "width": side}, crop_to_patches=False),
-        tokenizer=fast,
-        video_processor=InternVLVideoProcessor(size={"height": side, "width": side}),
-        image_seq_length=1,
-        chat_template=TEMPLATE,
-    ).save_pretrained(folder)
+    save_internvl(folder)
     return folder
 
 
@@ -136,21 +80,45 @@ def killed_in_the_third_batch(folder, specimens, images, cache_folder):
     captioned(folder, specimens, images, RowCache(cache_folder, "k", pa.string(), checkpoint_seconds=0))
 
 
-def test_a_model_that_cannot_be_loaded_is_one_sentence(specimens, images, tmp_path):
+def test_a_model_that_cannot_be_loaded_is_one_sentence(tiny_internvl, specimens, images, tmp_path):
+    shutil.copytree(tiny_internvl, tmp_path / "model")
+    (tmp_path / "model" / "model.safetensors").unlink()
     with pytest.raises(CladeclipError, match=r"captioner: .* cannot be loaded .* set the captioner's model"):
-        captioned(tmp_path, specimens, images[:1], RowCache(tmp_path / "cache", "k", pa.string()))
+        captioned(tmp_path / "model", specimens, images[:1], RowCache(tmp_path / "cache", "k", pa.string()))
+
+
+def test_files_of_an_old_state_of_the_repository_are_noticed_when_they_are_fetched(tiny_internvl, tmp_path):
+    """The state before the processor's update of the real repository had no token for videos."""
+    old = tmp_path / "old"
+    shutil.copytree(tiny_internvl, old)
+    config = read_json(old / "tokenizer_config.json")
+    config.pop("video_token")
+    config["extra_special_tokens"] = [token for token in config["extra_special_tokens"] if token != "<video>"]
+    write_json(old / "tokenizer_config.json", config)
+    (tmp_path / "it").mkdir()
+    with pytest.raises(CladeclipError, match=r"does not work with transformers .* older state") as caught:
+        make_captioner_folder("internvl", {"model": str(old), **SETTINGS}, tmp_path / "it")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "it" / "captioner.json").exists()
+
+
+def test_a_template_that_does_not_take_the_prompt_is_noticed_when_it_is_fetched(tiny_internvl, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_internvl, broken)
+    (broken / "chat_template.jinja").write_text("{{ messages[0]['nothing']['there'] }}")
+    with pytest.raises(CladeclipError, match="does not work with transformers"):
+        make_captioner_folder("internvl", {"model": str(broken), **SETTINGS}, tmp_path)
 
 
 def test_a_folder_is_used_where_it_is_and_its_files_are_recorded(tiny_internvl, tmp_path):
-    make_captioner_folder("internvl", {"model": str(tiny_internvl)}, tmp_path)
+    make_captioner_folder("internvl", {"model": str(tiny_internvl), **SETTINGS}, tmp_path)
     record = read_json(tmp_path / "captioner.json")
     assert record["folder"] == str(tiny_internvl)
     assert record["files"]["model.safetensors"]["sha256"] == sha256_of_file(tiny_internvl / "model.safetensors")
 
 
-def test_a_model_that_cannot_be_fetched_says_how_to_get_it(tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+def test_a_model_that_cannot_be_fetched_says_how_to_get_it(tmp_path):
     with pytest.raises(
-        CladeclipError, match=r"captioner 'internvl': OpenGVLab/x .* `hf download OpenGVLab/x .*captioners"
+        CladeclipError, match=r"captioner 'internvl': .* OpenGVLab/x .* `hf download OpenGVLab/x .*captioners"
     ):
-        make_captioner_folder("internvl", {"model": "OpenGVLab/x"}, tmp_path)
+        make_captioner_folder("internvl", {"model": "OpenGVLab/x", **SETTINGS}, tmp_path)

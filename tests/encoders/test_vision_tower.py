@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import RECIPE
+from hub.tiny_models import save_florence
 
 from cladeclip.datasets.pictures import open_picture
 from cladeclip.encoders.embed import embed_images
@@ -28,20 +29,11 @@ def saved(model, folder, side):
 
 @pytest.fixture(scope="module")
 def florence(tmp_path_factory):
-    from transformers import Florence2Config, Florence2Model
+    from transformers import AutoImageProcessor, AutoModel
 
-    vision = {
-        "depths": [1] * 4, "embed_dim": [8, 8, 16, 16], "num_heads": [1, 1, 2, 2], "num_groups": [1, 1, 2, 2],
-        "window_size": 4, "projection_dim": 16,
-    }  # fmt: skip
-    text = {
-        "model_type": "bart", "vocab_size": 64, "d_model": 16, "encoder_layers": 1, "decoder_layers": 1,
-        "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16,
-    }  # fmt: skip
-    torch.manual_seed(0)
-    model = Florence2Model(Florence2Config(vision_config=vision, text_config=text, image_token_id=60)).eval()
     folder = tmp_path_factory.mktemp("florence")
-    return model, saved(model, folder, 64), folder
+    save_florence(folder)
+    return AutoModel.from_pretrained(folder).eval(), AutoImageProcessor.from_pretrained(folder), folder
 
 
 def encoder_of(source, folder):
@@ -49,18 +41,37 @@ def encoder_of(source, folder):
     return load_encoder(folder)
 
 
-def test_florence_is_the_mean_over_the_places_of_its_vision_towers_map(florence, specimens, images, tmp_path):
+def test_florence_is_the_mean_of_the_tokens_that_its_language_model_reads(florence, specimens, images, tmp_path):
+    """As the original took it: of a map of h x w places, h w + 1 projected tokens. In float64, by its definition."""
     model, processor, source = florence
     encoder = encoder_of(source, tmp_path)
-    assert (encoder.family, encoder.dim, encoder.image_px) == ("transformers", 16, 64)
+    assert (encoder.family, encoder.dim, encoder.image_px) == ("transformers", 12, 64)
     ids = list(images["image_id"][:5])
     found = embed_images(encoder, specimens, ids, batch_size=2, workers=0, decode="exact")
+    weights = {name: value.double().numpy() for name, value in model.multi_modal_projector.state_dict().items()}
+    rows, columns = (
+        weights["image_position_embed.row_embeddings.weight"],
+        weights["image_position_embed.column_embeddings.weight"],
+    )
+    # The sine and cosine of time 0, of which a single picture has nothing else.
+    time = model.multi_modal_projector.visual_temporal_embed.pos_idx_to_embed[0].double().numpy()
     for image_id, row in zip(ids, found, strict=True):
         pixels = processor(images=open_picture(specimens / image_id), return_tensors="pt")["pixel_values"]
         with torch.inference_mode():
-            maps = model.vision_tower(pixels).last_hidden_state[0].double().numpy()
-        expected = [np.mean([maps[c, y, x] for y in range(2) for x in range(2)]) for c in range(16)]
-        np.testing.assert_allclose(row, expected, atol=1e-5)
+            seen = model.vision_tower(pixels).last_hidden_state[0].double().numpy()
+            theirs = model.get_image_features(pixels).pooler_output.mean(1)[0]
+        places = [
+            seen[:, y, x] + np.concatenate([columns[x], rows[y]]) + time
+            for y in range(seen.shape[1])
+            for x in range(seen.shape[2])
+        ]
+        tokens = []
+        for place in [np.mean(places, axis=0), *places]:
+            projected = weights["image_projection.weight"] @ place
+            scaled = (projected - projected.mean()) / np.sqrt(projected.var() + 1e-5)
+            tokens.append(scaled * weights["image_proj_norm.weight"] + weights["image_proj_norm.bias"])
+        np.testing.assert_allclose(row, np.mean(tokens, axis=0), atol=1e-5)
+        np.testing.assert_allclose(row, theirs, atol=1e-5)
 
 
 def test_tokens_before_the_patches_are_left_out(tmp_path):
@@ -103,7 +114,7 @@ def test_a_vision_tower_is_trained_and_transformers_loads_it(florence, store, im
     before, after = (AutoModel.from_pretrained(tmp_path / name).state_dict() for name in ("before", "after"))
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed
-    assert all(name.startswith("vision_tower.") for name in changed)
+    assert all(name.startswith(("vision_tower.", "multi_modal_projector.")) for name in changed)
     batch = torch.stack([encoder.transform(store.read(image_id)) for image_id in images["image_id"][:3]])
     ours = load_encoder(tmp_path / "after")
     torch.testing.assert_close(ours.encode_images(batch), encoder.encode_images(batch))

@@ -1,9 +1,10 @@
 """Brings VLM4Bio's pictures and metadata into the dataset's folder."""
 
-import os
 from pathlib import Path
 
-os.environ["HF_HUB_OFFLINE"] = "0"  # this rule alone may download
+from cladeclip.job_environment import allow_downloads
+
+allow_downloads()  # before the hub's client is imported: this rule alone may
 
 from cladeclip.atomic import write_json
 from cladeclip.datasets.fetch import fetch_vlm4bio

@@ -1,9 +1,10 @@
 """Brings an encoder's weights into a folder of their own, from wherever the config says."""
 
-import os
 from pathlib import Path
 
-os.environ["HF_HUB_OFFLINE"] = "0"  # this rule alone may download
+from cladeclip.job_environment import allow_downloads
+
+allow_downloads()  # before the hub's client is imported: this rule alone may
 
 from cladeclip.encoders.weights import make_encoder_folder
 from cladeclip.job_log import job_log

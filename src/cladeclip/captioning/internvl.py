@@ -13,8 +13,9 @@ from cladeclip.atomic import sha256_of_file, write_json
 from cladeclip.datasets.pictures import open_picture
 from cladeclip.encoders.embed import in_halves
 from cladeclip.encoders.encoder import choose_device
-from cladeclip.encoders.weights import download
+from cladeclip.encoders.hub_sources import captioner_source
 from cladeclip.errors import CladeclipError, first_line
+from cladeclip.hub import HubError
 from cladeclip.progress import progress
 from cladeclip.row_cache import RowCache
 
@@ -33,12 +34,12 @@ class InternVL:
     """
 
     def __init__(self, folder: str | Path, *, prompt: str, max_new_tokens: int, device: str = "auto") -> None:
-        from transformers import AutoModelForImageTextToText, AutoProcessor
+        from transformers import AutoModelForImageTextToText
 
         self.max_new_tokens, self.where = max_new_tokens, choose_device(device)
         self.dtype = torch.bfloat16 if self.where.type == "cuda" else torch.float32
+        self.processor, self.text = processor_and_question(folder, prompt)
         try:
-            self.processor: Any = AutoProcessor.from_pretrained(folder)
             model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=self.dtype)
         except (OSError, ValueError) as error:
             raise CladeclipError(
@@ -46,9 +47,6 @@ class InternVL:
                 "it anew, or set the captioner's model to a folder that holds one."
             ) from error
         self.model = model.to(self.where).eval()
-        self.processor.tokenizer.padding_side = "left"  # what is generated must follow the prompt, not the padding
-        question = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}]
-        self.text = self.processor.apply_chat_template(question, add_generation_prompt=True)
 
     @torch.inference_mode()
     def caption(self, pictures: list[Image.Image]) -> list[str]:
@@ -58,6 +56,33 @@ class InternVL:
         tokens = self.model.generate(**inputs, max_new_tokens=self.max_new_tokens, do_sample=False)
         written = self.processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         return [" ".join(caption.split()) for caption in written]
+
+
+def processor_and_question(folder: str | Path, prompt: str) -> tuple[Any, str]:
+    """The processor of a captioner's folder, and the prompt about one picture as the model wants it.
+
+    Both are tried on a grey picture.
+
+    Raises:
+        CladeclipError: the folder's files are not a processor's, or of a state that this version of transformers cannot use.
+    """
+    import transformers
+
+    question = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}]
+    try:
+        processor: Any = transformers.AutoProcessor.from_pretrained(folder)
+        processor.tokenizer.padding_side = "left"  # what is generated must follow the prompt, not the padding
+        text = processor.apply_chat_template(question, add_generation_prompt=True)
+        seen = processor(images=[Image.new("RGB", (64, 64), "grey")], text=[text], return_tensors="pt")
+        if "pixel_values" not in seen:
+            raise ValueError("it makes no pixel_values of a picture")
+    except Exception as error:  # an old processor raises AttributeError, a bad template what jinja has
+        raise CladeclipError(
+            f"captioner: the processor in {folder} does not work with transformers {transformers.__version__} "
+            f"({type(error).__name__}: {first_line(error)}); it may be of an older state of its repository: delete the "
+            "folder and run again to fetch it anew, with the captioner's `revision` at a newer state, or none."
+        ) from error
+    return processor, text
 
 
 def add_missing_captions(
@@ -92,18 +117,33 @@ def add_missing_captions(
 
 
 def make_captioner_folder(name: str, definition: Mapping[str, Any], folder: str | Path) -> None:
-    """Brings a captioner's model into `folder` and writes captioner.json: where it lies, and the sha256 of its files.
+    """Brings a captioner's model into `folder` and writes captioner.json: where it lies and whence it is, its files' sha256.
 
     A model that is a folder already is used where it is.
 
     Raises:
-        CladeclipError: it has to be downloaded and cannot be.
+        CladeclipError: it has to be downloaded and cannot be, or its processor cannot be used.
     """
-    folder = Path(folder)
-    model = Path(definition["model"])
-    if not model.is_dir():
-        model = folder
-        download(f"captioner '{name}'", definition["model"], folder, f"captioners.{name}.model")
+    model = folder = Path(folder)
+    record: dict[str, Any] = {}
+    source = captioner_source(definition)
+    if source is None:
+        model = Path(definition["model"])
+    else:
+        try:
+            fetched = source.bring(folder)
+        except HubError as error:
+            raise CladeclipError(
+                f"captioner '{name}': {error}. Run `snakemake {folder}/captioner.json` where there is internet (a cluster's "
+                f"login node), or fetch it there by `hf download {source.repository} --local-dir DIR` and set "
+                f"captioners.{name}.model to that folder."
+            ) from error
+        # Of another state of the repository a file may be left that this one does without.
+        for path in folder.iterdir():
+            if path.is_file() and path.name not in fetched.files:
+                path.unlink()
+        record["sources"] = [fetched.record()]
+    processor_and_question(model, definition["prompt"])
     files = sorted(p for p in model.iterdir() if p.is_file() and p.name[0] != "." and p.name != "captioner.json")
-    hashes = {path.name: {"sha256": sha256_of_file(path)} for path in files}
-    write_json(folder / "captioner.json", {"folder": str(model), "files": hashes})
+    record |= {"folder": str(model), "files": {path.name: {"sha256": sha256_of_file(path)} for path in files}}
+    write_json(folder / "captioner.json", record)

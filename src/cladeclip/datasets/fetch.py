@@ -1,42 +1,70 @@
-"""Downloads VLM4Bio from the Hugging Face hub, keeps what already lies there, and says what is missing."""
+"""Completes VLM4Bio: its pictures from the hub, its birds from where their owners keep them, and says what is missing.
 
+The repository keeps the pictures of a category in chunk folders (`datasets/Fish/chunk*/FILE`) beside `metadata/`, and no
+birds. Here they all go to `CATEGORY/images/`, as the repository's own scripts put them.
+"""
+
+import filecmp
 import logging
-from pathlib import Path
+import shutil
+import tarfile
+import zlib
+from collections.abc import Callable, Iterable
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from cladeclip.atomic import atomic_path
 from cladeclip.datasets.vlm4bio import read_metadata
 from cladeclip.errors import CladeclipError, DataError, first_line
+from cladeclip.hub import HubError, snapshot
 
 logger = logging.getLogger(__name__)
 
+# The folder of the repository that becomes the dataset's root.
+FOLDER = "datasets"
+CUB = "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz"
 BIRDS = (
-    "VLM4Bio does not redistribute its birds: get CUB-200-2011 (non-commercial research) from "
-    "https://www.vision.caltech.edu/datasets/cub_200_2011/ and put its pictures into {folder}/Bird/images/."
+    "VLM4Bio does not redistribute its birds, which are CUB-200-2011's (non-commercial research): download "
+    f"{CUB} (1.2 GB) into {{folder}}/Bird, packed or unpacked, and run the same command again."
 )
 
 
 def fetch_vlm4bio(root: str | Path, *, repository: str, revision: str) -> dict[str, Any]:
-    """Completes `root` (a folder called `datasets`, as in the repository) and checks it against the metadata.
+    """Completes `root` and checks it against the metadata. What already lies there is not fetched again.
 
-    Where every listed picture is already there, nothing is downloaded.
+    Pictures that lie below a category in other folders (CUB's class folders, the repository's chunks), or in CUB's archive
+    in `Bird/`, are put into its `images/`.
 
     Returns:
-        The repository and revision, and the number of pictures.
+        The repository and revision (a commit), and the number of pictures.
 
     Raises:
-        CladeclipError: the download fails, or pictures are missing after it.
+        CladeclipError: the download fails, or pictures are missing after it; the message says what to put where.
     """
     root = Path(root)
     missing = _missing(root)
     if missing is None or missing:
-        _download(root, repository, revision)
-        missing = _missing(root)
-    if missing is None:
-        raise CladeclipError(f"{root}: {repository} brought no metadata; check dataset.fetch.")
+        try:
+            missing = _complete(root, repository, revision)
+        except HubError as error:
+            raise CladeclipError(
+                f"VLM4Bio could not be downloaded: {error}. Run `snakemake {root}/.fetched.json` where there is internet (a "
+                f"cluster's login node), or put the pictures there by hand as {root}/CATEGORY/images/ and "
+                f"{root}/CATEGORY/metadata/*.csv (CATEGORY: Fish, Bird, Butterfly; from the dataset {repository}) and run "
+                "the same command again."
+            ) from error
     if missing:
         hint = BIRDS.format(folder=root) if any(name.startswith("Bird/") for name in missing) else ""
-        raise CladeclipError(f"{root}: {len(missing)} listed pictures are missing, the first is {missing[0]}. {hint}")
+        raise CladeclipError(
+            f"{root}: {len(missing):,} listed pictures are missing, the first is {missing[0]}. {hint}".rstrip()
+        )
+    shutil.rmtree(_staging(root), ignore_errors=True)
     return {"repository": repository, "revision": revision, "pictures": len(read_metadata(root))}
+
+
+def missing_birds(root: str | Path) -> int:
+    """How many of the listed birds do not lie there; 0 where there is no list yet."""
+    return sum(name.startswith("Bird/") for name in _missing(Path(root)) or [])
 
 
 def _missing(root: Path) -> list[str] | None:
@@ -48,22 +76,86 @@ def _missing(root: Path) -> list[str] | None:
     return [image_id for image_id in listed["image_id"] if not (root / image_id).is_file()]
 
 
-def _download(root: Path, repository: str, revision: str) -> None:
-    from huggingface_hub import HfApi, snapshot_download
+def _staging(root: Path) -> Path:
+    """Where files are until they are whole."""
+    return root / ".download"
 
-    wanted = [f"{root.name}/*/images/*", f"{root.name}/*/metadata/*.csv"]
+
+def _complete(root: Path, name: str, revision: str) -> list[str]:
+    """Fetches and places what is missing; the birds are asked for before hours go into the rest.
+
+    Returns:
+        what is missing still.
+    """
+    if _missing(root) is None:
+        _fetch(root, name, revision, lambda file: PurePosixPath(file).match(f"{FOLDER}/*/metadata/*.csv"))
+        if _missing(root) is None:
+            raise HubError(f"{name} at {revision} brought no metadata; check dataset.fetch")
+    missing = set(_place_what_lies_there(root, _missing(root) or []))
+    if missing and not any(picture.startswith("Bird/") for picture in missing):
+        _fetch(root, name, revision, lambda file: file.startswith(f"{FOLDER}/") and _place(file) in missing)
+    return _missing(root) or []
+
+
+def _fetch(root: Path, name: str, revision: str, wanted: Callable[[str], bool]) -> None:
+    """Brings those of the repository's files that are `wanted` to where the layout has them."""
+
+    def choose(files: Iterable[str]) -> list[str]:
+        places: dict[str, str] = {}
+        for file in filter(wanted, files):
+            if (other := places.setdefault(_place(file), file)) != file:
+                raise HubError(f"{name} has two files of one name, {other} and {file}")
+        return list(places.values())
+
+    got = snapshot(name, choose, _staging(root), revision=revision, kind="dataset")
+    for file in got.files:
+        _move(got.folder / file, root / _place(file))
+
+
+def _place(file: str) -> str:
+    """Where the layout has a file of the repository (the image_id of a picture)."""
+    _, category, folder, *_, name = PurePosixPath(file).parts if file.count("/") > 2 else ("", "", "", "")
+    return f"{category}/{folder if folder == 'metadata' else 'images'}/{name}"
+
+
+def _place_what_lies_there(root: Path, missing: list[str]) -> list[str]:
+    """Moves missing pictures that lie elsewhere below their category, or in an archive there, to where they are expected.
+
+    Returns:
+        what is missing still.
+    """
+    for category in sorted({picture.split("/")[0] for picture in missing}):
+        wanted = {PurePosixPath(picture).name for picture in missing if picture.startswith(f"{category}/")}
+        found: dict[str, Path] = {}
+        for path in sorted((root / category).rglob("*")):
+            if path.name in wanted and path.is_file():
+                other = found.setdefault(path.name, path)
+                if other != path and not filecmp.cmp(other, path, shallow=False):
+                    raise DataError(f"{other} and {path} are two pictures of one name: remove the wrong one.")
+        for name, path in found.items():
+            _move(path, root / category / "images" / name)
+        for archive in sorted([*(root / category).glob("*.tgz"), *(root / category).glob("*.tar.gz")]):
+            _unpack(archive, wanted - set(found), root / category / "images")
+        if found:
+            logger.info("%s: %d pictures that lay in other folders are in images/ now.", root / category, len(found))
+    return [picture for picture in missing if not (root / picture).is_file()]
+
+
+def _unpack(archive: Path, wanted: set[str], folder: Path) -> None:
+    """Takes the wanted pictures out of an archive, by their file names."""
+    logger.info("Unpacking %s.", archive)
     try:
-        info = HfApi().dataset_info(repository, revision=revision, files_metadata=True)
-        files = [file for file in info.siblings or [] if file.rfilename.startswith(f"{root.name}/")]
-        size = sum(file.size or 0 for file in files)
-        logger.info("%s has %d files, %.1f GB, below %s/.", repository, len(files), size / 1e9, root.name)
-        snapshot_download(
-            repository, repo_type="dataset", revision=revision, local_dir=str(root.parent), allow_patterns=wanted
-        )
-    except Exception as error:  # the hub client raises errors of several libraries where there is no network
-        raise CladeclipError(
-            f"VLM4Bio could not be downloaded ({first_line(error)}). Run `snakemake {root}/.fetched.json` where there is "
-            f"internet (a cluster's login node), or put the pictures there by hand as {root}/CATEGORY/images/ and "
-            f"{root}/CATEGORY/metadata/*.csv (CATEGORY: Fish, Bird, Butterfly; from the dataset {repository}) and run "
-            "the same command again."
-        ) from error
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                name = PurePosixPath(member.name).name
+                source = tar.extractfile(member) if name in wanted and member.isfile() else None
+                if source and not (folder / name).exists():
+                    with atomic_path(folder / name) as temporary, temporary.open("wb") as target:
+                        shutil.copyfileobj(source, target)
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise DataError(f"{archive}: cannot be unpacked ({first_line(error)}): download it again.") from error
+
+
+def _move(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source.replace(target)

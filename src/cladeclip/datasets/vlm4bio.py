@@ -15,13 +15,14 @@ def read_metadata(root: str | Path) -> pd.DataFrame:
     """The listed pictures: image_id (path below root), category, scientific_name as written (empty where blank).
 
     Raises:
-        DataError: no category has both images/ and a metadata file with the two columns.
+        DataError: there is no category, or one has no metadata file with the two columns.
     """
     root = Path(root)
-    categories = sorted(folder for folder in root.glob("*") if (folder / "images").is_dir())
+    # A category that has a list and no pictures is one whose pictures are missing, and that must be seen.
+    categories = sorted({folder.parent for part in ("images", "metadata") for folder in root.glob(f"*/{part}")})
     if not categories:
         raise DataError(
-            f"{root}: no folder below it has an images/ folder; layout vlm4bio expects CATEGORY/images/ and "
+            f"{root}: no folder below it has an images/ or a metadata/ folder; layout vlm4bio expects CATEGORY/images/ and "
             "CATEGORY/metadata/*.csv."
         )
     return pd.concat([_category(folder) for folder in categories], ignore_index=True)

@@ -1,4 +1,7 @@
-"""Vision towers of the transformers library (Florence-2, DINOv2, ...): the embedding is the mean of the patch tokens."""
+"""Vision towers of the transformers library (DINOv2, Florence-2, ...): the embedding is the mean of the patch tokens.
+
+Of Florence-2 it is the mean of the tokens that its language model reads, as the work that this software follows took it.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -33,13 +36,36 @@ class PatchMean(nn.Module):
         return tokens[:, -patches:].mean(1)
 
 
+class ProjectedMean(nn.Module):
+    """A batch (n, 3, h, w) to the mean (n, dim) of the tokens that a model of pictures and text makes of a picture.
+
+    Of Florence-2 these are one for the whole picture and one for each place of the tower's map, with position embeddings,
+    projected and normalised.
+    """
+
+    def __init__(self, tower: Any, projector: Any) -> None:
+        super().__init__()
+        self.tower, self.projector = tower, projector
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return self.projector(self.tower(batch).last_hidden_state).mean(1)
+
+
+def _tower(model: Any) -> nn.Module:
+    """The part of a model that makes an embedding of a picture."""
+    tower = next((getattr(model, name) for name in TOWER_NAMES if hasattr(model, name)), model)
+    if model.config.model_type == "florence2":
+        return ProjectedMean(tower, model.multi_modal_projector)
+    return PatchMean(tower)
+
+
 def vision_tower_encoder(folder: Path) -> Encoder:
     """The encoder of a folder that `transformers.AutoModel` and `AutoImageProcessor` load."""
     from transformers import AutoImageProcessor, AutoModel
 
     model: Any = AutoModel.from_pretrained(folder, dtype=torch.float32)
     processor: Any = AutoImageProcessor.from_pretrained(folder)
-    tower = PatchMean(next((getattr(model, name) for name in TOWER_NAMES if hasattr(model, name)), model)).eval()
+    tower = _tower(model).eval()
 
     def transform(image: Image.Image) -> Tensor:
         return processor(images=image, return_tensors="pt")["pixel_values"][0]

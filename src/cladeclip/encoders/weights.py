@@ -11,14 +11,15 @@ import json
 import logging
 import shutil
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from cladeclip.atomic import read_json, sha256_of_file, write_json
+from cladeclip.encoders.hub_sources import HUB, HubSource, encoder_source, tokenizer_source
 from cladeclip.encoders.open_clip_library import open_clip_for
 from cladeclip.errors import CladeclipError, ConfigError, first_line
+from cladeclip.hub import HubError, Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,8 @@ WEIGHTS = "model.safetensors"
 IN_PACKAGE = "python-package:"
 # The files of an encoder folder that decide its embeddings.
 DECIDING = (WEIGHTS, OPEN_CLIP_CONFIG, TIMM_CONFIG, PROCESSOR_CONFIG, HANDCRAFTED_CONFIG, UNICOM_CONFIG)
+# Below an encoder folder, while it is made: what comes from the hub.
+DOWNLOAD = ".download"
 # Sizes and times of an encoder folder's files when they were hashed last.
 SEEN = ".seen.json"
 # What of a picture's preprocessing an open_clip config holds.
@@ -47,25 +50,27 @@ def make_encoder_folder(name: str, definition: Mapping[str, Any], folder: str | 
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    sources: list[Snapshot | None] = []
     match definition["family"]:
         case "handcrafted":
             write_json(folder / HANDCRAFTED_CONFIG, {"image_px": definition.get("image_px", 96)})
         case "timm":
-            _timm_folder(name, definition, folder)
+            sources.append(_timm_folder(name, definition, folder))
         case "transformers":
-            _transformers_folder(name, definition["architecture"], folder)
+            sources.append(_transformers_folder(name, definition, folder))
         case "unicom":
             from cladeclip.encoders.unicom import make_unicom_folder
 
             path = weight_file(definition) if "weights" in definition else None
             save_weights(make_unicom_folder(name, definition, path, folder), folder / WEIGHTS)
         case "open_clip":
-            _open_clip_folder(name, definition, folder)
-    shutil.rmtree(folder / ".download", ignore_errors=True)
+            sources += _open_clip_folder(name, definition, folder)
+    shutil.rmtree(folder / DOWNLOAD, ignore_errors=True)
     files = sorted(p.name for p in folder.iterdir() if p.is_file() and p.name != "encoder.json" and p.name[0] != ".")
     record = {
         "definition": json.loads(json.dumps(definition)),
         "files": {file: {"sha256": sha256_of_file(folder / file)} for file in files},
+        "sources": [source.record() for source in sources if source],
     }
     write_json(folder / "encoder.json", record)
     write_json(folder / SEEN, _sizes_and_times(folder, files))
@@ -117,24 +122,49 @@ def _check_sha256(definition: Mapping[str, Any], named: str, path: Path) -> None
         )
 
 
-def _open_clip_folder(name: str, definition: Mapping[str, Any], folder: Path) -> None:
+def _from_hub(name: str, definition: Mapping[str, Any], source: HubSource, folder: Path) -> Snapshot:
+    """Brings what an encoder needs of the hub below `folder`/.download."""
+    try:
+        return source.bring(folder / DOWNLOAD)
+    except HubError as error:
+        if str(definition["architecture"]).startswith(HUB):
+            by_hand = (
+                f"fetch it there by `hf download {source.repository} --local-dir DIR` and set encoders.{name}.architecture "
+                "to local-dir:DIR"
+            )
+        else:
+            beside = "beside" if definition["family"] == "open_clip" else "instead of"
+            by_hand = (
+                f"fetch a weight file of {source.repository} ({' or '.join(source.weights)}) there and give encoders.{name} "
+                f"`weights: FILE` {beside} `pretrained`"
+            )
+        raise CladeclipError(
+            f"encoder '{name}': {error}. Run `snakemake {folder}/encoder.json` where there is internet (a cluster's login "
+            f"node), or {by_hand}."
+        ) from error
+
+
+def _open_clip_folder(name: str, definition: Mapping[str, Any], folder: Path) -> list[Snapshot | None]:
     architecture, tag = definition["architecture"], definition.get("pretrained")
+    local = None
     if isinstance(architecture, str) and architecture.startswith(IN_PACKAGE):
-        architecture = f"local-dir:{_inside_package(architecture)}"
-        definition = {**definition, "architecture": architecture}
+        local = _inside_package(architecture)
+    elif isinstance(architecture, str) and architecture.startswith("local-dir:"):
+        local = Path(architecture.removeprefix("local-dir:"))
     open_clip = open_clip_for(architecture if isinstance(architecture, Mapping) else None)
     from open_clip.pretrained import get_pretrained_cfg
 
+    source, fetched = encoder_source(definition) if local is None else None, None
+    if source and architecture.startswith(HUB):
+        fetched = _from_hub(name, definition, source, folder)
+        local = fetched.folder
     if isinstance(architecture, Mapping):
         model_cfg = json.loads(json.dumps(architecture))
-    elif architecture.startswith("local-dir:"):
-        source = Path(architecture.removeprefix("local-dir:"))
-        if not (source / OPEN_CLIP_CONFIG).is_file():
-            raise ConfigError(f"config: encoders.{name}.architecture: {source} holds no {OPEN_CLIP_CONFIG}.")
-        _check_sha256(definition, str(source), source / WEIGHTS)
-        model_cfg = json.loads((source / OPEN_CLIP_CONFIG).read_text())["model_cfg"]
-    elif architecture.startswith("hf-hub:"):
-        model_cfg = _hub_config(name, architecture.removeprefix("hf-hub:"), folder)["model_cfg"]
+    elif local:
+        if not (local / OPEN_CLIP_CONFIG).is_file():
+            raise ConfigError(f"config: encoders.{name}.architecture: {local} holds no {OPEN_CLIP_CONFIG}.")
+        _check_sha256(definition, str(local), local / WEIGHTS)
+        model_cfg = json.loads((local / OPEN_CLIP_CONFIG).read_text())["model_cfg"]
     else:
         model_cfg = open_clip.get_model_config(architecture)
         if model_cfg is None:
@@ -149,112 +179,113 @@ def _open_clip_folder(name: str, definition: Mapping[str, Any], folder: Path) ->
             )
     if "image_px" in definition:
         model_cfg["vision_cfg"]["image_size"] = definition["image_px"]
-    model, source_cfg = _open_clip_model(name, definition, model_cfg, folder)
-    _copy_tokenizer(definition, model_cfg, folder)
-    preprocess = {key: source_cfg[key] for key in PREPROCESSING}
+    if local:
+        model = _from_folder(name, definition, local)
+    else:
+        if source:
+            fetched = _from_hub(name, definition, source, folder)
+        model = _from_parts(name, definition, model_cfg, fetched, folder)
+    tokenizer = _copy_tokenizer(name, model_cfg, local, folder)
+    preprocess = {key: model.visual.preprocess_cfg[key] for key in PREPROCESSING}
+    if tag:
+        tag_cfg = get_pretrained_cfg(architecture, tag)
+        preprocess |= {key: tag_cfg[key] for key in PREPROCESSING if key in tag_cfg}
     preprocess |= {key: definition[key] for key in ("mean", "std") if key in definition}
     write_json(folder / OPEN_CLIP_CONFIG, {"model_cfg": model_cfg, "preprocess_cfg": preprocess})
     save_weights(model, folder / WEIGHTS)
+    return [fetched, tokenizer]
 
 
-def _open_clip_model(name: str, definition: Mapping[str, Any], model_cfg: Mapping[str, Any], folder: Path) -> tuple:
-    """The model with its weights, and its preprocessing config."""
+def _from_folder(name: str, definition: Mapping[str, Any], local: Path) -> Any:
+    """The model of a folder with a config and weights."""
+    import open_clip
+
+    size = {"force_image_size": definition["image_px"]} if "image_px" in definition else {}
+    try:
+        return open_clip.create_model(f"local-dir:{local}", require_pretrained=True, **size)
+    except (RuntimeError, KeyError, ValueError, OSError) as error:
+        raise ConfigError(
+            f"config: encoders.{name}.architecture {definition['architecture']!r} cannot be loaded: {first_line(error)}"
+        ) from error
+
+
+def _from_parts(
+    name: str, definition: Mapping[str, Any], model_cfg: Mapping[str, Any], fetched: Snapshot | None, folder: Path
+) -> Any:
+    """A model of this config with the weights of a tag or a file, or random ones."""
     import open_clip
     import torch
-    from open_clip.pretrained import get_pretrained_cfg
 
-    architecture, tag = definition["architecture"], definition.get("pretrained")
-    by_hand = "weights" in definition
-    from_elsewhere = isinstance(architecture, str) and (
-        (tag is not None and not by_hand) or architecture.startswith(("hf-hub:", "local-dir:"))
-    )
-    if from_elsewhere:
-        size = {"force_image_size": definition["image_px"]} if "image_px" in definition else {}
-        try:
-            if tag:
-                _ask_hub(get_pretrained_cfg(architecture, tag).get("hf_hub", ""))
-            model = open_clip.create_model(
-                architecture, pretrained=tag, cache_dir=str(folder / ".download"), require_pretrained=True, **size
-            )
-        except Exception as error:  # the hub client raises errors of several libraries where there is no network
-            raise _no_weights(name, definition, folder, error) from error
-        return model, model.visual.preprocess_cfg
     if "seed" in definition:
         torch.manual_seed(definition["seed"])
     model = _from_config(model_cfg, folder)
-    if by_hand:
+    if "weights" in definition:
         path = weight_file(definition)
-        try:
-            open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True)
-        except (RuntimeError, KeyError, ValueError) as error:
-            raise ConfigError(
-                f"config: encoders.{name}.weights: {path} does not fit the architecture: {first_line(error)}"
-            ) from error
-    tag_cfg = get_pretrained_cfg(architecture, tag) if tag else {}
-    return model, model.visual.preprocess_cfg | {key: tag_cfg[key] for key in PREPROCESSING if key in tag_cfg}
+    elif fetched:
+        path = fetched.folder / fetched.files[-1]
+    elif definition.get("pretrained"):
+        path = _from_elsewhere(name, definition, folder)
+    else:
+        return model
+    try:
+        open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True)
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise ConfigError(
+            f"config: encoders.{name}.weights: {path} does not fit the architecture: {first_line(error)}"
+        ) from error
+    return model
+
+
+def _from_elsewhere(name: str, definition: Mapping[str, Any], folder: Path) -> Path:
+    """The weight file of a tag that open_clip has an address for which is not the hub's."""
+    from open_clip.pretrained import download_pretrained, get_pretrained_cfg
+
+    known = get_pretrained_cfg(definition["architecture"], definition["pretrained"])
+    try:
+        return Path(download_pretrained(known, cache_dir=str(folder / DOWNLOAD)))
+    except Exception as error:  # urllib's, of many kinds
+        raise CladeclipError(
+            f"encoder '{name}': {known.get('url')} could not be downloaded ({first_line(error)}). Run `snakemake "
+            f"{folder}/encoder.json` where there is internet (a cluster's login node), or fetch that file by hand and give "
+            f"encoders.{name} `weights: FILE` beside `pretrained`."
+        ) from error
 
 
 def _from_config(model_cfg: Mapping[str, Any], folder: Path) -> Any:
     """A randomly initialised model: open_clip builds from a folder that holds a config and no weights."""
     import open_clip
 
-    bare = folder / ".download"
-    bare.mkdir(exist_ok=True)
-    (bare / OPEN_CLIP_CONFIG).write_text(json.dumps({"model_cfg": model_cfg, "preprocess_cfg": {}}))
+    bare = folder / DOWNLOAD / "bare"
+    write_json(bare / OPEN_CLIP_CONFIG, {"model_cfg": model_cfg, "preprocess_cfg": {}})
     return open_clip.create_model(f"local-dir:{bare}", load_weights=False, pretrained_text=False)
 
 
-def _copy_tokenizer(definition: Mapping[str, Any], model_cfg: Mapping[str, Any], folder: Path) -> None:
-    """Tokenizers of Hugging Face models travel with the weights; open_clip's own is part of the library."""
-    if not model_cfg["text_cfg"].get("hf_tokenizer_name"):
-        return
+def _copy_tokenizer(name: str, model_cfg: Mapping[str, Any], local: Path | None, folder: Path) -> Snapshot | None:
+    """Tokenizers of Hugging Face models travel with the weights; open_clip's own is part of the library.
+
+    Returns:
+        where it was downloaded from, if it was.
+    """
+    source = tokenizer_source(model_cfg)
+    if source is None:
+        return None
     import open_clip
 
-    tokenizer = open_clip.get_tokenizer(definition["architecture"], cache_dir=str(folder / ".download"))
-    tokenizer.save_pretrained(str(folder))
+    fetched = None
+    if local is None or not any(local.glob("tokenizer*")):
+        local = folder / DOWNLOAD / "tokenizer"
+        try:
+            fetched = source.bring(local)
+        except HubError as error:
+            raise CladeclipError(
+                f"encoder '{name}': its tokenizer: {error}. Run this where there is internet (a cluster's login node)."
+            ) from error
+        write_json(local / OPEN_CLIP_CONFIG, {"model_cfg": model_cfg})
+    open_clip.get_tokenizer(f"local-dir:{local}").save_pretrained(str(folder))
+    return fetched
 
 
-def _hub_config(name: str, repository: str, folder: Path) -> dict[str, Any]:
-    from huggingface_hub import hf_hub_download
-
-    try:
-        _ask_hub(repository)
-        path = hf_hub_download(repository, OPEN_CLIP_CONFIG, cache_dir=str(folder / ".download"))
-    except Exception as error:  # the hub client raises errors of several libraries where there is no network
-        raise CladeclipError(
-            f"encoder '{name}': the weights of {repository} could not be downloaded ({first_line(error)}). Run this where "
-            f"there is internet, or put its {OPEN_CLIP_CONFIG} and weight file into a folder DIR by hand and set "
-            f"encoders.{name}.architecture to local-dir:DIR."
-        ) from error
-    return json.loads(Path(path).read_text())
-
-
-def _ask_hub(repository: str) -> None:
-    """Fails at once where the hub cannot be reached; a download would first retry for a minute."""
-    owner_and_name = "/".join(repository.split("/")[:2])
-    if owner_and_name:
-        from huggingface_hub import HfApi
-
-        HfApi().model_info(owner_and_name, timeout=20)
-
-
-def _no_weights(name: str, definition: Mapping[str, Any], folder: Path, error: Exception) -> CladeclipError:
-    from open_clip.pretrained import get_pretrained_cfg
-
-    architecture, tag = definition["architecture"], definition.get("pretrained")
-    if tag is None:
-        return ConfigError(
-            f"config: encoders.{name}.architecture {architecture!r} cannot be loaded: {first_line(error)}"
-        )
-    hub = get_pretrained_cfg(architecture, tag).get("hf_hub", "").rstrip("/") or "the source that open_clip names"
-    return CladeclipError(
-        f"encoder '{name}': the weights {architecture} / {tag} could not be downloaded ({first_line(error)}). Run "
-        f"`snakemake {folder}/encoder.json` where there is internet (a cluster's login node), or fetch the weight file "
-        f"of {hub} by hand and add `weights: FILE` to encoders.{name}."
-    )
-
-
-def _timm_folder(name: str, definition: Mapping[str, Any], folder: Path) -> None:
+def _timm_folder(name: str, definition: Mapping[str, Any], folder: Path) -> Snapshot | None:
     import timm
     import torch
     from timm.models import save_for_hf
@@ -271,11 +302,16 @@ def _timm_folder(name: str, definition: Mapping[str, Any], folder: Path) -> None
     if "seed" in definition:
         torch.manual_seed(definition["seed"])
     full = f"{architecture}.{pretrained}" if pretrained else architecture
+    source = encoder_source(definition)
+    fetched = _from_hub(name, definition, source, folder) if source else None
+    options: dict[str, Any] = {"pretrained": pretrained is not None or not plain, "cache_dir": str(folder / DOWNLOAD)}
+    if fetched and plain:
+        options["pretrained_cfg_overlay"] = {"file": str(fetched.folder / fetched.files[-1])}
+    elif fetched:
+        full = f"local-dir:{fetched.folder}"
     try:
-        model: Any = timm.create_model(
-            full, pretrained=pretrained is not None or not plain, cache_dir=str(folder / ".download")
-        )
-    except Exception as error:  # the hub client raises errors of several libraries where there is no network
+        model: Any = timm.create_model(full, **options)
+    except Exception as error:  # of several libraries, where timm names an address that is not the hub's
         raise CladeclipError(
             f"encoder '{name}': the weights of {full} could not be loaded ({first_line(error)}). Run "
             f"`snakemake {folder}/encoder.json` where there is internet (a cluster's login node), or fetch the weight "
@@ -291,6 +327,7 @@ def _timm_folder(name: str, definition: Mapping[str, Any], folder: Path) -> None
         data["crop_pct"] = 1.0
     data |= {key: tuple(definition[key]) for key in ("mean", "std") if key in definition}
     save_for_hf(model, str(folder), model_config={"num_classes": 0}, safe_serialization=True, data_config=data)
+    return fetched
 
 
 def _load_timm_weights(name: str, model: Any, definition: Mapping[str, Any]) -> None:
@@ -315,43 +352,19 @@ def _load_timm_weights(name: str, model: Any, definition: Mapping[str, Any]) -> 
         ) from error
 
 
-def _transformers_folder(name: str, architecture: str, folder: Path) -> None:
+def _transformers_folder(name: str, definition: Mapping[str, Any], folder: Path) -> Snapshot | None:
     from cladeclip.encoders.vision_tower import save_vision_tower
 
-    source = architecture.removeprefix("local-dir:")
-    if architecture.startswith("hf-hub:"):
-        source = str(folder / ".download")
-        download(
-            f"encoder '{name}'", architecture.removeprefix("hf-hub:"), Path(source), f"encoders.{name}.architecture"
-        )
+    source = encoder_source(definition)
+    fetched = _from_hub(name, definition, source, folder) if source else None
+    local = str(fetched.folder) if fetched else definition["architecture"].removeprefix("local-dir:")
     try:
-        save_vision_tower(source, folder)
+        save_vision_tower(local, folder)
     except (OSError, ValueError, RuntimeError) as error:
         raise ConfigError(
-            f"config: encoders.{name}.architecture {architecture!r} cannot be loaded: {first_line(error)}"
+            f"config: encoders.{name}.architecture {definition['architecture']!r} cannot be loaded: {first_line(error)}"
         ) from error
-
-
-def download(what: str, repository: str, folder: Path, key: str) -> None:
-    """Brings a model's configs, tokenizer and weights from the hub into `folder`; what is there already is kept.
-
-    Raises:
-        CladeclipError: the hub cannot be reached; the message says what to put where.
-    """
-    from huggingface_hub import HfApi, snapshot_download
-
-    wanted = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
-    try:
-        files = HfApi().model_info(repository, files_metadata=True, timeout=20).siblings or []
-        size = sum(file.size or 0 for file in files if any(fnmatch(file.rfilename, one) for one in wanted))
-        logger.info("%s: fetching %s, %.1f GB.", what, repository, size / 1e9)
-        snapshot_download(repository, local_dir=str(folder), allow_patterns=wanted)
-    except Exception as error:  # the hub client raises errors of several libraries where there is no network
-        raise CladeclipError(
-            f"{what}: {repository} could not be downloaded ({first_line(error)}). Run this where there is internet (a "
-            f"cluster's login node), or fetch it there by `hf download {repository} --local-dir DIR` and set {key} "
-            "to that folder."
-        ) from error
+    return fetched
 
 
 def note_changed_weights(weights: str | Path) -> None:

@@ -1,0 +1,113 @@
+"""Which repository of the hub an entry of `encoders:` or `captioners:` means, and which of its files.
+
+The rules are those of the libraries themselves: a tag's repository and weight file are open_clip's or timm's, and weights as
+safetensors go before a pickle.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from cladeclip.hub import HubError, Snapshot, snapshot
+
+HUB = "hf-hub:"
+# Configs, tokenizers and processors of a model of transformers.
+AROUND = ("*.json", "*.txt", "*.model", "*.jinja")
+# Weight files in the order of preference; the first pattern that a repository has is taken, with all that it matches.
+OPEN_CLIP_WEIGHTS = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+)
+TIMM_WEIGHTS = ("model.safetensors", "pytorch_model.safetensors", "pytorch_model.bin")
+TRANSFORMERS_WEIGHTS = ("*.safetensors", "*.bin")
+
+
+@dataclass(frozen=True)
+class HubSource:
+    """A repository at a revision, and what is wanted of it.
+
+    Attributes:
+        weights: patterns of weight files, of which the first that fits counts.
+        around: patterns of the files that are wanted beside them.
+    """
+
+    repository: str
+    revision: str
+    weights: tuple[str, ...]
+    around: tuple[str, ...] = ()
+
+    def choose(self, names: Collection[str]) -> list[str]:
+        """The names that are wanted.
+
+        Raises:
+            HubError: there are no weights among them.
+        """
+        top = [name for name in names if len(PurePosixPath(name).parts) == 1]
+        wanted = [name for name in top if any(fnmatch(name, pattern) for pattern in self.around)]
+        for pattern in self.weights:
+            if weights := [name for name in top if fnmatch(name, pattern)]:
+                return [*wanted, *(name for name in weights if name not in wanted)]
+        if self.weights:
+            raise HubError(f"{self.repository} at {self.revision} has none of {', '.join(self.weights)}")
+        return wanted
+
+    def bring(self, folder: str | Path) -> Snapshot:
+        """Brings the files below `folder`.
+
+        Raises:
+            HubError: they cannot be had.
+        """
+        return snapshot(self.repository, self.choose, folder, revision=self.revision)
+
+
+def encoder_source(definition: Mapping[str, Any]) -> HubSource | None:
+    """Where the weights of an entry of `encoders:` lie on the hub; None where they come from elsewhere."""
+    architecture, tag = definition.get("architecture"), definition.get("pretrained")
+    revision = definition.get("revision", "main")
+    if not isinstance(architecture, str) or "weights" in definition:
+        return None
+    named = architecture.removeprefix(HUB) if architecture.startswith(HUB) else None
+    match definition["family"]:
+        case "open_clip" if named:
+            return HubSource(named, revision, OPEN_CLIP_WEIGHTS, ("open_clip_config.json",))
+        case "open_clip" if tag:
+            from open_clip.pretrained import get_pretrained_cfg
+
+            repository, _, file = get_pretrained_cfg(architecture, tag).get("hf_hub", "").rpartition("/")
+            return HubSource(repository, revision, _safe_first(file) or OPEN_CLIP_WEIGHTS) if repository else None
+        case "timm" if named:
+            return HubSource(named, revision, TIMM_WEIGHTS, ("config.json",))
+        case "timm" if tag:
+            from timm.models import get_pretrained_cfg as timm_cfg
+
+            known = timm_cfg(f"{architecture}.{tag}")
+            if known is None or not known.hf_hub_id:
+                return None
+            return HubSource(known.hf_hub_id, revision, _safe_first(known.hf_hub_filename) or TIMM_WEIGHTS)
+        case "transformers" if named:
+            return HubSource(named, revision, TRANSFORMERS_WEIGHTS, AROUND)
+    return None
+
+
+def captioner_source(definition: Mapping[str, Any]) -> HubSource | None:
+    """Where the model of an entry of `captioners:` lies on the hub; None where it is a folder, or none is needed."""
+    model = definition.get("model")
+    if model is None or Path(model).is_dir():
+        return None
+    return HubSource(model, definition.get("revision", "main"), TRANSFORMERS_WEIGHTS, AROUND)
+
+
+def tokenizer_source(model_cfg: Mapping[str, Any]) -> HubSource | None:
+    """Where the tokenizer of an open_clip model lies; None where it is open_clip's own, which is part of the library."""
+    name = model_cfg["text_cfg"].get("hf_tokenizer_name")
+    return HubSource(name, "main", (), AROUND) if name else None
+
+
+def _safe_first(file: str | None) -> tuple[str, ...]:
+    """A weight file that a library names, and before it the same as safetensors."""
+    if not file:
+        return ()
+    return tuple(dict.fromkeys([str(PurePosixPath(file).with_suffix(".safetensors")), file]))
