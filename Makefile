@@ -9,7 +9,7 @@ NAME ?= mini
 export GOMP_SPINCOUNT ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo real new doctor test test-all lint slurm-test torture bench imports demo-time study taxonomy reproduce clean
+.PHONY: help setup demo real new doctor check-hub test test-all lint slurm-test torture bench imports demo-time study taxonomy reproduce clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ new: setup ## look at a folder or table of pictures and write a config for it: m
 
 doctor: setup ## check this machine, and what the configured run needs: make doctor [CONFIG="config/mini.yaml my.yaml"]
 	@$(BIN)/python -m cladeclip.doctor $(CONFIG)
+
+check-hub: setup ## with internet: compare the model hub with what the config assumes of it: make check-hub [CONFIG=my.yaml]
+	@$(BIN)/python -m cladeclip.check_hub $(CONFIG)
 
 test: setup ## run the test suite (8 minutes on 2 quiet cores)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) --dist loadfile --no-loadscope-reorder --ignore=tests/workflow/test_slurm.py

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from cladeclip.config import merged, validate
+from cladeclip.datasets.fetch import what_is_there
 from cladeclip.datasets.listing import files_below
 from cladeclip.datasets.pictures import SUFFIXES
+from cladeclip.encoders.hub_sources import HubSource, captioner_source, encoder_source
 from cladeclip.encoders.weights import IN_PACKAGE
 from cladeclip.errors import CladeclipError, size_in_words
 from cladeclip.names import Features, Model, parse_labels
@@ -101,7 +103,7 @@ def weights(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         elif file:
             yield GOOD, f"{name}: {file} is there."
         else:
-            yield NOTE, f"{name}: will be downloaded; `snakemake fetch` does that beforehand."
+            yield NOTE, f"{name}: {_to_download(encoder_source(definition))}"
 
 
 def captioners(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -111,7 +113,29 @@ def captioners(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if (folder / "captioner.json").is_file():
             yield GOOD, f"captioner {name}: its weights are in {folder}."
         else:
-            yield NOTE, f"captioner {name}: {config['captioners'][name]['model']} will be downloaded."
+            yield NOTE, f"captioner {name}: {_to_download(captioner_source(config['captioners'][name]))}"
+
+
+def _to_download(source: HubSource | None) -> str:
+    if source is None:
+        return "will be downloaded; `snakemake fetch` does that beforehand."
+    if source.is_cached():
+        return f"{source.repository} is in the hub's cache; nothing will be downloaded."
+    return f"will be downloaded from {source.repository}; `snakemake fetch` does that beforehand."
+
+
+def images(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Which pictures of VLM4Bio are there, where the run fetches them."""
+    if config["dataset"]["source"] != "fetch":
+        return
+    root = config["dataset"]["root"]
+    listed, there, birds = what_is_there(root)
+    if not listed:
+        yield NOTE, f"VLM4Bio: will be downloaded into {root} (20 GB); `snakemake fetch` does that beforehand."
+    else:
+        yield (GOOD if there == listed else NOTE), f"VLM4Bio: {there:,} of {listed:,} pictures lie in {root}."
+    if birds:
+        yield NOTE, birds
 
 
 def needs(config: Mapping[str, Any], n: int, whence: str) -> list[str]:
@@ -205,7 +229,7 @@ def main(files: list[str]) -> int:
     try:
         config = merged(["config/config.yaml", *files])
         validate(config, "config/schema.yaml")
-        for status, sentence in [*weights(config), *captioners(config)]:
+        for status, sentence in [*weights(config), *captioners(config), *images(config)]:
             print(f"  {status}  {sentence}")
         n, whence = pictures(config)
         stops = list(faults(config, n))

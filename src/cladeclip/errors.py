@@ -26,8 +26,10 @@ def first_line(error: BaseException) -> str:
 
 
 def size_in_words(n: float) -> str:
-    """Bytes in MB or GB."""
-    return f"{n / 1e9:,.1f} GB" if n >= 1e9 else f"{n / 1e6:,.0f} MB"
+    """Bytes in KB, MB or GB."""
+    if n >= 1e9:
+        return f"{n / 1e9:,.1f} GB"
+    return f"{n / 1e6:,.0f} MB" if n >= 1e6 else f"{n / 1e3:,.0f} KB"
 
 
 def sentence_of_machine_fault(error: BaseException) -> str:

@@ -140,7 +140,7 @@ def from_cache(name: str, choose: Choose, folder: str | Path, *, revision: str, 
         HubError: it has nothing of it at this revision, or a damaged file.
     """
     cached = _cached_folder(name, revision, kind)
-    there = {path.relative_to(cached).as_posix(): path for path in sorted(cached.rglob("*")) if path.is_file()}
+    there = _files_below(cached)
     wanted = tuple(choose(list(there)))
     for file in wanted:
         path = there[file].resolve()
@@ -148,6 +148,18 @@ def from_cache(name: str, choose: Choose, folder: str | Path, *, revision: str, 
             raise HubError(f"{path}: this file of the hub's cache is damaged ({file} of {name}); delete it")
         place(path, Path(folder, file))
     return Snapshot(name, cached.name, Path(folder), wanted)
+
+
+def is_cached(name: str, choose: Choose, *, revision: str, kind: Kind = "model") -> bool:
+    """Whether the hub's cache has what `choose` picks of a repository at this revision."""
+    try:
+        return bool(list(choose(list(_files_below(_cached_folder(name, revision, kind))))))
+    except HubError:
+        return False
+
+
+def _files_below(folder: Path) -> dict[str, Path]:
+    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def _cached_folder(name: str, revision: str, kind: Kind) -> Path:

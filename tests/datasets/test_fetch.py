@@ -8,7 +8,7 @@ from hub.client import call
 from hub.repositories import PINNED, vlm4bio
 from hub.stand_in import Hub
 
-from cladeclip.datasets.fetch import fetch_vlm4bio, missing_birds
+from cladeclip.datasets.fetch import fetch_vlm4bio, what_is_there
 from cladeclip.datasets.vlm4bio import read_metadata
 from cladeclip.errors import CladeclipError, DataError
 
@@ -89,7 +89,9 @@ def test_a_part_of_the_birds_is_not_enough(fetch, specimens, tmp_path):
     unpack_birds(specimens, tmp_path / "data")
     next((tmp_path / "data" / "Bird").rglob("*.jpg")).unlink()
     assert "1 listed pictures are missing, the first is Bird/images/" in fetch()["error"]
-    assert missing_birds(tmp_path / "data") == 1
+    listed, there, hint = what_is_there(tmp_path / "data")
+    assert (listed, there) == (54, 17)
+    assert "CUB_200_2011.tgz" in hint
 
 
 def test_two_birds_of_one_name_are_not_one(specimens, tmp_path):

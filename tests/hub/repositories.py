@@ -1,6 +1,7 @@
 """The repositories that the default config names: their trees, with small models and whatever pictures are given."""
 
 import csv
+import json
 import os
 from pathlib import Path
 
@@ -18,6 +19,9 @@ OPEN_CLIP = (
     ("imageomics/bioclip-2", "open_clip_model.safetensors", False, "mit"),
 )
 CHUNK = 200
+# The tags of the default config, and the pictures that VLM4Bio lists.
+TAGS = (("ViT-H-14-378-quickgelu", "dfn5b"), ("ViT-B-32-quickgelu", "openai"), ("ViT-B-32", "laion2b_s34b_b79k"))
+LISTED = {"Fish": 10_347, "Bird": 11_092, "Butterfly": 10_013}
 
 
 def models(folder: Path) -> list[HubRepository]:
@@ -34,6 +38,36 @@ def models(folder: Path) -> list[HubRepository]:
     found.append(HubRepository("timm/test_vit.r160_in1k", folder / "timm/test_vit.r160_in1k", licence="apache-2.0"))
     for repository in found:
         (repository.folder / "README.md").write_text(f"---\nlicense: {repository.licence}\n---\n")
+    return found
+
+
+def as_assumed(folder: Path) -> dict[str, HubRepository]:
+    """All that the default config fetches, by repository, as `make check-hub` sees it: configs and lists at full size, and
+    next to nothing in the weights and pictures.
+    """
+    import open_clip
+    from open_clip.pretrained import get_pretrained_cfg
+
+    found = {repository.name: repository for repository in models(folder / "models")}
+    for architecture, tag in TAGS:
+        known = get_pretrained_cfg(architecture, tag)
+        config = {"model_cfg": open_clip.get_model_config(architecture), "preprocess_cfg": known}
+        repository = known["hf_hub"].rstrip("/")
+        (folder / "models" / repository / "open_clip_config.json").write_text(json.dumps(config))
+        found[repository].read_again()
+    root = folder / "vlm4bio" / "datasets"
+    for category, n in LISTED.items():
+        names = [f"{category}_{number}.jpg" for number in range(n)]
+        (root / category / "metadata").mkdir(parents=True)
+        rows = "".join(f"{number},{name},Genus species\n" for number, name in enumerate(names))
+        (root / category / "metadata" / "metadata_10k.csv").write_text(",fileNameAsDelivered,scientificName\n" + rows)
+        for number, name in enumerate(names if category != "Bird" else []):
+            chunk = root / category / f"chunk_{number // 1000}"
+            chunk.mkdir(exist_ok=True)
+            (chunk / name).write_bytes(b"")
+    found["imageomics/VLM4Bio"] = HubRepository(
+        "imageomics/VLM4Bio", root.parent, kind="datasets", licence="mit", commit=PINNED
+    )
     return found
 
 

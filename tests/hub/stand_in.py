@@ -68,7 +68,13 @@ class HubRepository:
     commit: str = ""
 
     def __post_init__(self) -> None:
-        if not self.commit:
+        self.pinned = bool(self.commit)
+        self.read_again()
+
+    def read_again(self) -> None:
+        """After files of the folder were changed."""
+        self.__dict__.pop("files", None)
+        if not self.pinned:
             listed = [(name, file.sha1) for name, file in self.files.items()]
             self.commit = hashlib.sha1(repr(listed).encode()).hexdigest()
 

@@ -26,10 +26,12 @@ PLAIN = (Path(sys.executable).with_name("snakemake"),)
 class Cold(subprocess.Popen):
     """A program in a session of its own, with what it said."""
 
-    def __init__(self, command, folder, output):
+    def __init__(self, command, folder, output, environment=None):
         self.output = output
         with output.open("w") as file:
-            super().__init__(command, cwd=folder, start_new_session=True, stdout=file, stderr=subprocess.STDOUT)
+            super().__init__(
+                command, cwd=folder, start_new_session=True, stdout=file, stderr=subprocess.STDOUT, env=environment
+            )
 
     @property
     def said(self):
@@ -41,6 +43,8 @@ class Checkout:
 
     # The program that runs it; None is Snakemake that starts warm (warm_snakemake.py).
     SNAKEMAKE = None
+    # What it is started with, where that is another environment than that of the tests; not for Snakemake that starts warm.
+    ENVIRONMENT = None
     OUTPUTS = count()
 
     def __init__(self, folder, config=TINY):
@@ -61,7 +65,7 @@ class Checkout:
         output = self.folder / f".said-{next(self.OUTPUTS)}"
         if self.SNAKEMAKE is None:
             return warm().start("warm_snakemake:run", list(map(str, arguments)), output, self.folder)
-        return Cold([*self.SNAKEMAKE, *arguments], self.folder, output)
+        return Cold([*self.SNAKEMAKE, *arguments], self.folder, output, self.ENVIRONMENT)
 
     def snakemake(self, *arguments, **options):
         process = self.start(*arguments, **options)

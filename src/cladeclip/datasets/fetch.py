@@ -54,7 +54,7 @@ def fetch_vlm4bio(root: str | Path, *, repository: str, revision: str) -> dict[s
                 "the same command again."
             ) from error
     if missing:
-        hint = BIRDS.format(folder=root) if any(name.startswith("Bird/") for name in missing) else ""
+        hint = BIRDS.format(folder=root) if any(map(_is_bird, missing)) else ""
         raise CladeclipError(
             f"{root}: {len(missing):,} listed pictures are missing, the first is {missing[0]}. {hint}".rstrip()
         )
@@ -62,9 +62,21 @@ def fetch_vlm4bio(root: str | Path, *, repository: str, revision: str) -> dict[s
     return {"repository": repository, "revision": revision, "pictures": len(read_metadata(root))}
 
 
-def missing_birds(root: str | Path) -> int:
-    """How many of the listed birds do not lie there; 0 where there is no list yet."""
-    return sum(name.startswith("Bird/") for name in _missing(Path(root)) or [])
+def what_is_there(root: str | Path) -> tuple[int, int, str]:
+    """Of VLM4Bio: the number of listed pictures, of those that lie there, and what to do about missing birds, if any are.
+
+    Without lists, nothing is there yet.
+    """
+    root = Path(root)
+    missing = _missing(root)
+    if missing is None:
+        return 0, 0, BIRDS.format(folder=root)
+    listed = len(read_metadata(root))
+    return listed, listed - len(missing), BIRDS.format(folder=root) if any(map(_is_bird, missing)) else ""
+
+
+def _is_bird(image_id: str) -> bool:
+    return image_id.startswith("Bird/")
 
 
 def _missing(root: Path) -> list[str] | None:
@@ -88,12 +100,14 @@ def _complete(root: Path, name: str, revision: str) -> list[str]:
         what is missing still.
     """
     if _missing(root) is None:
-        _fetch(root, name, revision, lambda file: PurePosixPath(file).match(f"{FOLDER}/*/metadata/*.csv"))
+        _fetch(root, name, revision, is_metadata)
         if _missing(root) is None:
             raise HubError(f"{name} at {revision} brought no metadata; check dataset.fetch")
     missing = set(_place_what_lies_there(root, _missing(root) or []))
-    if missing and not any(picture.startswith("Bird/") for picture in missing):
-        _fetch(root, name, revision, lambda file: file.startswith(f"{FOLDER}/") and _place(file) in missing)
+    if birds := sorted(filter(_is_bird, missing)):
+        return birds
+    if missing:
+        _fetch(root, name, revision, lambda file: file.startswith(f"{FOLDER}/") and in_layout(file) in missing)
     return _missing(root) or []
 
 
@@ -103,16 +117,21 @@ def _fetch(root: Path, name: str, revision: str, wanted: Callable[[str], bool]) 
     def choose(files: Iterable[str]) -> list[str]:
         places: dict[str, str] = {}
         for file in filter(wanted, files):
-            if (other := places.setdefault(_place(file), file)) != file:
+            if (other := places.setdefault(in_layout(file), file)) != file:
                 raise HubError(f"{name} has two files of one name, {other} and {file}")
         return list(places.values())
 
     got = snapshot(name, choose, _staging(root), revision=revision, kind="dataset")
     for file in got.files:
-        _move(got.folder / file, root / _place(file))
+        _move(got.folder / file, root / in_layout(file))
 
 
-def _place(file: str) -> str:
+def is_metadata(file: str) -> bool:
+    """Whether a file of the repository is one of its lists of pictures."""
+    return PurePosixPath(file).match(f"{FOLDER}/*/metadata/*.csv")
+
+
+def in_layout(file: str) -> str:
     """Where the layout has a file of the repository (the image_id of a picture)."""
     _, category, folder, *_, name = PurePosixPath(file).parts if file.count("/") > 2 else ("", "", "", "")
     return f"{category}/{folder if folder == 'metadata' else 'images'}/{name}"

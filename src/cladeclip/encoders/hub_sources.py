@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cladeclip.hub import HubError, Snapshot, snapshot
+from cladeclip.hub import HubError, Snapshot, is_cached, snapshot
 
 HUB = "hf-hub:"
 # Configs, tokenizers and processors of a model of transformers.
@@ -61,6 +61,10 @@ class HubSource:
             HubError: they cannot be had.
         """
         return snapshot(self.repository, self.choose, folder, revision=self.revision)
+
+    def is_cached(self) -> bool:
+        """Whether the hub's cache has what is wanted."""
+        return is_cached(self.repository, self.choose, revision=self.revision)
 
 
 def encoder_source(definition: Mapping[str, Any]) -> HubSource | None:

@@ -1,0 +1,176 @@
+"""Compares what the config assumes of the model hub with what lies there: `make check-hub`, or
+python -m cladeclip.check_hub [CONFIG ...].
+
+It asks for every repository, revision, file name and licence, and downloads configs, tokenizers and lists alone (30 MB).
+The exit status is 1 where something differs.
+"""
+
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from cladeclip.atomic import read_json
+from cladeclip.config import merged, validate
+from cladeclip.datasets.fetch import FOLDER, in_layout, is_metadata
+from cladeclip.datasets.vlm4bio import read_metadata
+from cladeclip.encoders.hub_sources import AROUND, HubSource, captioner_source, encoder_source
+from cladeclip.encoders.weights import OPEN_CLIP_CONFIG, PREPROCESSING, TIMM_CONFIG
+from cladeclip.errors import CladeclipError, first_line, size_in_words
+from cladeclip.hub import Repository, bring, look_up
+from cladeclip.plan import encoders_in_use, models_that_caption
+
+SAME, DIFFERS = "same   ", "DIFFERS"
+# What open_clip's names stand for, as far as it decides what a model computes.
+ARCHITECTURE = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu")
+# Pictures that VLM4Bio lists.
+LISTED = 31_452
+Finding = tuple[str, str]
+
+
+def check(config: Mapping[str, Any]) -> Iterator[Finding]:
+    """(SAME or DIFFERS, sentence) of everything that a run of this config takes from the hub."""
+    for name in encoders_in_use(config):
+        definition = config["encoders"][name]
+        if source := encoder_source(definition):
+            yield from _with_sentences(f"encoder {name}", _encoder(name, definition, source))
+    for name in models_that_caption(config):
+        definition = config["captioners"][name]
+        if source := captioner_source(definition):
+            yield from _with_sentences(f"captioner {name}", _captioner(name, definition, source))
+    if config["dataset"]["source"] == "fetch":
+        yield from _with_sentences("pictures", _pictures(**config["dataset"]["fetch"]))
+
+
+def _with_sentences(what: str, findings: Iterator[Finding]) -> Iterator[Finding]:
+    try:
+        for status, sentence in findings:
+            yield status, f"{what}: {sentence}"
+    except (CladeclipError, OSError, ValueError) as error:
+        yield DIFFERS, f"{what}: {first_line(error)}"
+
+
+def _repository(source: HubSource, licence: str | None) -> Iterator[Finding]:
+    """Whether the repository is there, with the weights and the licence that are assumed."""
+    found = look_up(source.repository, source.revision)
+    yield SAME, f"{found.name} at {source.revision} is commit {found.commit}"
+    files = {file: found.files[file].size for file in source.choose(list(found.files))}
+    listed = ", ".join(f"{file} ({size_in_words(size)})" for file, size in files.items())
+    yield SAME, f"it has {listed}"
+    if licence is None:
+        yield DIFFERS, f"the config gives no licence; its page says {found.licence}"
+    else:
+        same = licence == found.licence
+        yield (SAME if same else DIFFERS), f"licence {found.licence}" + ("" if same else f", in the config {licence}")
+
+
+def _encoder(name: str, definition: Mapping[str, Any], source: HubSource) -> Iterator[Finding]:
+    yield from _repository(source, definition.get("licence"))
+    found = look_up(source.repository, source.revision)
+    with tempfile.TemporaryDirectory() as folder:
+        if definition["family"] == "open_clip" and OPEN_CLIP_CONFIG in found.files:
+            bring(found, [OPEN_CLIP_CONFIG], folder)
+            yield from _open_clip(definition, read_json(Path(folder, OPEN_CLIP_CONFIG)))
+        elif definition["family"] in ("timm", "transformers") and TIMM_CONFIG in found.files:
+            bring(found, [TIMM_CONFIG], folder)
+            yield from _known(definition["family"], read_json(Path(folder, TIMM_CONFIG)))
+
+
+def _open_clip(definition: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[Finding]:
+    """Whether the repository's config is that of the architecture and the tag which the config names."""
+    import open_clip
+    from open_clip.pretrained import get_pretrained_cfg
+
+    architecture, tag = definition["architecture"], definition.get("pretrained")
+    if not tag:
+        return
+    pairs = {
+        key: (open_clip.get_model_config(architecture).get(key), theirs["model_cfg"].get(key)) for key in ARCHITECTURE
+    }
+    known = get_pretrained_cfg(architecture, tag)
+    preprocess = theirs.get("preprocess_cfg", {})
+    pairs |= {key: (known[key], preprocess[key]) for key in PREPROCESSING if key in known and key in preprocess}
+    different = {key: pair for key, pair in pairs.items() if _plain(pair[0]) != _plain(pair[1])}
+    for key, (assumed, found) in different.items():
+        yield DIFFERS, f"{key} is {found}, and of {architecture} / {tag} {assumed}"
+    if not different:
+        yield SAME, f"its config is that of {architecture} / {tag}"
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, and nothing of what is false or missing."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items() if item not in (None, False)}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value or None
+
+
+def _known(family: str, config: Mapping[str, Any]) -> Iterator[Finding]:
+    """Whether the library that is installed has the class of this config."""
+    if family == "timm":
+        import timm
+
+        named = config.get("architecture")
+        yield (SAME if timm.is_model(str(named)) else DIFFERS), f"timm {timm.__version__} and its architecture {named}"
+    else:
+        from transformers import CONFIG_MAPPING, __version__
+
+        named = config.get("model_type")
+        yield (SAME if named in CONFIG_MAPPING else DIFFERS), f"transformers {__version__} and its class {named}"
+
+
+def _captioner(name: str, definition: Mapping[str, Any], source: HubSource) -> Iterator[Finding]:
+    from cladeclip.captioning.internvl import processor_and_question
+
+    yield from _repository(source, definition.get("licence"))
+    around = HubSource(source.repository, source.revision, (), AROUND)
+    with tempfile.TemporaryDirectory() as folder:
+        around.bring(folder)
+        _, question = processor_and_question(folder, definition["prompt"])
+    yield SAME, f"its processor takes a picture and the prompt: {question!r}"
+
+
+def _pictures(repository: str, revision: str) -> Iterator[Finding]:
+    found = look_up(repository, revision, "dataset")
+    yield (
+        SAME,
+        f"{repository} at {revision} has {len(found.files):,} files below {FOLDER}/ and beside it; licence {found.licence}",
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        lists = [file for file in found.files if is_metadata(file)]
+        bring(found, lists, folder)
+        listed = read_metadata(Path(folder, FOLDER))
+    n = len(listed)
+    yield (
+        (SAME if n == LISTED else DIFFERS),
+        f"{n:,} pictures are listed" + ("" if n == LISTED else f", not {LISTED:,}"),
+    )
+    yield from _listed_and_there(found, listed)
+
+
+def _listed_and_there(found: Repository, listed: Any) -> Iterator[Finding]:
+    there = {in_layout(file) for file in found.files if file.startswith(f"{FOLDER}/")}
+    for category, rows in listed.groupby("category"):
+        present = sum(image_id in there for image_id in rows["image_id"])
+        # The birds are CUB-200-2011's, and are fetched from there.
+        expected = 0 if category == "Bird" else len(rows)
+        said = f"{present:,} of the {len(rows):,} pictures listed for {category} are there"
+        yield (SAME if present == expected else DIFFERS), said + ("" if present == expected else f", not {expected:,}")
+
+
+def main(files: list[str]) -> int:
+    config = merged(["config/config.yaml", *files])
+    validate(config, "config/schema.yaml")
+    differs = 0
+    for status, sentence in check(config):
+        print(f"{status}  {sentence}", flush=True)
+        differs += status == DIFFERS
+    print(f"\n{differs} things differ from what the config assumes." if differs else "\nAll is as the config assumes.")
+    return int(differs > 0)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except CladeclipError as error:
+        sys.exit(str(error))
