@@ -1,6 +1,7 @@
 """What `make doctor` says: of this machine, and of runs whose needs can be counted by hand."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -66,10 +67,25 @@ def test_weights_are_there_or_come_or_must_be_brought(run):
     run["baselines"] = ["far", "by-hand"]
     said = dict(sentence.split(": ", 1) for _, sentence in doctor.weights(run))
     assert said["specimen-vit"] == said["drawn-clip"] == "needs no download."
-    assert said["far"].startswith("will be downloaded")
+    assert said["far"].startswith("will be downloaded from timm/vit_base_patch32_clip_224.openai")
     assert said["by-hand"].startswith("put its weights at weights/by-hand.pt")
     make_encoder_folder("specimen-vit", run["encoders"]["specimen-vit"], "weights/specimen-vit")
     assert ("ok  ", "specimen-vit: its weights are in weights/specimen-vit.") in list(doctor.weights(run))
+
+
+def test_pictures_and_birds_are_counted_before_a_run_fetches_them(run, specimens):
+    run["dataset"] |= {"source": "fetch", "root": "data/datasets"}
+    (_, nothing), (_, birds) = doctor.images(run)
+    assert nothing.startswith("VLM4Bio: will be downloaded into data/datasets")
+    assert "CUB_200_2011.tgz" in birds
+    shutil.copytree(specimens, "data/datasets")
+    assert list(doctor.images(run)) == [("ok  ", "VLM4Bio: 54 of 54 pictures lie in data/datasets.")]
+    shutil.rmtree("data/datasets/Bird/images")
+    (status, there), (_, birds) = doctor.images(run)
+    assert (status, there) == ("note", "VLM4Bio: 36 of 54 pictures lie in data/datasets.")
+    assert "download https://data.caltech.edu" in birds
+    run["dataset"]["source"] = "folder"
+    assert list(doctor.images(run)) == []
 
 
 def test_what_a_run_needs_is_counted_before_its_weights_are_there(run):

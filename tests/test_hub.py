@@ -205,7 +205,10 @@ def fill_cache(client, hub):
 
 
 def test_the_hubs_cache_is_used_online_and_offline(client, hub, repository):
+    asked = "import sys; from cladeclip import hub; print(int(hub.is_cached(sys.argv[1], list, revision='main')))"
+    assert client.run(hub, asked) == 0
     fill_cache(client, hub)
+    assert client.run(hub, asked) == 1
     hub.requests.clear()
     client.run(hub, SNAPSHOT)
     assert client.files() == bytes_of(repository)

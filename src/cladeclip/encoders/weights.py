@@ -9,6 +9,7 @@ and holds the sha256 of every file. A trained student is such a folder as well.
 import hashlib
 import json
 import logging
+import os
 import shutil
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
@@ -398,3 +399,6 @@ def save_weights(model: Any, path: str | Path) -> None:
 
     with atomic_path(path) as temporary:
         save_file({key: value.detach().contiguous().cpu() for key, value in model.state_dict().items()}, temporary)
+        # It is written readable by its owner alone; a group shares its weights as it shares all other files.
+        os.umask(mask := os.umask(0))
+        temporary.chmod(0o666 & ~mask)
