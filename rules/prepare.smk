@@ -14,6 +14,8 @@ rule fetch_vlm4bio:
         f"{ROOT}/.fetched.json",
     log:
         f"{LOGS}/fetch_vlm4bio.log",
+    # Before the weights: what its user has to bring by hand is said at once.
+    priority: 1
     conda:
         ENVIRONMENT
     resources:

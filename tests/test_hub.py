@@ -270,7 +270,7 @@ def test_a_disk_that_becomes_full_costs_what_does_not_fit(client, hub, repositor
     hub.fault("model.safetensors", "hang")
     process = client.start(hub)
     part = client.folder / "model.safetensors.part"
-    until(part.is_file, process)
+    until(lambda: part.is_file() and part.stat().st_size > 1_000_000, process)
     fill(small_disk / "other")
     hub.go_on.set()
     _, log = process.communicate(timeout=60)
