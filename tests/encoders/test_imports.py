@@ -47,5 +47,23 @@ def test_a_job_imports_what_its_encoders_need_and_no_more(student, with_timm_tow
     assert imported(student, with_timm_tower, **{IN_JOB: "1"}) == {"open_clip", "timm"}
 
 
+def test_torchs_compiler_is_imported_by_what_needs_it_and_is_the_real_one(student):
+    code = """
+import json, sys
+from cladeclip.encoders.load import load_encoder
+encoder = load_encoder(sys.argv[1])
+without = "torch._dynamo" not in sys.modules
+import torch, torchvision
+double = torch.compile(lambda x: 2 * x, backend="eager")
+boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0]])
+pooled = torchvision.ops.roi_align(torch.ones(1, 1, 8, 8), [boxes], 2)
+real = "symbolic_convert" in dir(torch._dynamo)
+print(json.dumps([without, double(torch.ones(2)).tolist(), pooled.flatten().tolist(), real]))
+"""
+    command = [sys.executable, "-W", "ignore", "-c", code, str(student)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={IN_JOB: "1"})
+    assert json.loads(done.stdout) == [True, [2.0, 2.0], [1.0, 1.0, 1.0, 1.0], True]
+
+
 def test_outside_of_jobs_open_clip_is_whole(student):
     assert {"open_clip", "timm", "transformers"} <= imported(student)

@@ -18,6 +18,9 @@ OPTIONAL = {
     "transformers": ("text_cfg", "hf_model_name", "open_clip.hf_model"),
     "timm": ("vision_cfg", "timm_model_name", "open_clip.timm_model"),
 }
+# torch's compiler, of which torchvision asks one question when it is imported.
+COMPILER = "torch._dynamo"
+ASKED = f"{COMPILER}.utils"
 
 
 def open_clip_for(model_cfg: Mapping[str, Any] | None) -> ModuleType:
@@ -31,6 +34,7 @@ def open_clip_for(model_cfg: Mapping[str, Any] | None) -> ModuleType:
         if IN_JOB not in os.environ or model_cfg is None or model_cfg.get(tower, {}).get(key)
     }
     hidden = [library for library in OPTIONAL if library not in needed and library not in sys.modules]
+    _import_torchvision()
     # None there makes importing it fail, as if it were not installed.
     sys.modules |= dict.fromkeys(hidden)  # type: ignore[arg-type]
     try:
@@ -43,3 +47,23 @@ def open_clip_for(model_cfg: Mapping[str, Any] | None) -> ModuleType:
         if getattr(wrapper, library) is None:
             importlib.reload(wrapper)  # an encoder before this one did without
     return open_clip
+
+
+def _import_torchvision() -> None:
+    """Imports torchvision, in jobs without torch's compiler: that takes as long as the rest of torch.
+
+    All that comes of it is that torchvision's `roi_align` is not compiled. torch itself imports its compiler when it is
+    first needed (an optimiser does), here as elsewhere.
+    """
+    if IN_JOB not in os.environ or COMPILER in sys.modules or "torchvision" in sys.modules:
+        return
+    stand_in: Any = ModuleType(ASKED)
+    stand_in.is_compile_supported = lambda device: False
+    sys.modules |= {COMPILER: ModuleType(COMPILER), ASKED: stand_in}
+    try:
+        importlib.import_module("torchvision")
+    except ImportError:  # another version, which asks otherwise
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+    finally:
+        del sys.modules[COMPILER], sys.modules[ASKED]
