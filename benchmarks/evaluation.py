@@ -1,20 +1,27 @@
 """Evaluation against plain implementations of the same measures."""
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import sklearn.linear_model
 import torch
 from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+from scipy.special import logsumexp
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics.pairwise import cosine_similarity, euclidean_distances
+from sklearn.preprocessing import StandardScaler
 
 from benchmarks.measure import Row, compare, measure, row
 from benchmarks.synthetic import groups
 from cladeclip.encoders.fusion import normalise
 from cladeclip.evaluation import predict_labels
 from cladeclip.evaluation.evaluate import evaluate
+from cladeclip.evaluation.probe import fit_logistic_regression
 from cladeclip.evaluation.retrieval import retrieval_metrics
+from cladeclip.evaluation.subsets import Subset
 from cladeclip.hierarchy.classifier import Settings, fit_classifier
 from cladeclip.hierarchy.taxonomy import Taxonomy
 
@@ -76,8 +83,48 @@ def points_and_labels(n: int, d: int, n_labels: int, sizes: str) -> tuple[np.nda
     return (centres[labels] + 2.5 * rng.normal(size=(n, d))).astype(np.float32), labels
 
 
-def whole_evaluation(images: pd.DataFrame, embeddings: np.ndarray, split: pd.DataFrame) -> None:
-    evaluate(images, embeddings, split, protocol="all", query_share=0.2, seed=5, repeats=5)
+def alike(n: int, d: int, n_labels: int, shared: float) -> tuple[Subset, np.ndarray, float]:
+    """Points with a common part of so many times their own length: 0 as of a trained encoder, 7 of one hardly trained.
+
+    Returns:
+        queries (a fifth) and gallery, the points, and their median cosine.
+    """
+    points, labels = points_and_labels(n, d, n_labels, "sizes as VLM4Bio's")
+    points += np.float32(2.7 * shared) * np.random.default_rng(1).normal(size=d).astype(np.float32)
+    units = normalise(points[:2000])
+    rows = np.random.default_rng(2).permutation(n)
+    names = np.array([f"species {i:04d}" for i in range(n_labels)])[labels]
+    subset = Subset("All", "species", names, rows[: n // 5], rows[n // 5 :], rows[:0], rows[:0])
+    return subset, points, float(np.median(units @ units.T))
+
+
+def our_probe(subset: Subset, points: np.ndarray, cosine: float) -> tuple[float, float, bool, float]:
+    x, (labels, codes) = points[subset.gallery], np.unique(subset.names[subset.gallery], return_inverse=True)
+    scaler = StandardScaler().fit(x)
+    fitted = fit_logistic_regression(
+        torch.from_numpy(scaler.transform(x)), torch.from_numpy(codes), c=1.0, max_iterations=1000
+    )
+    found = fitted.predict(torch.from_numpy(scaler.transform(points[subset.query]))).numpy()
+    return fitted.objective, float((labels[found] == subset.names[subset.query]).mean()), fitted.converged, cosine
+
+
+def their_probe(subset: Subset, points: np.ndarray, cosine: float) -> tuple[float, float, bool, float]:
+    """scikit-learn's, with its default solver and tolerance."""
+    x, y = points[subset.gallery], subset.names[subset.gallery]
+    scaler = StandardScaler().fit(x)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        model = sklearn.linear_model.LogisticRegression(C=1.0, max_iter=1000).fit(scaler.transform(x), y)
+    logits = model.decision_function(scaler.transform(x)).astype(np.float64)
+    own = logits[np.arange(len(y)), np.searchsorted(model.classes_, y)]
+    objective = (logsumexp(logits, axis=1) - own).sum() + 0.5 * np.square(model.coef_.astype(np.float64)).sum()
+    right = model.predict(scaler.transform(points[subset.query])) == subset.names[subset.query]
+    return float(objective), float(right.mean()), not caught, cosine
+
+
+def whole_evaluation(images: pd.DataFrame, embeddings: np.ndarray, split: pd.DataFrame, probe: bool = False) -> None:
+    settings = {"c": 1.0, "max_iterations": 1000} if probe else None
+    evaluate(images, embeddings, split, protocol="all", query_share=0.2, seed=5, repeats=5, probe=settings)
 
 
 def names_at_several_ranks(images: pd.DataFrame, embeddings: np.ndarray, split: pd.DataFrame) -> None:
@@ -86,7 +133,7 @@ def names_at_several_ranks(images: pd.DataFrame, embeddings: np.ndarray, split: 
     classifier.answers(embeddings, "mahalanobis")
 
 
-def a_collection(n: int, d: int) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame]:
+def a_collection(n: int, d: int, *more: bool) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame, *tuple[bool, ...]]:
     """Three categories, Zipf-sized species in genera of about three."""
     points, labels = groups(n, d, max(30, n // 42))
     images = pd.DataFrame(
@@ -99,13 +146,15 @@ def a_collection(n: int, d: int) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame
             "name_kind": "species",
         }
     )
-    return images, points, pd.DataFrame({"image_id": images["image_id"], "part": "fit"})
+    return images, points, pd.DataFrame({"image_id": images["image_id"], "part": "fit"}), *more
 
 
 for function in (four_columns, pairwise_frames, bare_product):
     function.prepare = query_and_gallery  # type: ignore[attr-defined]
 for function in (our_retrieval, their_retrieval):
     function.prepare = points_and_labels  # type: ignore[attr-defined]
+for function in (our_probe, their_probe):
+    function.prepare = alike  # type: ignore[attr-defined]
 for function in (whole_evaluation, names_at_several_ranks):
     function.prepare = a_collection  # type: ignore[attr-defined]
 
@@ -125,8 +174,22 @@ def rows(small: bool, data: Path | None) -> Iterator[Row]:
         note = f"largest difference {max(abs(a - b) for a, b in zip(ours, theirs, strict=True)):.1e}"
         case, peer = f"R-precision and mAP@R, d = 512, labels {sizes}", "pytorch-metric-learning"
         yield row("evaluate", case, n, ours_s, ours_mb, peer, peer_s, peer_mb, note)
-    seconds, megabytes, _ = measure(whole_evaluation, n, 512, repeats=1)
-    yield row("evaluate", "all tables of a model, d = 512, without probe", n, seconds, megabytes)
+    for shared in (0, 7):
+        ours_s, ours_mb, (ours, our_share, our_end, cosine) = measure(our_probe, n, 512, 740 // part, shared, repeats=1)
+        peer_s, peer_mb, (theirs, their_share, their_end, _) = measure(
+            their_probe, n, 512, 740 // part, shared, repeats=1
+        )
+        note = (
+            f"objective {ours / theirs - 1:+.1e}, accuracy {100 * (our_share - their_share):+.2f} points, converged "
+            f"{our_end} / {their_end}"
+        )
+        case = f"linear probe, d = 512, {740 // part} labels, median cosine {cosine:.2f}"
+        yield row("evaluate", case, n, ours_s, ours_mb, "scikit-learn", peer_s, peer_mb, note)
+    for probe in (False, True):
+        seconds, megabytes, _ = measure(whole_evaluation, n, 512, probe, repeats=1)
+        yield row(
+            "evaluate", f"all tables of a model, d = 512, {'with' if probe else 'without'} probe", n, seconds, megabytes
+        )
     seconds, megabytes, _ = measure(names_at_several_ranks, n, 512, repeats=1)
     yield row("evaluate", "names at several ranks, 740 species, d = 512: fit and answers", n, seconds, megabytes)
     for g in (10_000 // part, 100_000 // part, 1_000_000 // part):

@@ -1,17 +1,20 @@
 """The linear probe and zero-shot naming, against the libraries that define them."""
 
+import warnings
+
 import numpy as np
 import open_clip
 import pandas as pd
 import pytest
 import torch
+from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 
 from cladeclip.encoders.embed import embed_texts
 from cladeclip.encoders.fusion import normalise
 from cladeclip.encoders.load import load_encoder
 from cladeclip.errors import ConfigError
-from cladeclip.evaluation.probe import linear_probe
+from cladeclip.evaluation.probe import fit_logistic_regression, linear_probe
 from cladeclip.evaluation.subsets import Subset
 from cladeclip.evaluation.zero_shot import TEMPLATES, name_embeddings, phrases_of, zero_shot_accuracy, zero_shot_table
 
@@ -31,6 +34,61 @@ def embeddings(subset):
     return np.stack([5 * (centres[name] + 0.7 * rng.normal(size=7)) + 3 for name in subset.names]).astype(np.float32)
 
 
+def standardised(points):
+    points = points.astype(float)
+    return (points - points.mean(0)) / points.std(0)
+
+
+def by_scikit_learn(z, codes, c):
+    """The minimum of the objective, to a tolerance far below its default, and its model."""
+    model = LogisticRegression(C=c, max_iter=5000, tol=1e-8).fit(z, codes)
+    logits = model.decision_function(z)
+    logits = np.column_stack([-logits, logits]) / 2 if logits.ndim == 1 else logits
+    own = logits[np.arange(len(codes)), codes]
+    return c * (logsumexp(logits, axis=1) - own).sum() + 0.5 * (model.coef_**2).sum(), model
+
+
+def points_of(kind):
+    """Points and labels of a long tail: far apart, overlapping, or of an encoder that is hardly trained (all alike)."""
+    rng = np.random.default_rng(3)
+    codes = np.concatenate([np.repeat(np.arange(40), 3), rng.choice(40, size=1500, p=_tail(40))])
+    apart = {"far apart": 1.0, "overlapping": 0.25, "hardly trained": 0.25}[kind]
+    spread = np.geomspace(3, 0.1, 48)
+    points = rng.normal(size=(40, 48))[codes] * apart * spread + rng.normal(size=(len(codes), 48)) * spread
+    if kind == "hardly trained":
+        points += 8 * rng.normal(size=48)
+        units = points / np.linalg.norm(points, axis=1, keepdims=True)
+        assert np.median(units @ units.T) > 0.97
+    return points.astype(np.float32), codes
+
+
+def _tail(n):
+    weights = 1 / np.arange(2, n + 2)
+    return weights / weights.sum()
+
+
+@pytest.mark.parametrize("kind", ["far apart", "overlapping", "hardly trained"])
+@pytest.mark.parametrize("c", [1.0, 0.01])
+def test_the_probe_finds_the_minimum_that_scikit_learn_finds(kind, c):
+    points, codes = points_of(kind)
+    train, test = np.arange(len(codes)) % 4 > 0, np.arange(len(codes)) % 4 == 0
+    train[:120] = True
+    z = standardised(points[train])
+    lowest, model = by_scikit_learn(z, codes[train], c)
+    features = torch.from_numpy(z.astype(np.float32))
+    found = fit_logistic_regression(features, torch.from_numpy(codes[train]), c=c, max_iterations=1000)
+    assert found.converged
+    assert found.objective == pytest.approx(lowest, rel=1e-3)
+    # The objective is that of the weights.
+    logits = (features @ found.weights.T + found.intercept).double()
+    loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(codes[train]), reduction="sum")
+    assert found.objective == pytest.approx(float(c * loss + found.weights.double().square().sum() / 2), rel=1e-5)
+    asked = (points[test] - points[train].astype(float).mean(0)) / points[train].astype(float).std(0)
+    ours = found.predict(torch.from_numpy(asked.astype(np.float32))).numpy()
+    assert (ours == codes[test]).mean() == pytest.approx((model.predict(asked) == codes[test]).mean(), abs=0.0051)
+    assert (ours == model.predict(asked)).mean() > 0.98
+
+
 def test_the_probe_is_a_logistic_regression_on_standardised_embeddings(subset, embeddings):
     found = linear_probe(subset, embeddings, c=0.5, max_iterations=500)
     gallery, query = embeddings[subset.gallery].astype(float), embeddings[subset.query].astype(float)
@@ -42,6 +100,25 @@ def test_the_probe_is_a_logistic_regression_on_standardised_embeddings(subset, e
     assert found["macro"] == pytest.approx(np.mean([right[labels == label].mean() for label in set(labels)]))
     assert found["converged"]
     assert not linear_probe(subset, embeddings, c=0.5, max_iterations=2)["converged"]
+
+
+def test_the_probe_converges_where_scikit_learn_does_at_the_same_limit():
+    for kind in ("far apart", "overlapping", "hardly trained"):
+        points, codes = points_of(kind)
+        z = standardised(points)
+        for at_most in (100, 1000):
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                LogisticRegression(C=1.0, max_iter=at_most).fit(z, codes)
+            features = torch.from_numpy(z.astype(np.float32))
+            ours = fit_logistic_regression(features, torch.from_numpy(codes), c=1.0, max_iterations=at_most)
+            assert ours.converged or caught, (kind, at_most)
+
+
+def test_numbers_that_are_always_the_same_say_nothing_and_do_no_harm(subset, embeddings):
+    plain = linear_probe(subset, embeddings, c=1.0, max_iterations=200)
+    constant = np.concatenate([embeddings, np.full((len(embeddings), 2), 7, np.float32)], axis=1)
+    assert linear_probe(subset, constant, c=1.0, max_iterations=200) == plain
 
 
 def test_a_gallery_of_one_label_has_no_probe(subset, embeddings):

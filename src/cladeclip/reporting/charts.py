@@ -34,17 +34,22 @@ class Chart:
 
     def on_page(self) -> str:
         """As SVG without a background, lines and texts in the colour of the text around it."""
-        return vl_convert.vegalite_to_svg(self.drawing.to_dict(), config=_theme("currentColor", "transparent"))
+        return vl_convert.vegalite_to_svg(self._specification(), config=_theme("currentColor", "transparent"))
 
     def svg(self) -> str:
         """As SVG, black on white."""
-        return vl_convert.vegalite_to_svg(self.drawing.to_dict(), config=_theme("#222", "white"))
+        return vl_convert.vegalite_to_svg(self._specification(), config=_theme("#222", "white"))
 
     def pdf(self) -> bytes:
-        return vl_convert.vegalite_to_pdf(self.drawing.to_dict(), config=_theme("#222", "white"))
+        return vl_convert.vegalite_to_pdf(self._specification(), config=_theme("#222", "white"))
 
     def csv(self) -> str:
         return without_formulas(self.data)
+
+    def _specification(self) -> dict[str, Any]:
+        """In Vega-Lite, with however many rows: Altair's limit of 5,000 is meant for notebooks."""
+        with alt.data_transformers.disable_max_rows():
+            return self.drawing.to_dict()
 
 
 def _theme(ink: str, paper: str) -> dict[str, Any]:
