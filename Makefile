@@ -9,7 +9,7 @@ NAME ?= mini
 export GOMP_SPINCOUNT ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo real new doctor check-hub test test-all lint slurm-test torture bench imports demo-time study taxonomy reproduce clean
+.PHONY: help setup demo real new doctor check-hub test test-all lint slurm-test torture bench imports demo-time rehearsal study taxonomy reproduce clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ taxonomy: setup ## names at several ranks beside a flat softmax: make taxonomy D
 
 imports: setup ## what starting a job of each kind costs, beside the libraries that it uses
 	$(BIN)/python -m benchmarks.imports
+
+rehearsal: setup ## the default experiment at full size with drawn pictures and tiny models, without network (90 minutes): make rehearsal [PICTURES=1500]
+	$(BIN)/python -m benchmarks.rehearsal --cores $(CORES) $(if $(PICTURES),--pictures $(PICTURES))
 
 demo-time: setup ## run the demo anew and print where its time goes
 	$(BIN)/python -m benchmarks.demo_time

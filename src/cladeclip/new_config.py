@@ -20,7 +20,7 @@ from cladeclip.names import NAME
 from cladeclip.tables import HIGHER_RANKS
 
 # The files of config/ that are not its user's.
-SHIPPED = ("config", "schema", "demo", "mini")
+SHIPPED = ("config", "schema", "demo", "mini", "rehearsal")
 # Fewer pictures than these cannot be clustered and trained on in any useful way.
 FEWEST = 10
 LAYOUTS = {
