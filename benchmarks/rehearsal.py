@@ -131,10 +131,15 @@ def pack_birds(root: Path, archive: Path) -> None:
             tar.add(path, f"CUB_200_2011/images/{path.stem.rpartition('_')[0]}/{path.name}")
 
 
-def snakemake(arguments: list[str], environment: dict[str, str], configs: list[str]) -> str:
-    """What plain Snakemake says; ends the rehearsal where it fails."""
-    command = [str(Path(sys.executable).with_name("snakemake")), *arguments, "--configfile", *configs]
-    print("$", " ".join(["snakemake", *command[1:]]), flush=True)
+# What users start; and what starts each job warm, so that a small rehearsal is not a matter of imports.
+PLAIN = [str(Path(sys.executable).with_name("snakemake"))]
+WARM = [sys.executable, "workflow/warm_snakemake.py"]
+
+
+def snakemake(arguments: list[str], environment: dict[str, str], configs: list[str], program: list[str] = PLAIN) -> str:
+    """What Snakemake says; ends the rehearsal where it fails."""
+    command = [*program, *arguments, "--configfile", *configs]
+    print("$", " ".join(["snakemake", *arguments, "--configfile", *configs]), flush=True)
     start = time.monotonic()
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True)
     print(f"  {time.monotonic() - start:.0f} s", flush=True)
@@ -172,7 +177,7 @@ def main() -> None:
             around = environment(hub, data / "hub-cache")
             run(["fetch", "--cores", "1"], around)
     around |= {"HF_HUB_OFFLINE": "1"}
-    run(["--cores", str(options.cores)], around)
+    run(["--cores", str(options.cores)], around, program=WARM if options.pictures < PICTURES else PLAIN)
     if "Nothing to be done" not in run(["-n"], around):
         sys.exit(
             "After the run there is something left to do: snakemake -n --configfile config/rehearsal.yaml says what."
