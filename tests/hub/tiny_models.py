@@ -37,6 +37,10 @@ def save_open_clip(folder: Path, weights: str, *, seed: int, squash: bool = Fals
     torch.manual_seed(seed)
     model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
     save_state(model.state_dict(), folder / weights)
+    # They lie there for other libraries: open_clip has CLIP's tokenizer in itself.
+    for name in ("vocab.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        (folder / name).write_text("{}")
+    (folder / "merges.txt").write_text("#version: 0.2\n")
 
 
 def save_state(state: dict[str, Any], path: Path) -> None:
