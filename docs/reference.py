@@ -104,6 +104,8 @@ OF_TABLE = {
     ("predictions", "accuracy_avg"): "name whose pictures have the highest mean cosine",
     ("predictions", "distance_individual"): "name of the nearest gallery picture, by Euclidean distance",
     ("predictions", "distance_avg"): "name whose pictures have the lowest mean distance",
+    ("neighbours", "neighbour_image_id"): "the gallery picture",
+    ("neighbours", "place"): "1 for the nearest gallery picture, by cosine",
     ("changes", "label"): "a species or genus",
     ("taxonomic_answers", "answered"): "lowest rank that got a name",
     ("identified", "answered"): "lowest rank that got a name",

@@ -48,7 +48,7 @@ STUDENTS = config["students"]
 TRAININGS = plan.trainings(config)
 # The contracts of these tables are in tables.py, which takes longer to import than to repeat.
 HIERARCHY_TABLES = ("hierarchy", "coverage", "novelty", "taxonomic_answers")
-EVALUATION_TABLES = ("accuracy", "predictions", "knn", "retrieval", "classes", "confusions", "probe")
+EVALUATION_TABLES = ("accuracy", "predictions", "neighbours", "knn", "retrieval", "classes", "confusions", "probe")
 # What says how a checkpoint of this family is loaded.
 CHECKPOINT_CONFIGS = {
     "open_clip": OPEN_CLIP_CONFIG,
@@ -162,13 +162,6 @@ def on_primary_split(paths):
 
 def embeddings_path(model, split):
     return f"{RESULTS}/{embeddings_file(model, split)}"
-
-
-def embeddings_shown():
-    """What the report's galleries search: the embeddings of the students, trained and not, on the primary split."""
-    split = config["report"]["primary"]["split"]
-    models = plan.trained_models(config, split)
-    return sorted({embeddings_path(model, split) for model in [*models, *(STUDENTS if models else [])]})
 
 
 def histories_shown():

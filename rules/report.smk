@@ -124,7 +124,6 @@ rule report:
         zero_shot=zero_shot_tables(),
         hierarchies=hierarchies(),
         pictures=rules.train.input.store if hierarchies() or TRAININGS else [],
-        embeddings=embeddings_shown(),
         histories=histories_shown(),
         map=f"{RESULTS}/embeddings_map.parquet",
         saliency=f"{RESULTS}/saliency.parquet" if histories_shown() else [],

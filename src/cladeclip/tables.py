@@ -70,9 +70,9 @@ CAPTIONS = Contract(
 CLUSTERS = Contract(
     "clusters", "a fit image", {"image_id": STRING, "label": INT, "distance": pa.float32()}, ("image_id",)
 )
-# Retrieval measures; see evaluation/retrieval.py.
+# Retrieval measures; see evaluation/search.py.
 RETRIEVED = ("recall_at_1", "recall_at_5", "recall_at_10", "r_precision", "map_at_r")
-# The four ways to name a query; see evaluation/nearest_label.py.
+# The four ways to name a query; see evaluation/search.py.
 MEASURES = ("accuracy_individual", "accuracy_avg", "distance_individual", "distance_avg")
 # Uncertainty of each measure: bootstrap over queries, spread over query draws; and its mean over labels.
 OF_EACH_MEASURE = ("low", "high", "sd_splits", "macro")
@@ -143,6 +143,12 @@ PREDICTIONS = Contract(
         "nearest_cosine": pa.float32(),
     },
     ("taxa", "column", "image_id"),
+)
+NEIGHBOURS = Contract(
+    "neighbours",
+    "a query image, of All by species, and one of the nearest gallery images",
+    {"image_id": STRING, "place": INT, "neighbour_image_id": STRING, "cosine": pa.float32()},
+    ("image_id", "place"),
 )
 PROBE = Contract(
     "probe",
@@ -239,7 +245,8 @@ SALIENCY = Contract(
 )
 # What the evaluation of one model on one split gives.
 EVALUATION = {
-    contract.name: contract for contract in (ACCURACY, PREDICTIONS, KNN, RETRIEVAL, CLASSES, CONFUSIONS, PROBE)
+    contract.name: contract
+    for contract in (ACCURACY, PREDICTIONS, NEIGHBOURS, KNN, RETRIEVAL, CLASSES, CONFUSIONS, PROBE)
 }
 COMPARISON = Contract(
     "comparison",

@@ -15,7 +15,7 @@ from cladeclip.encoders.fusion import normalise
 from cladeclip.encoders.load import load_encoder
 from cladeclip.errors import ConfigError
 from cladeclip.evaluation.probe import fit_logistic_regression, linear_probe
-from cladeclip.evaluation.subsets import Subset
+from cladeclip.evaluation.protocol import Subset
 from cladeclip.evaluation.zero_shot import TEMPLATES, name_embeddings, phrases_of, zero_shot_accuracy, zero_shot_table
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cladeclip.encoders.encoder import choose_device
 from cladeclip.encoders.load import load_encoder
-from cladeclip.evaluation.subsets import subsets
+from cladeclip.evaluation.protocol import subsets
 from cladeclip.evaluation.zero_shot import zero_shot_table
 from cladeclip.job_log import job_log
 from cladeclip.tables import IMAGES, SPLIT, ZERO_SHOT, read_table, rows_for, write_table

@@ -1,19 +1,21 @@
 """One model on one split: the four accuracies with their uncertainty, and the measures of metric learning."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
-from cladeclip.evaluation.knn import knn_accuracy
-from cladeclip.evaluation.nearest_label import COLUMNS, predict_labels
 from cladeclip.evaluation.probe import linear_probe
-from cladeclip.evaluation.retrieval import retrieval_metrics
+from cladeclip.evaluation.protocol import ALL, Subset, subsets
+from cladeclip.evaluation.search import RECALLS, Answers, search
 from cladeclip.evaluation.significance import bootstrap_intervals
-from cladeclip.evaluation.subsets import ALL, Subset, subsets
-from cladeclip.tables import PROBE, RETRIEVED
+from cladeclip.tables import MEASURES, PROBE, RETRIEVED
+
+# Of the nearest gallery pictures, so many are kept for the report.
+SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,14 @@ class Evaluation:
     Attributes:
         accuracy, knn, retrieval: for each subset of taxa and rank.
         predictions: for each query of those.
+        neighbours: for each query of All, by species.
         classes, confusions: for each species and genus, of All.
         probe: for species and genus of All; no row where it was not asked for.
     """
 
     accuracy: pd.DataFrame
     predictions: pd.DataFrame
+    neighbours: pd.DataFrame
     knn: pd.DataFrame
     retrieval: pd.DataFrame
     classes: pd.DataFrame
@@ -47,6 +51,7 @@ def evaluate(
     genus_only_names: str = "keep",
     repeats: int = 1,
     probe: Mapping[str, Any] | None = None,
+    device: str | torch.device = "cpu",
 ) -> Evaluation:
     """All tables of embeddings (n, d) in the order of `images`.
 
@@ -61,30 +66,34 @@ def evaluate(
         DataError: a subset of the taxa has no query or no gallery.
     """
     drawn: dict[str, Any] = {"protocol": protocol, "query_share": query_share, "genus_only_names": genus_only_names}
-    groups = images["content_group"].to_numpy()
-    ids = images["image_id"].to_numpy()
-    accuracies, predictions, knn, retrieval, classes, confusions, probes = [], [], [], [], [], [], []
-    for subset in subsets(images, split, seed=seed, **drawn):
+    first = list(subsets(images, split, seed=seed, **drawn))
+    seeds = range(seed + 1, seed + 1 if protocol.startswith("holdout") else seed + repeats)
+    others = [subset for other in seeds for subset in subsets(images, split, seed=other, **drawn)]
+    found = search(embeddings, first, others, device=device)
+    groups, ids = images["content_group"].to_numpy(), images["image_id"].to_numpy()
+    accuracies, predictions, neighbours, knn, retrieval, classes, confusions, probes = [], [], [], [], [], [], [], []
+    for subset, answers in zip(first, found[: len(first)], strict=True):
         key = {"taxa": subset.taxa, "column": subset.column}
-        asked = _predictions(subset, embeddings, ids)
+        asked = _predictions(subset, answers, ids)
         accuracies.append(key | _accuracy(subset, asked, groups[subset.query], seed))
         predictions.append(asked.assign(**key))
-        query, gallery = embeddings[subset.query], embeddings[subset.gallery]
-        votes = knn_accuracy(query, subset.names[subset.query], gallery, subset.names[subset.gallery])
-        knn.append(votes.assign(**key))
-        found, per_class = _retrieval(subset, embeddings)
-        retrieval.append(key | found)
-        if subset.taxa == ALL and subset.column != "taxa":
-            classes.append(_classes(asked, per_class).assign(column=subset.column))
-            confusions.append(_confusions(asked).assign(column=subset.column))
-            if probe and probe["c"] > 0:
-                probes.append(linear_probe(subset, embeddings, **probe))
+        knn.append(_knn(subset, answers).assign(**key))
+        of_all, of_classes = _retrieval(subset, answers)
+        retrieval.append(key | of_all)
+        if subset.taxa != ALL or subset.column == "taxa":
+            continue
+        classes.append(_classes(asked, of_classes).assign(column=subset.column))
+        confusions.append(_confusions(asked).assign(column=subset.column))
+        if subset.column == "species":
+            neighbours.append(_neighbours(subset, answers, ids))
+        if probe and probe["c"] > 0:
+            probes.append(linear_probe(subset, embeddings, device=device, **probe))
     accuracy = pd.DataFrame(accuracies)
-    others = range(seed + 1, seed + 1 if protocol.startswith("holdout") else seed + repeats)
-    spread = _spread_over_draws(accuracy, images, embeddings, split, drawn, others)
+    spread = _spread_over_draws(accuracy, others, found[len(first) :])
     return Evaluation(
         accuracy.merge(spread, on=["taxa", "column"]),
         pd.concat(predictions, ignore_index=True),
+        pd.concat(neighbours, ignore_index=True),
         pd.concat(knn, ignore_index=True),
         pd.DataFrame(retrieval),
         pd.concat(classes, ignore_index=True),
@@ -93,15 +102,26 @@ def evaluate(
     )
 
 
-def _predictions(subset: Subset, embeddings: np.ndarray, ids: np.ndarray) -> pd.DataFrame:
-    found = predict_labels(embeddings[subset.query], embeddings[subset.gallery], subset.names[subset.gallery])
+def _predictions(subset: Subset, answers: Answers, ids: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "image_id": ids[subset.query],
             "label": subset.names[subset.query],
-            **{name: getattr(found, name) for name in COLUMNS},
-            "nearest_image_id": ids[subset.gallery[found.nearest]],
-            "nearest_cosine": found.nearest_cosine.astype(np.float32),
+            **answers.labels,
+            "nearest_image_id": ids[answers.nearest],
+            "nearest_cosine": answers.cosines[:, 0].astype(np.float32),
+        }
+    )
+
+
+def _neighbours(subset: Subset, answers: Answers, ids: np.ndarray) -> pd.DataFrame:
+    shown = answers.neighbours[:, :SHOWN]
+    return pd.DataFrame(
+        {
+            "image_id": ids[np.repeat(subset.query, shown.shape[1])],
+            "place": np.tile(np.arange(1, shown.shape[1] + 1), len(shown)),
+            "neighbour_image_id": ids[shown.ravel()],
+            "cosine": answers.cosines[:, :SHOWN].ravel().astype(np.float32),
         }
     )
 
@@ -118,49 +138,51 @@ def _accuracy(subset: Subset, asked: pd.DataFrame, groups: np.ndarray, seed: int
         "n_gallery": len(subset.gallery),
         "n_labels": len(set(subset.names[subset.gallery])),
         "n_query_without_gallery": int((~known).sum()),
-        **{f"{name}_low": value for name, value in zip(COLUMNS, low, strict=True)},
-        **{f"{name}_high": value for name, value in zip(COLUMNS, high, strict=True)},
-        **{f"{name}_macro": macro[name] for name in COLUMNS},
+        **{f"{name}_low": value for name, value in zip(MEASURES, low, strict=True)},
+        **{f"{name}_high": value for name, value in zip(MEASURES, high, strict=True)},
+        **{f"{name}_macro": macro[name] for name in MEASURES},
     }
 
 
 def right_answers(predictions: pd.DataFrame) -> pd.DataFrame:
     """Whether each query (a row) was named right in each of the four ways (a column)."""
-    return pd.DataFrame({name: predictions[name] == predictions["label"] for name in COLUMNS})
+    return pd.DataFrame({name: predictions[name] == predictions["label"] for name in MEASURES})
 
 
-def _spread_over_draws(
-    first: pd.DataFrame,
-    images: pd.DataFrame,
-    embeddings: np.ndarray,
-    split: pd.DataFrame,
-    drawn: dict[str, Any],
-    seeds: range,
-) -> pd.DataFrame:
-    """Standard deviation of each accuracy over the first draw of queries and those of `seeds`; NaN for one draw alone."""
-    draws = [first[["taxa", "column", *COLUMNS]]]
-    ids = images["image_id"].to_numpy()
-    for seed in seeds:
-        for subset in subsets(images, split, seed=seed, **drawn):
-            right = right_answers(_predictions(subset, embeddings, ids)).mean()
-            draws.append(pd.DataFrame([{"taxa": subset.taxa, "column": subset.column, **right.to_dict()}]))
-    spread = pd.concat(draws).groupby(["taxa", "column"])[list(COLUMNS)].std()
+def _spread_over_draws(first: pd.DataFrame, others: Sequence[Subset], found: Sequence[Answers]) -> pd.DataFrame:
+    """Standard deviation of each accuracy over the first draw of queries and the others; NaN for one draw alone."""
+    shares = [
+        {"taxa": subset.taxa, "column": subset.column}
+        | {measure: (labels == subset.names[subset.query]).mean() for measure, labels in answers.labels.items()}
+        for subset, answers in zip(others, found, strict=True)
+    ]
+    draws = pd.concat([first[["taxa", "column", *MEASURES]], pd.DataFrame(shares)])
+    spread = draws.groupby(["taxa", "column"])[list(MEASURES)].std()
     return spread.add_suffix("_sd_splits").reset_index()
 
 
-def _retrieval(subset: Subset, embeddings: np.ndarray) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Leave-one-out measures and those of each class; without two images of any class there are none."""
-    names = subset.names[subset.found]
-    queries = np.searchsorted(subset.found, subset.asked)
-    others = pd.Series(names).map(pd.Series(names).value_counts()).to_numpy()[queries] - 1
-    if not (others > 0).any():
-        empty = {f"{name}{kind}": np.nan for kind in ("", "_macro") for name in RETRIEVED}
-        return empty | {"n_queries": 0, "n_without_match": len(queries)}, pd.DataFrame(columns=["label", *RETRIEVED])
-    found = retrieval_metrics(embeddings[subset.found], names, queries=queries)
-    micro = {f"recall_at_{k}": value for k, value in found.recall_at.items()}
-    micro |= {"r_precision": found.r_precision, "map_at_r": found.map_at_r}
-    macro = {f"{name}_macro": found.macro[name] for name in RETRIEVED}
-    return micro | macro | {"n_queries": found.n_queries, "n_without_match": found.n_without_match}, found.per_class
+def _knn(subset: Subset, answers: Answers) -> pd.DataFrame:
+    truth = subset.names[subset.query]
+    rows = []
+    for (k, weighting), labels in answers.votes.items():
+        right = pd.Series(labels == truth)
+        rows.append(
+            {"k": k, "weighting": weighting, "micro": right.mean(), "macro": right.groupby(truth).mean().mean()}
+        )
+    return pd.DataFrame(rows)
+
+
+def _retrieval(subset: Subset, answers: Answers) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Means over all that have another of their class, and over those of each class; NaN where nothing has."""
+    scores = pd.DataFrame(answers.retrieval, columns=[*(f"recall_at_{k}" for k in RECALLS), "r_precision", "map_at_r"])
+    asked = scores.assign(label=subset.names[subset.asked]).dropna()
+    per_class = asked.groupby("label").mean()
+    return {
+        **asked[list(RETRIEVED)].mean().to_dict(),
+        **per_class[list(RETRIEVED)].mean().add_suffix("_macro").to_dict(),
+        "n_queries": len(asked),
+        "n_without_match": len(scores) - len(asked),
+    }, per_class.reset_index()
 
 
 def _classes(asked: pd.DataFrame, per_class: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from cladeclip.evaluation.subsets import Subset
+from cladeclip.evaluation.protocol import Subset
 
 # Iterations between two looks at the objective, and the share of it by which they must have lowered it to go on. What is
 # left to gain then is about half as much: each look finds a third or less of what the one before it found.

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from cladeclip.errors import DataError
-from cladeclip.evaluation.nearest import Points
-from cladeclip.evaluation.subsets import ALL, subsets
+from cladeclip.evaluation.protocol import ALL, subsets
+from cladeclip.evaluation.search import nearest
 from cladeclip.hierarchy.classifier import Classifier, Settings, fit_classifier
 from cladeclip.hierarchy.decision import Answers
 from cladeclip.hierarchy.measures import (
@@ -152,11 +152,11 @@ def _answers(
     taxonomy: Taxonomy,
 ) -> pd.DataFrame:
     """A row an image asked: the answers (blank below the rank stopped at), the truth, and the nearest image fitted on."""
-    nearest = Points(embeddings[fit]).nearest_of_all(embeddings[asked], 1)[:, 0]
+    closest, _ = nearest(embeddings[asked], embeddings[fit], 1)
     ids, words = images["image_id"].to_numpy(), found.in_words(taxonomy)
     table = pd.DataFrame({"image_id": ids[asked], "part": kinds})
     table[["answered", "novel_at", "confidence"]] = words[["answered", "novel_at", "confidence"]]
-    table["nearest_image_id"] = ids[fit[nearest]]
+    table["nearest_image_id"] = ids[fit[closest[:, 0]]]
     for rank in taxonomy.ranks:
         table[rank] = words[rank]
         table[f"true_{rank}"] = images[COLUMNS[rank]].astype(str).to_numpy()[asked]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from cladeclip.evaluation.nearest import Points
+from cladeclip.evaluation.search import nearest
 from cladeclip.hierarchy.classifier import Classifier
 from cladeclip.spreadsheets import without_formulas
 
@@ -42,11 +42,15 @@ def identify(
     answered = pd.DataFrame({"image_id": list(image_ids), **columns})
     words = classifier.answers(embeddings, score).in_words(classifier.taxonomy)
     answered[words.columns] = words
-    points, ids, species = Points(known_embeddings), known["image_id"].to_numpy(), known["scientific_name"].to_numpy()
-    nearest = points.nearest_of_all(embeddings, min(NEIGHBOURS, len(points)))
-    for place, rows in enumerate(nearest.T, start=1):
-        answered[f"nearest_{place}"], answered[f"nearest_{place}_species"] = ids[rows], species[rows]
-        answered[f"nearest_{place}_cosine"] = points.cosines(embeddings, np.arange(len(rows)), rows)
+    ids, species = known["image_id"].to_numpy(), known["scientific_name"].to_numpy()
+    found, cosines = nearest(embeddings, known_embeddings, min(NEIGHBOURS, len(known)))
+    for place in range(found.shape[1]):
+        name, rows = f"nearest_{place + 1}", found[:, place]
+        answered[name], answered[f"{name}_species"], answered[f"{name}_cosine"] = (
+            ids[rows],
+            species[rows],
+            cosines[:, place],
+        )
     return pd.concat([answered, rejected], ignore_index=True) if len(rejected) else answered
 
 

@@ -12,7 +12,7 @@ from scipy.special import logsumexp, softmax
 from sklearn.covariance import ledoit_wolf_shrinkage, shrunk_covariance
 
 from cladeclip.encoders.fusion import normalise
-from cladeclip.evaluation.nearest import Points
+from cladeclip.evaluation.search import nearest
 from cladeclip.hierarchy.taxonomy import Taxonomy
 
 SCORES = ("max_softmax", "max_logit", "energy", "centroid", "mahalanobis", "neighbour")
@@ -29,7 +29,7 @@ class Known:
 
     def __init__(self, embeddings: np.ndarray, codes: np.ndarray, taxonomy: Taxonomy, *, neighbour: int = 5) -> None:
         units = normalise(embeddings.astype(np.float64))
-        self.points, self.neighbour = Points(embeddings), min(neighbour, len(embeddings))
+        self.embeddings, self.neighbour = embeddings, min(neighbour, len(embeddings))
         self.centroids, self.whitening = [], []
         for place, names in enumerate(taxonomy.names):
             counts = np.bincount(codes[:, place], minlength=len(names))
@@ -75,10 +75,8 @@ class Known:
         return [units - centroids[path[:, place]] for place, centroids in enumerate(self.centroids)]
 
     def _distance_of_neighbour(self, embeddings: np.ndarray) -> np.ndarray:
-        queries = embeddings.astype(np.float32)
-        last = self.points.nearest_of_all(queries, self.neighbour)[:, -1]
-        cosines = self.points.cosines(queries, np.arange(len(queries)), last)
-        return np.sqrt(np.maximum(0.0, 2.0 - 2.0 * cosines))
+        _, cosines = nearest(embeddings, self.embeddings, self.neighbour)
+        return np.sqrt(np.maximum(0.0, 2.0 - 2.0 * cosines[:, -1]))
 
 
 def _whitening(residuals: np.ndarray) -> np.ndarray:

@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 
 from cladeclip.errors import DataError, first_line
-from cladeclip.evaluation.nearest_label import COLUMNS
 from cladeclip.evaluation.significance import PairedComparison, paired_comparison
 from cladeclip.names import ClusterLabels, ControlLabels, Model, parse_labels
-from cladeclip.tables import ACCURACY, CHANGES, PREDICTIONS, read_table
+from cladeclip.tables import ACCURACY, CHANGES, MEASURES, PREDICTIONS, read_table
 
 # Interval over queries, spread over query draws or folds, spread over training seeds; see docs/method.md.
 UNCERTAINTY = ("low", "high", "sd_splits", "sd_seeds")
@@ -19,19 +18,19 @@ CSV_COLUMNS = (
     "model",
     "taxa",
     "column",
-    *COLUMNS,
+    *MEASURES,
     "split",
     "n_query",
     "n_gallery",
     "n_labels",
-    *(f"{column}_{kind}" for column in COLUMNS for kind in UNCERTAINTY),
-    *(f"{column}_macro" for column in COLUMNS),
+    *(f"{column}_{kind}" for column in MEASURES for kind in UNCERTAINTY),
+    *(f"{column}_macro" for column in MEASURES),
 )
 # Whole numbers, missing where a result was imported.
 COUNTS = ("n_query", "n_gallery", "n_labels", "n_query_without_gallery")
 # What stands in place of the split of results from elsewhere.
 IMPORTED = "imported"
-FRACTIONS = tuple(name for name in CSV_COLUMNS if name.startswith(COLUMNS))
+FRACTIONS = tuple(name for name in CSV_COLUMNS if name.startswith(MEASURES))
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def comparison_table(accuracy_paths: Iterable[str | Path], imports: Iterable[str
     trained = [Model.parse(model) for model in table["model"]]
     replicated = pd.Series([f"{one.student}.{one.labels}" if one else None for one in trained], index=table.index)
     protocol = table["split"].str.partition("-")[0]
-    for column in COLUMNS:
+    for column in MEASURES:
         table[f"{column}_sd_seeds"] = _spread(table, column, [replicated, table["split"]])
         over_folds = _spread(table, column, [table["model"], protocol])
         table[f"{column}_sd_splits"] = table[f"{column}_sd_splits"].fillna(over_folds)
@@ -225,11 +224,11 @@ def imported_rows(path: str | Path) -> pd.DataFrame:
         table = pd.read_csv(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} (report.import): cannot be read as CSV ({first_line(error)}).") from error
-    wanted = ["model", "taxa", "column", *COLUMNS]
+    wanted = ["model", "taxa", "column", *MEASURES]
     if missing := [name for name in wanted if name not in table.columns]:
         raise DataError(f"{path} (report.import): the column {missing[0]} is missing; needed are {', '.join(wanted)}.")
     rows = table[wanted].astype({"model": str, "taxa": str, "column": str})
-    for name in COLUMNS:
+    for name in MEASURES:
         values = pd.to_numeric(rows[name], errors="coerce")
         bad = rows.index[~values.between(0, 100)]
         if len(bad):

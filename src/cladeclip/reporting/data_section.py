@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from cladeclip.evaluation.subsets import ALL
+from cladeclip.evaluation.protocol import ALL
 from cladeclip.tables import IMAGES, QUARANTINE, SPLIT, read_table
 
 PARTS = ("fit", "query", "unseen")

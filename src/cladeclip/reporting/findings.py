@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from cladeclip.errors import ConfigError
+from cladeclip.evaluation.protocol import ALL
 from cladeclip.evaluation.significance import PairedComparison, PairedTest, holm
-from cladeclip.evaluation.subsets import ALL
 from cladeclip.names import ClusterLabels, ControlLabels, Model, parse_labels
 from cladeclip.plan import primary_labels, teachers
 from cladeclip.reporting.comparison import (

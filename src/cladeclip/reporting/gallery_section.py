@@ -1,22 +1,19 @@
 """The report's galleries: what chosen queries found before and after training, and pictures of the same clusters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from cladeclip.encoders.fusion import normalise
-from cladeclip.evaluation.subsets import ALL, subsets
-from cladeclip.names import ClusterLabels, Model, embeddings_file, parse_labels
+from cladeclip.names import ClusterLabels, Model, parse_labels
 from cladeclip.random_streams import stream_of
 from cladeclip.reporting.comparison import Primary
 from cladeclip.reporting.shown import queries_shown
 from cladeclip.reporting.thumbnails import Thumbnails
-from cladeclip.tables import CLUSTERS, IMAGES, SALIENCY, SPLIT, read_table, rows_for
+from cladeclip.tables import CLUSTERS, IMAGES, NEIGHBOURS, SALIENCY, read_table
 
-NEIGHBOURS = 5
 CLUSTERS_SHOWN = 8
 PICTURES_A_CLUSTER = 8
 
@@ -38,23 +35,13 @@ def neighbours(
         return []
     split = Primary(**config["report"]["primary"]).split
     images = read_table(results / "images.parquet", IMAGES)
-    parts = read_table(results / split / "split.parquet", SPLIT)
-    asked = {key: config["eval"][key] for key in ("query_share", "seed", "genus_only_names")}
-    (subset,) = (
-        found
-        for found in subsets(images, parts, protocol=split, **asked)
-        if (found.taxa, found.column) == (ALL, "species")
-    )
-    ids = images["image_id"].to_numpy()
     chosen = queries_shown(results, split, model, trained.student)
-    gallery = list(ids[subset.gallery])
-    labels = dict(zip(ids, subset.names, strict=True))
+    labels = dict(zip(images["image_id"], images["scientific_name"].astype(str), strict=True))
     queries = [image_id for group in chosen for image_id in group["image_ids"]]
     nearest = {
-        when: _nearest(results / embeddings_file(name, split), queries, gallery)
+        when: _nearest(results / split / "evaluation" / name / "neighbours.parquet", queries)
         for when, name in (("before", trained.student), ("after", model))
     }
-
     overlays = _overlays(results)
 
     def shown(image_id: str, query: str) -> dict[str, Any]:
@@ -92,12 +79,11 @@ def _overlays(results: Path) -> dict[tuple[str, str], bytes]:
     return dict(zip(zip(table["model"], table["image_id"], strict=True), table["overlay"], strict=True))
 
 
-def _nearest(embeddings: Path, queries: Sequence[str], gallery: Sequence[str]) -> dict[str, list[str]]:
-    """For each query the NEIGHBOURS gallery pictures with the highest cosine, the nearest first."""
-    units = normalise(rows_for(embeddings, [*queries, *gallery]).astype(np.float64))
-    cosines = units[: len(queries)] @ units[len(queries) :].T
-    order = np.argsort(-cosines, axis=1, kind="stable")[:, :NEIGHBOURS]
-    return {query: [gallery[row] for row in rows] for query, rows in zip(queries, order, strict=True)}
+def _nearest(path: Path, queries: list[str]) -> dict[str, list[str]]:
+    """For each query the gallery pictures with the highest cosine, the nearest first, as the evaluation found them."""
+    table = read_table(path, NEIGHBOURS)
+    found = table[table["image_id"].isin(queries)].sort_values("place").groupby("image_id")["neighbour_image_id"]
+    return found.agg(list).to_dict()
 
 
 def clusters(results: Path, config: Mapping[str, Any], model: str | None, pictures: Thumbnails) -> list[dict[str, Any]]:

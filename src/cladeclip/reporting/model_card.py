@@ -15,9 +15,8 @@ import yaml
 from cladeclip import __version__
 from cladeclip.atomic import atomic_path, read_json, sha256_of_file, write_text
 from cladeclip.encoders.weights import OPEN_CLIP_CONFIG, PROCESSOR_CONFIG, UNICOM_CONFIG
-from cladeclip.evaluation.nearest_label import COLUMNS
 from cladeclip.names import ClusterLabels, Model, parse_labels
-from cladeclip.tables import ACCURACY, IMAGES, SPLIT, read_table
+from cladeclip.tables import ACCURACY, IMAGES, MEASURES, SPLIT, read_table
 
 LOADING = {
     "open_clip": """import open_clip
@@ -217,8 +216,8 @@ def _licence(config: Mapping[str, Any], student: str, licence: str | None) -> st
 
 def _accuracy_table(accuracy: pd.DataFrame, before: pd.DataFrame) -> str:
     rows = accuracy.merge(before, on=["taxa", "column"], suffixes=("", "_before"))
-    lines = [f"| taxa | rank | {' | '.join(COLUMNS)} | queries |", "|" + "---|" * (3 + len(COLUMNS))]
+    lines = [f"| taxa | rank | {' | '.join(MEASURES)} | queries |", "|" + "---|" * (3 + len(MEASURES))]
     for row in rows.to_dict(orient="records"):
-        cells = [f"{100 * row[column]:.2f} ({100 * row[f'{column}_before']:.2f})" for column in COLUMNS]
+        cells = [f"{100 * row[column]:.2f} ({100 * row[f'{column}_before']:.2f})" for column in MEASURES]
         lines.append(f"| {row['taxa']} | {row['column']} | {' | '.join(cells)} | {row['n_query']} |")
     return "\n".join(lines)

@@ -17,8 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cladeclip import __version__
 from cladeclip.errors import ConfigError
-from cladeclip.evaluation.nearest_label import COLUMNS
-from cladeclip.evaluation.subsets import ALL
+from cladeclip.evaluation.protocol import ALL
 from cladeclip.names import Model
 from cladeclip.plan import encoders_in_use, trainings
 from cladeclip.reporting.charts import PALETTE, Chart, accuracy_against_k, accuracy_by_category, course_of_training
@@ -117,11 +116,11 @@ def _report(results: Path, config: Mapping[str, Any], summary: Mapping[str, Any]
             summary=summary,
             charts=charts,
             measures=MEASURES,
-            columns=COLUMNS,
+            columns=MEASURES,
             words=words,
             rows=_rows(comparison, config),
             imported=bool((comparison["split"] == IMPORTED).any()),
-            replicated=bool(comparison[[f"{column}_sd_seeds" for column in COLUMNS]].notna().any(axis=None)),
+            replicated=bool(comparison[[f"{column}_sd_seeds" for column in MEASURES]].notna().any(axis=None)),
             others=other_runs_section(comparison, config["report"]["also"], primary),
             read_outs=read_outs,
             read_out_names={

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from cladeclip.evaluation.subsets import ALL
+from cladeclip.evaluation.protocol import ALL
 from cladeclip.names import ClusterLabels, Model, parse_labels
 from cladeclip.random_streams import stream_of
 from cladeclip.reporting.comparison import Primary, best_on_clusters, primary_rows

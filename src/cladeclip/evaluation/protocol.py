@@ -54,6 +54,7 @@ def subsets(
     Raises:
         DataError: a subset of the taxa has no query or no gallery.
     """
+    names_at = {column: images[source].to_numpy(dtype=object).astype(str) for column, source in RANKS.items()}
     part = split.set_index("image_id")["part"].reindex(images["image_id"]).to_numpy()
     for taxa in [*sorted(images["category"].unique()), ALL]:
         members = np.ones(len(images), dtype=bool) if taxa == ALL else (images["category"] == taxa).to_numpy()
@@ -66,7 +67,7 @@ def subsets(
                 members = members & (part == "unseen")
             is_query = members & _drawn(images, members, query_share, seed)
             is_gallery, asks = members & ~is_query, members
-        for column, source in RANKS.items():
+        for column, names in names_at.items():
             if column == "taxa" and taxa != ALL:
                 continue
             scored = np.ones(len(images), dtype=bool)
@@ -79,7 +80,6 @@ def subsets(
                     "least one of each is needed. Raise the query share, set eval.genus_only_names to keep, or leave out "
                     "categories with so few pictures."
                 )
-            names = images[source].to_numpy(dtype=object).astype(str)
             yield Subset(
                 taxa, column, names, query, gallery, np.flatnonzero(asks & scored), np.flatnonzero(members & scored)
             )

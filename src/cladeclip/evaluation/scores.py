@@ -1,0 +1,261 @@
+"""Cosines and Euclidean distances of embeddings in float64, a block of rows at a time, and who is nearest by each.
+
+    cosine      = ((q - m).(g - m) + m.(q - m) + m.(g - m) + |m|^2) / |q| |g|
+    distance^2  = |q - m|^2 + |g - m|^2 - 2 (q - m).(g - m)
+
+Both come from one product of the embeddings less a point m among them: neither loses digits where all embeddings are alike, as
+those of an encoder that is hardly trained. A zero vector has cosine 0 with everything.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# Products of a block of rows with all items: three arrays of so many float64 or int64 are held, and parts of them.
+BLOCK = 10 * 1024 * 1024
+# Added to a float64 below 2^50, it leaves in the lowest bits the whole number that is nearest to it.
+ROUNDS = 1.5 * 2**52
+# Keys from here on are those of items that do not count.
+NONE = 2**62
+
+
+class _Buffers:
+    """Memory that is used again: for large arrays, taking it anew costs as much as what is done with them."""
+
+    def __init__(self, device: str | torch.device) -> None:
+        self._device = device
+        self._kept: dict[str, Tensor] = {}
+
+    def take(self, name: str, shape: tuple[int, int], dtype: torch.dtype = torch.float64) -> Tensor:
+        """An array with any contents; the next one of this name lies in the same place."""
+        size = shape[0] * shape[1]
+        if name not in self._kept or len(self._kept[name]) < size:
+            self._kept[name] = torch.empty(size, dtype=dtype, device=self._device)
+        return self._kept[name][:size].view(shape)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some rows and their scores with all items, in the order of `Points.columns`.
+
+    Attributes:
+        rows: (b,) int64.
+        asking: (b, d + 2), what `Points.centroids` are multiplied with.
+        distances: (b, w), infinite for the row itself.
+        keys: (b, w) int64: minus the cosine, rounded to 2^-44 or better for up to 100,000 items; then the item's place. They
+            may be put in another order.
+        mask: the bits of a key that are the place.
+    """
+
+    rows: Tensor
+    asking: Tensor
+    distances: Tensor
+    keys: Tensor
+    mask: int
+    buffers: _Buffers
+    _column: Tensor
+    _along: Tensor
+    _inverse: Tensor
+
+    def cosines(self, at: Tensor, items: Tensor) -> Tensor:
+        """Cosines (m, c) of the rows at places (m,) with items (m, c)."""
+        return self._along[at[:, None], self._column[items]].mul_(self._inverse[at, None])
+
+
+class Points:
+    """Embeddings (n, d), of which w are items: what can be found.
+
+    Attributes:
+        items: (w,) int64, their rows, ascending.
+        place: (n,) int64, each row's place among the items, -1 if it is none.
+        columns: (w,) int64, the items' places in the order in which they lie in memory.
+        squares: (n,) squared distances from m.
+
+    Args:
+        together: groups of rows, the smaller first, whose items lie side by side where that is possible.
+
+    Raises:
+        ValueError: the embeddings are not (n, d), or not finite.
+    """
+
+    def __init__(
+        self, embeddings: np.ndarray, items: np.ndarray, device: str | torch.device, together: Sequence[np.ndarray] = ()
+    ) -> None:
+        embeddings = np.ascontiguousarray(embeddings, dtype=np.float32)
+        if embeddings.ndim != 2 or not np.isfinite(embeddings).all():
+            raise ValueError(f"embeddings {embeddings.shape} must be (n, d) and hold neither NaN nor infinity.")
+        n, self._n_items, self.device = len(embeddings), len(items), device
+        columns = np.lexsort([np.isin(items, rows) for rows in together]) if together else np.arange(len(items))
+        # In memory: the items in the order of columns, then the other rows.
+        in_memory = np.concatenate([items[columns], np.setdiff1d(np.arange(n), items)])
+        self.items, self.place = self.on_device(items), self.on_device(places(items, n))
+        self.columns, self._column = self.on_device(columns), self.on_device(np.argsort(columns))
+        self._lies = self.on_device(np.argsort(in_memory))
+        points = self.on_device(embeddings[in_memory]).double()
+        norms, middle = points.norm(dim=1), centre(points)
+        self._inverse = torch.where(norms > 0, 1 / norms, 0.0)
+        self._centred = points.sub_(middle)
+        self._along = self._centred @ middle + middle.square().sum() / 2
+        self._squares = self._centred.square().sum(1)
+        self.squares = self._squares[self._lies]
+        # An item that repeats another has that one's scores to the last digit, wherever it stands.
+        first = _first_equal(embeddings)
+        equal = places(first[items[columns]], n)[first[in_memory]]
+        (repeated,) = np.nonzero(equal[: len(items)] != np.arange(len(items)))
+        self._equal, self._repeated = self.on_device(equal), self.on_device(repeated)
+        self._stands_for = self.on_device(equal[repeated])
+
+    def __len__(self) -> int:
+        return len(self._centred)
+
+    def on_device(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(self.device)
+
+    def centroids(self, labels: Sequence[tuple[Tensor, int]]) -> list[Tensor]:
+        """Means (c, d + 2) of the items of each label: `block.asking @ centroids.T` are mean cosines; NaN for no items.
+
+        Args:
+            labels: for each result, the label of each item (w,) int64, c for none, in the order of columns; and c.
+        """
+        along = self._along[: self._n_items, None]
+        terms = torch.cat([self._centred[: self._n_items], torch.ones_like(along), along], dim=1)
+        terms.mul_(self._inverse[: self._n_items, None])
+        sums = [terms.new_zeros(c + 1, terms.shape[1]).index_add_(0, codes, terms)[:c] for codes, c in labels]
+        return [of / torch.bincount(codes, minlength=c)[:c, None] for of, (codes, c) in zip(sums, labels, strict=True)]
+
+    def blocks(self, rows: np.ndarray) -> Iterator[Block]:
+        """Scores of some rows, as many at a time as BLOCK lets be; the next ones are written over them."""
+        n_items, buffers = self._n_items, _Buffers(self.device)
+        items, inverse, along = self._centred[:n_items].T, self._inverse[:n_items], self._along[:n_items]
+        # At least so many that nothing of ROUNDS itself is left of the shift.
+        bits = max(13, (n_items - 1).bit_length())
+        unit, rounds = 2.0 ** (61 - bits), inverse.new_tensor(ROUNDS)
+        for rows_here in self.on_device(rows).split(max(1, BLOCK // n_items)):
+            shape = len(rows_here), n_items
+            products, cosines, keys = (buffers.take(name, shape) for name in ("products", "cosines", "keys"))
+            here = self._lies[rows_here]
+            of_rows, along_of_rows = self._inverse[here], self._along[here]
+            torch.mm(self._centred[here], items, out=products)
+            # The row's own length is a factor for later: each pass over a block counts.
+            torch.addcmul(along * inverse, products, inverse, out=cosines).addr_(along_of_rows, inverse)
+            distances = torch.add(self._squares[:n_items], products, alpha=-2.0, out=products)
+            distances.add_(self._squares[here, None])
+            (equal,) = torch.nonzero(self._equal[here] >= 0, as_tuple=True)
+            distances[equal, self._equal[here[equal]]] = 0.0
+            distances.clamp_(min=0.0).sqrt_()
+            for scores in (cosines, distances):
+                scores[:, self._repeated] = scores[:, self._stands_for]
+            torch.addcmul(rounds, cosines, -unit * of_rows[:, None], out=keys)
+            keys = keys.view(torch.int64).bitwise_left_shift_(bits).add_(self.columns)
+            # What asks comes last among its own neighbours.
+            (own,) = torch.nonzero(here < n_items, as_tuple=True)
+            column = here[own]
+            keys[own, column], distances[own, column] = NONE + self.columns[column], torch.inf
+            asking = torch.cat([self._centred[here], along_of_rows[:, None], torch.ones_like(of_rows)[:, None]], dim=1)
+            asking.mul_(of_rows[:, None])
+            yield Block(rows_here, asking, distances, keys, 2**bits - 1, buffers, self._column, cosines, of_rows)
+
+
+class Neighbours:
+    """Those of a block's rows that ask within some of the items, and what they find.
+
+    Attributes:
+        n: number of those items.
+        at: (b,) int64, the place of each row of the block among those that ask, -1 if it does not.
+
+    Args:
+        asks: (b,) bool.
+        columns: (u,) int64, the columns of those items, ascending.
+        ordered: how many neighbours are likely to be asked for.
+    """
+
+    def __init__(self, block: Block, asks: Tensor, columns: Tensor, items: Tensor, ordered: int) -> None:
+        self._block, self._items, self._ordered, self.n = block, items, ordered, len(items)
+        (rows,) = torch.nonzero(asks, as_tuple=True)
+        self.at = torch.full_like(block.rows, -1)
+        self.at[rows] = torch.arange(len(rows), device=asks.device)
+        take = block.buffers.take
+        first, last = int(columns[0]), int(columns[-1])
+
+        def part(name: str, scores: Tensor) -> Tensor:
+            if last - first + 1 == self.n:  # they lie side by side
+                scores = scores[:, first : last + 1]
+            else:
+                buffer = take(f"columns of {name}", (len(scores), self.n), scores.dtype)
+                scores = torch.index_select(scores, 1, columns, out=buffer)
+            if len(rows) == len(scores):
+                return scores
+            return torch.index_select(scores, 0, rows, out=take(f"rows of {name}", (len(rows), self.n), scores.dtype))
+
+        self._keys, self._distances = part("keys", block.keys), part("distances", block.distances)
+        self._n_sorted = 0
+        self._closest: tuple[Tensor, Tensor] | None = None
+
+    def by_cosine(self, at: Tensor, width: int) -> Tensor:
+        """The first items (m, width) of some rows by cosine, equal ones as their places are; the row itself comes last."""
+        if width > self._n_sorted:
+            self._n_sorted = min(self.n, max(width, self._ordered))
+            first_in_order(self._keys, self._n_sorted)
+        return self._keys[:, :width].index_select(0, at).bitwise_and_(self._block.mask)
+
+    def by_distance(self, at: Tensor, width: int) -> tuple[Tensor, Tensor]:
+        """The first items (m, width) of some rows by distance, equal ones in any order, and the distances (m, width)."""
+        if self._closest is None or width > self._closest[0].shape[1]:
+            distances, columns = self._distances.topk(width, dim=1, largest=False)
+            self._closest = self._items[columns], distances
+        columns, distances = self._closest
+        return columns[at, :width], distances[at, :width]
+
+    def distances(self, at: Tensor) -> Tensor:
+        """Distances (m, u) of some rows from all items, until the next call."""
+        buffer = self._block.buffers.take("asked distances", (len(at), self.n))
+        return torch.index_select(self._distances, 0, at, out=buffer)
+
+
+def centre(points: Tensor) -> Tensor:
+    """The mean direction (d,) of points (n, d), as long as the shortest of them that is not zero.
+
+    Where all are alike it is close to them. Where their lengths differ, taking it away makes none of them much longer.
+    """
+    norms = points.norm(dim=1)
+    if not norms.any():
+        return torch.zeros_like(points[0])
+    inverse = torch.where(norms > 0, 1 / norms, 0.0)
+    return (inverse @ points) / (norms > 0).sum() * norms[norms > 0].min()
+
+
+def first_in_order(keys: Tensor, width: int) -> Tensor:
+    """The lowest so many of each row of keys (b, w) int64, in order: they are moved to its beginning."""
+    first = keys[:, :width]
+    if keys.device.type != "cpu":
+        return first.copy_(keys.topk(width, dim=1, largest=False).values)
+
+    def sort(part: np.ndarray) -> None:  # numpy sorts whole numbers ten times as fast as torch
+        if 2 * width < part.shape[1]:
+            part.partition(width - 1, axis=1)
+            part = part[:, :width]
+        part.sort(axis=1)
+
+    n_threads = torch.get_num_threads()
+    with ThreadPoolExecutor(n_threads) as pool:
+        list(pool.map(sort, np.array_split(keys.numpy(), n_threads)))
+    return first
+
+
+def places(rows: np.ndarray, n: int) -> np.ndarray:
+    """Where each of n rows comes first among some rows, -1 where it does not."""
+    found = np.full(n, -1)
+    found[rows[::-1]] = np.arange(len(rows))[::-1]
+    return found
+
+
+def _first_equal(embeddings: np.ndarray) -> np.ndarray:
+    """The first row (n,) int64 that is equal to each."""
+    seen: dict[bytes, int] = {}
+    digests = (blake2b((row + np.float32(0)).tobytes()).digest() for row in embeddings)  # + 0: of -0, 0
+    return np.array([seen.setdefault(digest, i) for i, digest in enumerate(digests)], dtype=np.int64)
