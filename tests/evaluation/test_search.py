@@ -434,3 +434,12 @@ def test_draws_of_object_names_and_of_text_are_the_same():
     as_text, as_objects = named_by(query, gallery, labels), named_by(query, gallery, pd.Series(labels).to_numpy(object))
     for measure in MEASURES:
         assert list(as_text.labels[measure]) == list(as_objects.labels[measure])
+
+
+def test_draws_alone_can_be_asked():
+    query, gallery, labels = data(8)
+    names, rows = np.array([*[""] * 30, *labels]), np.arange(30, 110)
+    draw = Subset("All", "species", names, np.arange(30), rows, rows[:0], rows)
+    (found,) = search(np.concatenate([query, gallery]), [], [draw])
+    for measure, expected in named_by(query, gallery, labels).labels.items():
+        np.testing.assert_array_equal(found.labels[measure], expected)

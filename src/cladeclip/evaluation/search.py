@@ -76,7 +76,7 @@ def search(
     ]
     rows = np.flatnonzero(np.any([rank.asks.cpu().numpy() for rank in ranks], axis=0))
     # Rows with as many matches stand together: a block needs no more neighbours in order than its largest class has.
-    rows = rows[np.lexsort([-rank.matches[rows].cpu().numpy() for rank in ranks[: len(subsets)]])]
+    rows = rows[np.lexsort([-rank.matches[rows].cpu().numpy() for rank in ranks])]
     for block in points.blocks(rows):
         # The largest comes last: it may put keys in another order.
         for universe in universes:
