@@ -409,15 +409,13 @@ def test_ranks_categories_and_draws_that_share_a_search_are_answered_as_if_alone
         np.testing.assert_allclose(together[i].retrieval, by_loops, rtol=1e-12)
 
 
-def test_keys_hold_cosines_and_places(monkeypatch):
-    """The whole number in a key is minus the cosine; what is below it is the item's place."""
+def test_keys_hold_cosines_and_places():
     rng = np.random.default_rng(0)
     points = rng.normal(size=(50, 7)).astype(np.float32)
     block = next(scores.Points(points, np.arange(10, 50), "cpu").blocks(np.arange(10)))
     expected, distances = scores_of(points[:10], points[10:])
-    bits = block.mask.bit_length()
-    np.testing.assert_array_equal(block.keys.numpy() & block.mask, np.tile(np.arange(40), (10, 1)))
-    np.testing.assert_allclose((block.keys.numpy() >> bits) / -(2.0 ** (61 - bits)), expected, atol=2e-14)
+    np.testing.assert_array_equal(block.items(block.keys), np.tile(np.arange(40), (10, 1)))
+    np.testing.assert_allclose(block.cosines(block.keys), expected, atol=1e-14)
     np.testing.assert_allclose(block.distances.numpy(), distances, rtol=1e-12)
 
 

@@ -41,8 +41,8 @@ def fit_logistic_regression(features: Tensor, labels: Tensor, *, c: float, max_i
     """Fits features (n, d) float32, standardised, to labels (n,) int64 of which each from 0 on occurs; on their device.
 
     L-BFGS with a line search (Liu and Nocedal, 1989) in coordinates in which the problem is round: along the principal
-    components, each scaled by the root of its curvature. At first that is a bound, n c p (1 - p) variance + 1 for a label with
-    share p (after Böhning, 1992); after 1, 9, 25, 57 ... iterations it is the curvature there, and the search starts again.
+    components, each scaled by the root of its curvature. At first that is a bound, n c p (1 - p) variance + 1 for a label of
+    share p (after Böhning, 1992); after 1, 9, 25, 57 ... iterations it is what it is there, and the search starts again.
     Embeddings are far from round: in their own coordinates it takes hundreds of iterations, in these thirty.
     """
     n, d = features.shape
@@ -159,7 +159,7 @@ def linear_probe(
     deviation[deviation == 0] = 1.0
 
     def standardised(points: Tensor) -> Tensor:
-        return ((points - mean) / deviation).float().to(device)
+        return points.sub_(mean).div_(deviation).float().to(device)
 
     fitted = fit_logistic_regression(
         standardised(gallery), torch.from_numpy(codes).to(device), c=c, max_iterations=max_iterations

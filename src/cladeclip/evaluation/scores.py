@@ -3,8 +3,8 @@
     cosine      = ((q - m).(g - m) + m.(q - m) + m.(g - m) + |m|^2) / |q| |g|
     distance^2  = |q - m|^2 + |g - m|^2 - 2 (q - m).(g - m)
 
-Both come from one product of the embeddings less a point m among them: neither loses digits where all embeddings are alike, as
-those of an encoder that is hardly trained. A zero vector has cosine 0 with everything.
+Both come from one product of the embeddings less a point m among them: neither loses digits where all embeddings are alike,
+as those of an encoder that is hardly trained. A zero vector has cosine 0 with everything.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Products of a block of rows with all items: three arrays of so many float64 or int64 are held, and parts of them.
-BLOCK = 10 * 1024 * 1024
+# Products of a block of rows with all items: two arrays of so many float64 or int64 are held, and parts of them.
+BLOCK = 12 * 1024 * 1024
 # Added to a float64 below 2^50, it leaves in the lowest bits the whole number that is nearest to it.
 ROUNDS = 1.5 * 2**52
 # Keys from here on are those of items that do not count.
@@ -47,24 +47,24 @@ class Block:
         rows: (b,) int64.
         asking: (b, d + 2), what `Points.centroids` are multiplied with.
         distances: (b, w), infinite for the row itself.
-        keys: (b, w) int64: minus the cosine, rounded to 2^-44 or better for up to 100,000 items; then the item's place. They
-            may be put in another order.
-        mask: the bits of a key that are the place.
+        keys: (b, w) int64, in the order of cosines, highest first, and places. They may be put in another order.
+        bits: how many of a key's are the item's place.
     """
 
     rows: Tensor
     asking: Tensor
     distances: Tensor
     keys: Tensor
-    mask: int
+    bits: int
     buffers: _Buffers
-    _column: Tensor
-    _along: Tensor
-    _inverse: Tensor
 
-    def cosines(self, at: Tensor, items: Tensor) -> Tensor:
-        """Cosines (m, c) of the rows at places (m,) with items (m, c)."""
-        return self._along[at[:, None], self._column[items]].mul_(self._inverse[at, None])
+    def items(self, keys: Tensor) -> Tensor:
+        """The places of items, by their keys."""
+        return keys & (2**self.bits - 1)
+
+    def cosines(self, keys: Tensor) -> Tensor:
+        """Cosines by keys, to 2^-46 for up to 32,768 items and half as close for each twice as many."""
+        return (keys >> self.bits).double().mul_(-(2.0 ** (self.bits - 61)))
 
 
 class Points:
@@ -94,8 +94,7 @@ class Points:
         # In memory: the items in the order of columns, then the other rows.
         in_memory = np.concatenate([items[columns], np.setdiff1d(np.arange(n), items)])
         self.items, self.place = self.on_device(items), self.on_device(places(items, n))
-        self.columns, self._column = self.on_device(columns), self.on_device(np.argsort(columns))
-        self._lies = self.on_device(np.argsort(in_memory))
+        self.columns, self._lies = self.on_device(columns), self.on_device(np.argsort(in_memory))
         points = self.on_device(embeddings[in_memory]).double()
         norms, middle = points.norm(dim=1), centre(points)
         self._inverse = torch.where(norms > 0, 1 / norms, 0.0)
@@ -137,28 +136,28 @@ class Points:
         unit, rounds = 2.0 ** (61 - bits), inverse.new_tensor(ROUNDS)
         for rows_here in self.on_device(rows).split(max(1, BLOCK // n_items)):
             shape = len(rows_here), n_items
-            products, cosines, keys = (buffers.take(name, shape) for name in ("products", "cosines", "keys"))
+            products, scores = (buffers.take(name, shape) for name in ("products", "scores"))
             here = self._lies[rows_here]
             of_rows, along_of_rows = self._inverse[here], self._along[here]
             torch.mm(self._centred[here], items, out=products)
-            # The row's own length is a factor for later: each pass over a block counts.
-            torch.addcmul(along * inverse, products, inverse, out=cosines).addr_(along_of_rows, inverse)
+            # The row's own length comes later: each pass over a block counts.
+            cosines = torch.addcmul(along * inverse, products, inverse, out=scores).addr_(along_of_rows, inverse)
+            cosines[:, self._repeated] = cosines[:, self._stands_for]
+            whole_numbers = torch.addcmul(rounds, cosines, -unit * of_rows[:, None], out=scores).view(torch.int64)
+            keys = whole_numbers.bitwise_left_shift_(bits).add_(self.columns)
             distances = torch.add(self._squares[:n_items], products, alpha=-2.0, out=products)
             distances.add_(self._squares[here, None])
             (equal,) = torch.nonzero(self._equal[here] >= 0, as_tuple=True)
             distances[equal, self._equal[here[equal]]] = 0.0
             distances.clamp_(min=0.0).sqrt_()
-            for scores in (cosines, distances):
-                scores[:, self._repeated] = scores[:, self._stands_for]
-            torch.addcmul(rounds, cosines, -unit * of_rows[:, None], out=keys)
-            keys = keys.view(torch.int64).bitwise_left_shift_(bits).add_(self.columns)
+            distances[:, self._repeated] = distances[:, self._stands_for]
             # What asks comes last among its own neighbours.
             (own,) = torch.nonzero(here < n_items, as_tuple=True)
             column = here[own]
             keys[own, column], distances[own, column] = NONE + self.columns[column], torch.inf
             asking = torch.cat([self._centred[here], along_of_rows[:, None], torch.ones_like(of_rows)[:, None]], dim=1)
             asking.mul_(of_rows[:, None])
-            yield Block(rows_here, asking, distances, keys, 2**bits - 1, buffers, self._column, cosines, of_rows)
+            yield Block(rows_here, asking, distances, keys, bits, buffers)
 
 
 class Neighbours:
@@ -179,29 +178,29 @@ class Neighbours:
         (rows,) = torch.nonzero(asks, as_tuple=True)
         self.at = torch.full_like(block.rows, -1)
         self.at[rows] = torch.arange(len(rows), device=asks.device)
-        take = block.buffers.take
-        first, last = int(columns[0]), int(columns[-1])
-
-        def part(name: str, scores: Tensor) -> Tensor:
-            if last - first + 1 == self.n:  # they lie side by side
-                scores = scores[:, first : last + 1]
-            else:
-                buffer = take(f"columns of {name}", (len(scores), self.n), scores.dtype)
-                scores = torch.index_select(scores, 1, columns, out=buffer)
-            if len(rows) == len(scores):
-                return scores
-            return torch.index_select(scores, 0, rows, out=take(f"rows of {name}", (len(rows), self.n), scores.dtype))
-
-        self._keys, self._distances = part("keys", block.keys), part("distances", block.distances)
+        self._keys = self._part("keys", block.keys, rows, columns)
+        self._distances = self._part("distances", block.distances, rows, columns)
         self._n_sorted = 0
         self._closest: tuple[Tensor, Tensor] | None = None
 
+    def _part(self, name: str, scores: Tensor, *where: Tensor) -> Tensor:
+        """The scores at some rows and columns: where they lie, or a copy if they do not lie side by side."""
+        for dim, places in enumerate(where):
+            first, last = int(places[0]), int(places[-1])
+            if last - first + 1 == len(places):
+                scores = scores.narrow(dim, first, len(places))
+                continue
+            shape = (len(places), scores.shape[1]) if dim == 0 else (len(scores), len(places))
+            buffer = self._block.buffers.take(f"{name} {dim}", shape, scores.dtype)
+            scores = torch.index_select(scores, dim, places, out=buffer)
+        return scores
+
     def by_cosine(self, at: Tensor, width: int) -> Tensor:
-        """The first items (m, width) of some rows by cosine, equal ones as their places are; the row itself comes last."""
+        """The first keys (m, width) of some rows: equal cosines as the items' places are; the row itself comes last."""
         if width > self._n_sorted:
             self._n_sorted = min(self.n, max(width, self._ordered))
             first_in_order(self._keys, self._n_sorted)
-        return self._keys[:, :width].index_select(0, at).bitwise_and_(self._block.mask)
+        return self._keys[:, :width].index_select(0, at)
 
     def by_distance(self, at: Tensor, width: int) -> tuple[Tensor, Tensor]:
         """The first items (m, width) of some rows by distance, equal ones in any order, and the distances (m, width)."""

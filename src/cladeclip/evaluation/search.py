@@ -98,9 +98,8 @@ def nearest(
     points = Points(np.concatenate([queries, gallery]), np.arange(n_queries, n_queries + len(gallery)), device)
     rows, cosines = np.empty((n_queries, k), np.int64), np.empty((n_queries, k))
     for block in points.blocks(np.arange(n_queries)):
-        found, here = first_in_order(block.keys, k) & block.mask, block.rows.cpu().numpy()
-        everyone = torch.arange(len(here), device=found.device)
-        rows[here], cosines[here] = found.cpu(), block.cosines(everyone, found).cpu()
+        keys, here = first_in_order(block.keys, k), block.rows.cpu().numpy()
+        rows[here], cosines[here] = block.items(keys).cpu(), block.cosines(keys).cpu()
     return rows, cosines
 
 
@@ -113,7 +112,7 @@ class _Rank:
         codes: (w,) int64, number of each gallery item's label; c for other items.
         keys: (w,) int64. Of gallery items that tie the lowest is taken: the label that sorts first, then the place.
         asks: (n,) bool, whether a row is a query or asked.
-        matches: (n,) int64, for each of those asked how many others have its label.
+        matches: (n,) int32, for each of those asked how many others have its label.
         centroids: see `Points.centroids`.
     """
 
@@ -130,11 +129,10 @@ class _Rank:
         numbers[subset.found] = of_found
         n, n_items, n_labels = len(points), len(points.items), len(self.labels)
         asked = subset.asked[: 0 if labels_only else None]
-        self.asked = points.on_device(places(asked, n))
-        self.asks = (self.asked >= 0) | (points.on_device(places(subset.query, n)) >= 0)
-        matches = np.zeros(n, dtype=np.int64)
+        matches = np.zeros(n, dtype=np.int32)
         matches[asked] = np.bincount(of_found)[numbers[asked]] - 1
-        self.matches = points.on_device(matches)
+        self.asked, self.matches = points.on_device(places(asked, n).astype(np.int32)), points.on_device(matches)
+        self.asks = (self.asked >= 0) | (points.on_device(places(subset.query, n)) >= 0)
         self.numbers = points.on_device(numbers.astype(np.int32))
         self.numbers_of_items = self.numbers[points.items]
         gallery = points.place[points.on_device(subset.gallery)]
@@ -178,7 +176,7 @@ class _Rank:
 
     def retrieve(self, block: Block, near: Neighbours) -> None:
         """Musgrave et al., "A Metric Learning Reality Check" (ECCV 2020)."""
-        place = self.asked[block.rows]
+        place = self.asked[block.rows].long()
         (asked,) = torch.nonzero((place >= 0) & (self.matches[block.rows] > 0), as_tuple=True)
         if len(asked) == 0:
             return
@@ -187,7 +185,8 @@ class _Rank:
         for some in asked.split(max(1, CACHED // width)):
             rows = block.rows[some]
             matches = self.matches[rows, None]
-            relevant = self.numbers_of_items[near.by_cosine(near.at[some], width)] == self.numbers[rows, None]
+            items = block.items(near.by_cosine(near.at[some], width))
+            relevant = self.numbers_of_items[items] == self.numbers[rows, None]
             hits = [relevant[:, :k].any(1) for k in RECALLS]
             relevant &= place_in_order <= matches
             number = relevant.cumsum(1, dtype=torch.int32).mul_(relevant)
@@ -226,6 +225,8 @@ class _Universe:
     def read(self, block: Block) -> None:
         """Takes what those of the block's rows find that ask here."""
         asks = torch.stack([rank.asks[block.rows] for rank in self._ranks]).any(0)
+        if not asks.any():
+            return
         ordered = max(LOOK, *(int(rank.matches[block.rows].max()) for rank in self._ranks))
         near = Neighbours(block, asks, self._columns, self._items, ordered)
         for draw in self._draws:
@@ -257,7 +258,7 @@ class _Draw:
 
     def _name(self, block: Block, near: Neighbours, queries: Tensor, place: Tensor) -> None:
         at = near.at[queries]
-        most_alike = self._by_cosine(block, near, queries, at, place)
+        most_alike = self._by_cosine(block, near, at, place)
         closest = self._by_distance(near, block.rows[queries], at)
         distances = near.distances(at)
         sums = distances.new_zeros(len(at), len(self._alike))
@@ -267,22 +268,22 @@ class _Draw:
             of_rank = sums.new_zeros(len(at), len(rank.labels) + 1).index_add_(1, self._alike[:, i], sums)[:, :-1]
             rank.name(place, most_alike[i], closest[i], asking @ rank.centroids.T, of_rank)
 
-    def _by_cosine(self, block: Block, near: Neighbours, queries: Tensor, at: Tensor, place: Tensor) -> list[Tensor]:
+    def _by_cosine(self, block: Block, near: Neighbours, at: Tensor, place: Tensor) -> list[Tensor]:
         """The key (m,) of each query's nearest gallery item at each rank; the ranks take the k nearest."""
         width, k = min(LOOK, near.n), max(rank.k for rank in self.ranks)
         while True:
-            columns = near.by_cosine(at, width)
-            cosines = block.cosines(queries, columns)
-            found = [_lowest_key(rank.keys[columns], -cosines, TIE) for rank in self.ranks]
-            inside = self.ranks[0].keys[columns] < NONE
+            keys = near.by_cosine(at, width)
+            items, cosines = block.items(keys), block.cosines(keys)
+            found = [_lowest_key(rank.keys[items], -cosines, TIE) for rank in self.ranks]
+            inside = self.ranks[0].keys[items] < NONE
             number = inside.cumsum(1)
             if width == near.n or bool(torch.stack([number[:, -1] >= k, *(decided for _, decided in found)]).all()):
                 break
             width = min(4 * width, near.n)
         nearest = inside & (number <= k)
         for rank in self.ranks:
-            rank.vote(place, columns[nearest].view(len(at), k), cosines[nearest].view(len(at), k))
-        return [keys for keys, _ in found]
+            rank.vote(place, items[nearest].view(len(at), k), cosines[nearest].view(len(at), k))
+        return [key for key, _ in found]
 
     def _by_distance(self, near: Neighbours, rows: Tensor, at: Tensor) -> list[Tensor]:
         """The key (m,) of each query's closest gallery item at each rank."""
