@@ -154,17 +154,13 @@ def linear_probe(
     truth = subset.names[subset.query]
     if len(labels) < 2:
         return row | {"micro": np.nan, "macro": np.nan, "converged": False}
-    gallery = torch.from_numpy(embeddings[subset.gallery]).double()
-    mean, deviation = gallery.mean(0), gallery.std(0, correction=0)
+    points = torch.from_numpy(embeddings[subset.gallery]).double()
+    deviation, mean = torch.std_mean(points, 0, correction=0)
     deviation[deviation == 0] = 1.0
-
-    def standardised(points: Tensor) -> Tensor:
-        return points.sub_(mean).div_(deviation).float().to(device)
-
-    fitted = fit_logistic_regression(
-        standardised(gallery), torch.from_numpy(codes).to(device), c=c, max_iterations=max_iterations
-    )
-    query = standardised(torch.from_numpy(embeddings[subset.query]).double())
+    gallery = points.sub_(mean).div_(deviation).float().to(device)
+    del points  # they take more memory than all that follows
+    fitted = fit_logistic_regression(gallery, torch.from_numpy(codes).to(device), c=c, max_iterations=max_iterations)
+    query = torch.from_numpy(embeddings[subset.query]).double().sub_(mean).div_(deviation).float().to(device)
     right = pd.Series(labels[fitted.predict(query).cpu().numpy()] == truth)
     macro = right.groupby(truth).mean().mean()
     return row | {"micro": right.mean(), "macro": macro, "converged": fitted.converged}

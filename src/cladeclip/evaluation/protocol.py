@@ -54,8 +54,7 @@ def subsets(
     Raises:
         DataError: a subset of the taxa has no query or no gallery.
     """
-    # As Python strings, which all draws share: text of one width takes ten times the memory.
-    names_at = {column: images[source].astype(str).to_numpy(dtype=object) for column, source in RANKS.items()}
+    names_at = {column: images[source].to_numpy(dtype=object).astype(str) for column, source in RANKS.items()}
     part = split.set_index("image_id")["part"].reindex(images["image_id"]).to_numpy()
     for taxa in [*sorted(images["category"].unique()), ALL]:
         members = np.ones(len(images), dtype=bool) if taxa == ALL else (images["category"] == taxa).to_numpy()

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 # Products of a block of rows with all items: two arrays of so many float64 or int64 are held, and parts of them.
-BLOCK = 12 * 1024 * 1024
+BLOCK = 9 * 1024 * 1024
 # Added to a float64 below 2^50, it leaves in the lowest bits the whole number that is nearest to it.
 ROUNDS = 1.5 * 2**52
 # Keys from here on are those of items that do not count.
