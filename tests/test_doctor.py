@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, copy_configs
 
-from cladeclip import doctor
+from cladeclip import doctor, needs
 from cladeclip.config import merged
 from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.speed import speed_of
 from cladeclip.encoders.weights import make_encoder_folder
 from cladeclip.errors import size_in_words
+from cladeclip.plan import encoders_in_use
 
 
 def test_the_demo_can_run_here():
@@ -93,7 +94,7 @@ def test_what_a_run_needs_is_counted_before_its_weights_are_there(run):
     # On one split three k, one of them once more without captions, and two controls; on the other one k.
     assert lines[0] == f"810 pictures (to be drawn); 7 trainings of {run['train']['epochs']} epochs."
     assert re.fullmatch(r"Disk: about \d+ MB, \d+ MB of it weights and checkpoints.", lines[1])
-    assert re.match(r"Time, one job after the other: about \d+ min, \d+ min of it trainings", lines[2])
+    assert re.match(r"Time, one job after the other: about \d+ min; most of it .*(train|evaluate|embed) \d+ min", lines[2])
     assert not any(line.startswith("Not in these") for line in lines)
     assert not Path("weights").exists()
     run["encoders"]["far"] = {"family": "open_clip", "architecture": "hf-hub:imageomics/bioclip"}
@@ -124,4 +125,32 @@ def test_an_encoder_without_its_weights_is_as_large_and_as_long_as_with_them(tmp
 
 def test_sizes_and_times_are_read_at_a_glance():
     assert (size_in_words(2.5e6), size_in_words(1.6e9)) == ("2 MB", "1.6 GB")
-    assert (doctor.duration(90), doctor.duration(9000)) == ("2 min", "2.5 h")
+    assert (needs.duration(90), needs.duration(9000)) == ("2 min", "2.5 h")
+
+
+MACHINE = needs.MachineSpeed(operations=1e11, start=2.0, picture=0.01)
+
+
+def test_seconds_of_rules_are_those_that_can_be_counted_by_hand(run):
+    run["embed"]["threads"], run["train"]["epochs"] = 2, 4
+    speeds = {name: needs.Speed(64, 100.0, 1000) for name in encoders_in_use(run)}
+    n, found = 1000, needs.seconds_of_rules(run, 1000, 20, speeds, MACHINE)
+    embeddings = len(encoders_in_use(run)) + 7
+    assert found["prepare"] == 2 + n * 0.01
+    assert found["embed"] == pytest.approx(embeddings * (2 + n / 100 + n * (0.01 / 2 + needs.OF_A_PICTURE)))
+    assert found["train"] == pytest.approx(7 * (2 + 4 * 3 * 0.8 * n / 100))
+    # Twice as many pictures: four times the pairs, twice everything else but the starts.
+    twice = needs.seconds_of_rules(run, 2 * n, 20, speeds, MACHINE)
+    assert twice["train"] - 14 == pytest.approx(2 * (found["train"] - 14))
+    assert found["evaluate"] < twice["evaluate"] < 4 * found["evaluate"]
+    nothing = needs.seconds_of_rules(run, 0, 2, speeds, MACHINE)
+    assert {rule for rule, seconds in nothing.items() if seconds} <= set(found)
+    assert all(seconds % 2 == 0 for seconds in nothing.values())
+    assert needs.seconds_of_rules(run, n, 20, {}, MACHINE)["embed"] < found["embed"]
+
+
+def test_the_time_to_read_a_picture_is_that_of_the_runs_own(run, specimens):
+    run["dataset"] |= {"root": str(specimens)}
+    assert 0 < needs.speed_of_machine(run).picture < 1
+    run["dataset"] |= {"root": "nowhere"}
+    assert needs.speed_of_machine(run).picture == 0

@@ -20,23 +20,19 @@ from cladeclip.datasets.listing import files_below
 from cladeclip.datasets.pictures import SUFFIXES
 from cladeclip.encoders.hub_sources import HubSource, captioner_source, encoder_source
 from cladeclip.encoders.weights import IN_PACKAGE
-from cladeclip.errors import CladeclipError, size_in_words
-from cladeclip.names import Features, Model, parse_labels
-from cladeclip.plan import cluster_labels, clustered_features, encoders_in_use, models_that_caption, trainings
+from cladeclip.errors import CladeclipError
+from cladeclip.names import parse_labels
+from cladeclip.plan import cluster_labels, encoders_in_use, models_that_caption
 
 if TYPE_CHECKING:
     from cladeclip.encoders.speed import Speed
 
 # What the demo takes, in GB: results and data, and its largest job with what stands beside it.
 DEMO_DISK, DEMO_MEMORY = 0.5, 3
-# Of a stored picture, measured on VLM4Bio: bytes a pixel, and pixels of a picture whose shorter side is 1.
-BYTES_PER_PIXEL, ASPECT = 0.45, 1.33
 # Pictures of VLM4Bio, as its metadata lists them.
 VLM4BIO = 31_452
-# A training step goes through the network forwards and backwards, which costs about twice as much again.
-STEP = 3
-# About the share of the pictures that a training sees.
-FITTED = 0.8
+# And about how many it has of a species.
+OF_A_SPECIES = 42
 GOOD, NOTE, BAD = "ok  ", "note", "BAD "
 
 
@@ -140,42 +136,9 @@ def images(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def needs(config: Mapping[str, Any], n: int, whence: str) -> list[str]:
     """What the run that is configured takes with n pictures: GB on disk, hours on this machine."""
-    train = config["train"]
-    students = [model.student for _, name in trainings(config) if (model := Model.parse(name))]
-    lines = [f"{n:,} pictures ({whence}); {len(students)} trainings of {train['epochs']} epochs."]
-    speeds = _speeds(config)
-    missing = [name for name in encoders_in_use(config) if name not in speeds]
-    store = n * BYTES_PER_PIXEL * ASPECT * train["store_px"] ** 2
-    known = [speeds[name] for name in [*speeds, *students] if name in speeds]
-    numbers = sum(one.dim for one in known)
-    numbers += sum(
-        speeds[teacher].dim
-        for teacher, features in clustered_features(config)
-        if Features.parse(features).captioner and teacher in speeds
-    )
-    networks = sum(one.weights for one in known)  # the encoders, and a checkpoint a training
-    disk = store + 2 * 4 * n * numbers + networks  # embeddings are kept in the cache as well
-    embedding = sum(n / one.pictures for one in known)
-    training = sum(train["epochs"] * FITTED * n * STEP / speeds[name].pictures for name in students if name in speeds)
-    lines.append(f"Disk: about {size_in_words(disk)}, {size_in_words(networks)} of it weights and checkpoints.")
-    lines.append(
-        f"Time, one job after the other: about {duration(embedding + training)}, {duration(training)} of it trainings; from "
-        "the encoders' speed on this machine just now, without reading pictures, clustering, evaluation and starting jobs."
-    )
-    if (load := os.getloadavg()[0]) > 1:
-        lines.append(
-            f"Other work runs here (load {load:.0f}), which makes that more than it will be on a quiet machine."
-        )
-    if missing:
-        lines.append(
-            f"Not in these: {', '.join(missing)}, whose architecture comes with the weights (`snakemake fetch`)."
-        )
-    return lines
+    from cladeclip.needs import in_sentences, speed_of_machine
 
-
-def duration(seconds: float) -> str:
-    """Seconds in minutes or hours."""
-    return f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds / 60:,.0f} min"
+    return in_sentences(config, n, whence, species(config, n), speeds(config), speed_of_machine(config))
 
 
 def faults(config: Mapping[str, Any], n: int) -> Iterator[str]:
@@ -184,6 +147,16 @@ def faults(config: Mapping[str, Any], n: int) -> Iterator[str]:
         yield f"There are no pictures in {config['dataset']['root']}: correct dataset.root, or put them there."
     elif (k := max((parse_labels(name, config["encoders"]).k or 0 for name in cluster_labels(config)), default=0)) > n:
         yield f"labels ask for {k:,} clusters, but there are only {n:,} pictures."
+
+
+def species(config: Mapping[str, Any], n: int) -> int:
+    """How many species n pictures have: counted where the run has listed them, else guessed."""
+    images = Path("results", config["dataset"]["name"], "images.parquet")
+    if images.is_file():
+        import pyarrow.parquet as pq
+
+        return len(pq.read_table(images, columns=["scientific_name"])["scientific_name"].unique())
+    return max(2, n // OF_A_SPECIES)
 
 
 def pictures(config: Mapping[str, Any]) -> tuple[int, str]:
@@ -204,7 +177,7 @@ def pictures(config: Mapping[str, Any]) -> tuple[int, str]:
     return 0, ""
 
 
-def _speeds(config: Mapping[str, Any]) -> dict[str, "Speed"]:
+def speeds(config: Mapping[str, Any]) -> dict[str, "Speed"]:
     """The speed of each encoder here; without those of which only a download can tell it."""
     import torch
 
