@@ -94,7 +94,9 @@ def test_what_a_run_needs_is_counted_before_its_weights_are_there(run):
     # On one split three k, one of them once more without captions, and two controls; on the other one k.
     assert lines[0] == f"810 pictures (to be drawn); 7 trainings of {run['train']['epochs']} epochs."
     assert re.fullmatch(r"Disk: about \d+ MB, \d+ MB of it weights and checkpoints.", lines[1])
-    assert re.match(r"Time, one job after the other: about \d+ min; most of it .*(train|evaluate|embed) \d+ min", lines[2])
+    assert re.match(
+        r"Time, one job after the other: about \d+ min; most of it .*(train|evaluate|embed) \d+ min", lines[2]
+    )
     assert not any(line.startswith("Not in these") for line in lines)
     assert not Path("weights").exists()
     run["encoders"]["far"] = {"family": "open_clip", "architecture": "hf-hub:imageomics/bioclip"}
@@ -138,7 +140,9 @@ def test_seconds_of_rules_are_those_that_can_be_counted_by_hand(run):
     embeddings = len(encoders_in_use(run)) + 7
     assert found["prepare"] == 2 + n * 0.01
     assert found["embed"] == pytest.approx(embeddings * (2 + n / 100 + n * (0.01 / 2 + needs.OF_A_PICTURE)))
-    assert found["train"] == pytest.approx(7 * (2 + 4 * 3 * 0.8 * n / 100))
+    reading = needs.OF_A_STEP * (run["train"]["store_px"] / needs.STEP_PX) ** 2 / run["train"]["threads"]
+    of_a_picture = 3 / 100 + reading + needs.OF_A_PICTURE / 4
+    assert found["train"] == pytest.approx(7 * (2 + 4 * 0.8 * n * of_a_picture))
     # Twice as many pictures: four times the pairs, twice everything else but the starts.
     twice = needs.seconds_of_rules(run, 2 * n, 20, speeds, MACHINE)
     assert twice["train"] - 14 == pytest.approx(2 * (found["train"] - 14))

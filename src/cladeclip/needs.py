@@ -32,10 +32,12 @@ FITTED = 0.8
 # What takes time beside products of matrices, in operations of these, measured once (`make bench`, 2 cores): of each pair of
 # pictures in the search; of each picture and label in an evaluation of the probe's objective, and how many it makes; and of
 # each picture and centre in an iteration of k-means, and how many a run makes.
-OF_A_PAIR, OF_A_LOGIT, OF_A_CENTRE = 6000, 1300, 100
+OF_A_PAIR, OF_A_LOGIT, OF_A_CENTRE = 6000, 1300, 800
 PROBE_EVALUATIONS, KMEANS_ITERATIONS = 70, 25
 # Seconds to take one picture through an embedding job, beside reading it and the network.
 OF_A_PICTURE = 8e-4
+# Seconds of a core to decode and augment one picture of a store with this shorter side, for a training step.
+OF_A_STEP, STEP_PX = 3.2e-3, 288
 # Seconds of t-SNE for each 10,000 points of the map, of three models.
 MAP_SECONDS = 90
 # Pictures that are read to see how long it takes.
@@ -65,7 +67,9 @@ def speed_of_machine(config: Mapping[str, Any]) -> MachineSpeed:
     torch.set_num_threads(threads)
     start = time.monotonic()
     subprocess.run([sys.executable, "-c", "import cladeclip.encoders.load"], check=True)
-    return MachineSpeed(2 * 2048**3 / min(taken), time.monotonic() - start, _seconds_a_picture(config))
+    # A job reads its tables and models as well, and writes: as much again.
+    to_start = 2 * (time.monotonic() - start)
+    return MachineSpeed(2 * 2048**3 / min(taken), to_start, _seconds_a_picture(config))
 
 
 def _seconds_a_picture(config: Mapping[str, Any]) -> float:
@@ -131,8 +135,11 @@ def seconds_of_rules(
 
     def training(model: str) -> float:
         student = encoder_of(model)
-        steps = STEP * FITTED * n / speeds[student].pictures if student in speeds else 0.0
-        return machine.start + config["train"]["epochs"] * steps
+        train = config["train"]
+        of_a_picture = OF_A_STEP * (train["store_px"] / STEP_PX) ** 2 / train["threads"] + OF_A_PICTURE / 4
+        if student in speeds:
+            of_a_picture += STEP / speeds[student].pictures
+        return machine.start + train["epochs"] * FITTED * n * of_a_picture
 
     models = [(split, model) for split in config["splits"] for model in all_models(config, split)]
     captions = {Features.parse(features).captioner for _, features in clustered_features(config)} - {None}
