@@ -112,12 +112,12 @@ def our_probe(subset: Subset, points: np.ndarray, cosine: float) -> tuple[float,
 
 
 def their_probe(subset: Subset, points: np.ndarray, cosine: float) -> tuple[float, float, bool, float]:
-    """scikit-learn's, with its default solver and tolerance."""
+    """scikit-learn's, with its default solver; at its default tolerance it stops some 20 % above the minimum."""
     x, y = points[subset.gallery], subset.names[subset.gallery]
     scaler = StandardScaler().fit(x)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
-        model = sklearn.linear_model.LogisticRegression(C=1.0, max_iter=1000).fit(scaler.transform(x), y)
+        model = sklearn.linear_model.LogisticRegression(C=1.0, max_iter=1000, tol=1e-6).fit(scaler.transform(x), y)
     logits = model.decision_function(scaler.transform(x)).astype(np.float64)
     own = logits[np.arange(len(y)), np.searchsorted(model.classes_, y)]
     objective = (logsumexp(logits, axis=1) - own).sum() + 0.5 * np.square(model.coef_.astype(np.float64)).sum()
