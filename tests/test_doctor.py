@@ -1,5 +1,6 @@
 """What `make doctor` says: of this machine, and of runs whose needs can be counted by hand."""
 
+import io
 import re
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, copy_configs
+from PIL import Image
 
 from cladeclip import doctor, needs
 from cladeclip.config import merged
@@ -155,6 +157,17 @@ def test_seconds_of_rules_are_those_that_can_be_counted_by_hand(run):
 
 def test_the_time_to_read_a_picture_is_that_of_the_runs_own(run, specimens):
     run["dataset"] |= {"root": str(specimens)}
+    assert 0 < needs.speed_of_machine(run).picture < 1
+    # What cannot be decoded is for the run to say: a text, and a header that promises 900 million pixels.
+    Path("some").mkdir()
+    Path("some/text.jpg").write_text("no picture")
+    sound = Path(next(specimens.rglob("*.jpg"))).read_bytes()
+    Path("some/sound.jpg").write_bytes(sound)
+    picture = io.BytesIO()
+    Image.new("RGB", (9, 9)).save(picture, "BMP")
+    size = (30_000).to_bytes(4, "little")
+    Path("some/bomb.bmp").write_bytes(picture.getvalue()[:18] + 2 * size + picture.getvalue()[26:])
+    run["dataset"] |= {"root": "some"}
     assert 0 < needs.speed_of_machine(run).picture < 1
     run["dataset"] |= {"root": "nowhere"}
     assert needs.speed_of_machine(run).picture == 0

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cladeclip.datasets.listing import files_below
-from cladeclip.datasets.pictures import SUFFIXES, open_picture
+from cladeclip.datasets.pictures import SUFFIXES, UNUSABLE, open_picture
 from cladeclip.encoders.speed import Speed
-from cladeclip.errors import CladeclipError, size_in_words
-from cladeclip.names import Features, Model, parse_labels
+from cladeclip.errors import size_in_words
+from cladeclip.names import ClusterLabels, Features, Model, parse_labels
 from cladeclip.plan import (
     all_models,
     clustered_features,
@@ -78,16 +78,21 @@ def _seconds_a_picture(config: Mapping[str, Any]) -> float:
     start, read = time.monotonic(), 0
     for path in files[:: max(1, len(files) // SAMPLE)]:
         try:
-            open_picture(root / path, reduce_to=config["train"]["store_px"]).convert("RGB")
-        except (CladeclipError, OSError):
+            open_picture(root / path, reduce_to=config["train"]["store_px"])
+        except UNUSABLE:
             continue  # the run says which cannot be read, and why
         read += 1
     return (time.monotonic() - start) / read if read else 0.0
 
 
+def _encoder_of(model: str) -> str:
+    """The encoder that a model is, or was trained from."""
+    return trained.student if (trained := Model.parse(model)) else model
+
+
 def disk_bytes(config: Mapping[str, Any], n: int, speeds: Mapping[str, Speed]) -> tuple[float, float]:
     """What the run leaves on disk with n pictures, and what of it are weights and checkpoints."""
-    students = [Model.parse(name).student for _, name in trainings(config)]  # type: ignore[union-attr]
+    students = [_encoder_of(model) for _, model in trainings(config)]
     store = n * BYTES_PER_PIXEL * ASPECT * config["train"]["store_px"] ** 2
     known = [speeds[name] for name in [*speeds, *students] if name in speeds]
     numbers = sum(one.dim for one in known)
@@ -104,7 +109,6 @@ def seconds_of_rules(
     config: Mapping[str, Any], n: int, n_species: int, speeds: Mapping[str, Speed], machine: MachineSpeed
 ) -> dict[str, float]:
     """Seconds of each rule with n pictures, one job after the other; of encoders without a speed, what does not need it."""
-    open_splits = [split for split in config["splits"] if split.startswith("open")]
     read = n * (machine.picture / config["embed"]["threads"] + OF_A_PICTURE)
 
     def embedding(encoder: str) -> float:
@@ -113,28 +117,27 @@ def seconds_of_rules(
     def dim(encoder: str) -> int:
         return speeds[encoder].dim if encoder in speeds else 512
 
-    def encoder_of(model: str) -> str:
-        return trained.student if (trained := Model.parse(model)) else model
-
     def evaluation(split: str, model: str) -> float:
         found, asked = n, n
         if split.startswith("holdout"):
             asked = n * config["split"]["query_share"]
         elif split.startswith("open"):
             found = asked = n * config["split"]["unseen_share"]
-        d = dim(encoder_of(model))
+        d = dim(_encoder_of(model))
         search = found * asked * (4 * d + OF_A_PAIR)
         probe = PROBE_EVALUATIONS * FITTED * found * 1.4 * n_species * (4 * d + OF_A_LOGIT)
         return machine.start + (search + (probe if config["eval"]["probe"]["c"] > 0 else 0)) / machine.operations
 
     def clustering(labels: str) -> float:
         parsed = parse_labels(labels, config["encoders"])
-        d, k = dim(parsed.teacher) if hasattr(parsed, "teacher") else 0, parsed.k or 0
+        if not isinstance(parsed, ClusterLabels):
+            return machine.start
         iterations = KMEANS_ITERATIONS * config["cluster"]["restarts"]
-        return machine.start + iterations * FITTED * n * k * (2 * d + OF_A_CENTRE) / machine.operations
+        of_a_centre = 2 * dim(parsed.teacher) + OF_A_CENTRE
+        return machine.start + iterations * FITTED * n * parsed.k * of_a_centre / machine.operations
 
     def training(model: str) -> float:
-        student = encoder_of(model)
+        student = _encoder_of(model)
         train = config["train"]
         of_a_picture = OF_A_STEP * (train["store_px"] / STEP_PX) ** 2 / train["threads"] + OF_A_PICTURE / 4
         if student in speeds:
@@ -148,13 +151,14 @@ def seconds_of_rules(
         "store": machine.start + n * machine.picture if trainings(config) else 0.0,
         "caption": machine.start * len(captions),
         "embed": sum(embedding(name) for name in encoders_in_use(config))
-        + sum(embedding(encoder_of(model)) for _, model in trainings(config)),
+        + sum(embedding(_encoder_of(model)) for _, model in trainings(config)),
         "embed_text": machine.start * len(captions) * len(teachers(config)),
+        # With the controls, which take the start of a job alone.
         "cluster": sum(clustering(name) for split in config["splits"] for name in labels_on(config, split)),
         "train": sum(training(model) for split in config["splits"] for model in trained_models(config, split)),
         "evaluate": sum(evaluation(split, model) for split, model in models),
         "zero_shot": machine.start * len(models) if config["eval"]["zero_shot"] else 0.0,
-        "hierarchy": sum(evaluation(split, model) for split, model in models if split in open_splits),
+        "hierarchy": sum(evaluation(split, model) for split, model in models if split.startswith("open")),
         "embeddings_map": MAP_SECONDS * min(n, config["report"]["map_points"]) / 10_000,
         "report": 4 * machine.start,  # with saliency, the comparison and the manifest
     }

@@ -11,6 +11,9 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp",
 # Twice this many pixels is refused as a decompression bomb. Museum scans reach 100 megapixels.
 Image.MAX_IMAGE_PIXELS = 128 * 1024 * 1024
 
+# What `open_picture` raises of a file that cannot be used.
+UNUSABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+
 
 def open_picture(path: str | Path, reduce_to: int | None = None) -> Image.Image:
     """Decodes a picture to RGB: first frame, EXIF rotation applied, transparency on white, 16-bit scaled to 8.
@@ -21,7 +24,7 @@ def open_picture(path: str | Path, reduce_to: int | None = None) -> Image.Image:
             least this many pixels: many times faster than decoding at full size and reducing afterwards.
 
     Raises:
-        FileNotFoundError, OSError (UnidentifiedImageError, truncated), Image.DecompressionBombError, ValueError.
+        FileNotFoundError, OSError (UnidentifiedImageError, truncated), and the others of UNUSABLE.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from cladeclip.datasets.pictures import open_picture
+from cladeclip.datasets.pictures import UNUSABLE, open_picture
 from cladeclip.encoders.encoder import Encoder, choose_device, half_precision
 from cladeclip.errors import DataError
 from cladeclip.progress import progress
@@ -47,7 +47,7 @@ class Pictures(Dataset[Tensor]):
         image_id = self.image_ids[index]
         try:
             return self.transform(open_picture(self.root / image_id, self.reduce_to))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except UNUSABLE as error:
             raise DataError(
                 f"{image_id}: could be read when the data was prepared, but not now ({error}); "
                 "restore the file, or run snakemake again to have it quarantined."

@@ -10,7 +10,7 @@ import torch
 
 from cladeclip.evaluation.probe import linear_probe
 from cladeclip.evaluation.protocol import ALL, Subset, subsets
-from cladeclip.evaluation.search import RECALLS, Answers, search
+from cladeclip.evaluation.search import Answers, search
 from cladeclip.evaluation.significance import bootstrap_intervals
 from cladeclip.tables import MEASURES, PROBE, RETRIEVED
 
@@ -174,7 +174,7 @@ def _knn(subset: Subset, answers: Answers) -> pd.DataFrame:
 
 def _retrieval(subset: Subset, answers: Answers) -> tuple[dict[str, Any], pd.DataFrame]:
     """Means over all that have another of their class, and over those of each class; NaN where nothing has."""
-    scores = pd.DataFrame(answers.retrieval, columns=[*(f"recall_at_{k}" for k in RECALLS), "r_precision", "map_at_r"])
+    scores = pd.DataFrame(answers.retrieval, columns=list(RETRIEVED))
     asked = scores.assign(label=subset.names[subset.asked]).dropna()
     per_class = asked.groupby("label").mean()
     return {

@@ -96,8 +96,7 @@ class Points:
         self.items, self.place = self.on_device(items), self.on_device(places(items, n))
         self.columns, self._lies = self.on_device(columns), self.on_device(np.argsort(in_memory))
         points = self.on_device(embeddings[in_memory]).double()
-        norms, middle = points.norm(dim=1), centre(points)
-        self._inverse = torch.where(norms > 0, 1 / norms, 0.0)
+        middle, self._inverse = centre(points), _inverse_lengths(points)
         self._centred = points.sub_(middle)
         self._along = self._centred @ middle + middle.square().sum() / 2
         self._squares = self._centred.square().sum(1)
@@ -169,7 +168,7 @@ class Neighbours:
 
     Args:
         asks: (b,) bool.
-        columns: (u,) int64, the columns of those items, ascending.
+        columns, items: (u,) int64, the columns of those items, ascending, and their places.
         ordered: how many neighbours are likely to be asked for.
     """
 
@@ -221,11 +220,15 @@ def centre(points: Tensor) -> Tensor:
 
     Where all are alike it is close to them. Where their lengths differ, taking it away makes none of them much longer.
     """
+    inverse = _inverse_lengths(points)
+    n_directions = torch.count_nonzero(inverse)
+    return (inverse @ points) / (n_directions * inverse.amax()) if n_directions else torch.zeros_like(points[0])
+
+
+def _inverse_lengths(points: Tensor) -> Tensor:
+    """1 / |x| (n,), and 0 for a zero vector."""
     norms = points.norm(dim=1)
-    if not norms.any():
-        return torch.zeros_like(points[0])
-    inverse = torch.where(norms > 0, 1 / norms, 0.0)
-    return (inverse @ points) / (norms > 0).sum() * norms[norms > 0].min()
+    return torch.where(norms > 0, 1 / norms, 0.0)
 
 
 def first_in_order(keys: Tensor, width: int) -> Tensor:

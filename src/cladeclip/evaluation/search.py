@@ -196,10 +196,8 @@ class _Rank:
 
     def answers(self) -> Answers:
         found = {name: values.cpu().numpy() for name, values in self._found.items()}
-        items, labels = (
-            self._items.cpu().numpy(),
-            self.labels.astype(object),
-        )  # as text of one width they take much memory
+        items = self._items.cpu().numpy()
+        labels = self.labels.astype(object)  # as text of one width they take much memory
         return Answers(
             labels={measure: labels[found[measure]] for measure in MEASURES},
             nearest=items[found["nearest"]],

@@ -116,7 +116,6 @@ def _report(results: Path, config: Mapping[str, Any], summary: Mapping[str, Any]
             summary=summary,
             charts=charts,
             measures=MEASURES,
-            columns=MEASURES,
             words=words,
             rows=_rows(comparison, config),
             imported=bool((comparison["split"] == IMPORTED).any()),
