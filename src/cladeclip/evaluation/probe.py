@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cladeclip.evaluation.protocol import Subset
+from cladeclip.progress import progress
 
 # Iterations between two looks at the objective, and the share of it by which they must have lowered it to go on. What is
 # left to gain then is about half as much.
@@ -54,12 +55,14 @@ def fit_logistic_regression(features: Tensor, labels: Tensor, *, c: float, max_i
     curvature = torch.cat([bound[:, None] * variances.clamp(min=0.0) + 1, bound[:, None]], dim=1)
     at, before = torch.zeros(n_labels, d + 1, device=features.device), float("inf")
     left, length, converged = max_iterations, 1, False
+    bar = progress(total=max_iterations, desc="fitting a probe, which may end sooner", unit="iterations")
     while left > 0 and not converged:
         search = _Search(problem, at, curvature)
         for _ in range(max(1, length // LOOK_EVERY)):
             n_steps = min(length, LOOK_EVERY, left)
             at, now = search.go_on(n_steps)
             left -= n_steps
+            bar.update(n_steps)
             converged = n_steps == LOOK_EVERY and before - now < ENOUGH * now
             before = now
             if converged or left <= 0:
@@ -67,6 +70,7 @@ def fit_logistic_regression(features: Tensor, labels: Tensor, *, c: float, max_i
         else:
             curvature = problem.curvature(at)
         length = LOOK_EVERY if length == 1 else 2 * length
+    bar.close()
     return LogisticRegression(at[:, :d] @ components.T.to(features), at[:, d].clone(), before, converged)
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 # Products of a block of rows with all items: two arrays of so many float64 or int64 are held, and parts of them.
-BLOCK = 9 * 1024 * 1024
+BLOCK = 12 * 1024 * 1024
 # Added to a float64 below 2^50, it leaves in the lowest bits the whole number that is nearest to it.
 ROUNDS = 1.5 * 2**52
 # Keys from here on are those of items that do not count.
@@ -143,7 +143,8 @@ class Points:
             cosines = torch.addcmul(along * inverse, products, inverse, out=scores).addr_(along_of_rows, inverse)
             cosines[:, self._repeated] = cosines[:, self._stands_for]
             whole_numbers = torch.addcmul(rounds, cosines, -unit * of_rows[:, None], out=scores).view(torch.int64)
-            keys = whole_numbers.bitwise_left_shift_(bits).add_(self.columns)
+            # The multiple shifts: what does not fit falls off.
+            keys = torch.add(self.columns, whole_numbers, alpha=2**bits, out=whole_numbers)
             distances = torch.add(self._squares[:n_items], products, alpha=-2.0, out=products)
             distances.add_(self._squares[here, None])
             (equal,) = torch.nonzero(self._equal[here] >= 0, as_tuple=True)

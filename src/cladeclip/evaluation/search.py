@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cladeclip.evaluation.protocol import Subset
 from cladeclip.evaluation.scores import NONE, Block, Neighbours, Points, first_in_order, places
+from cladeclip.progress import progress
 from cladeclip.tables import MEASURES
 
 # Scores that are closer than this, relative to their scale, are equal.
@@ -77,10 +78,12 @@ def search(
     rows = np.flatnonzero(np.any([rank.asks.cpu().numpy() for rank in ranks], axis=0))
     # Rows with as many matches stand together: a block needs no more neighbours in order than its largest class has.
     rows = rows[np.lexsort([-rank.matches[rows].cpu().numpy() for rank in ranks])]
-    for block in points.blocks(rows):
-        # The largest comes last: it may put keys in another order.
-        for universe in universes:
-            universe.read(block)
+    with progress(total=len(rows), desc="searching", unit="pictures") as bar:
+        for block in points.blocks(rows):
+            # The largest comes last: it may put keys in another order.
+            for universe in universes:
+                universe.read(block)
+            bar.update(len(block.rows))
     return [rank.answers() for rank in ranks]
 
 
@@ -168,7 +171,7 @@ class _Rank:
         self._keep("neighbours", place, neighbours)
         self._keep("cosines", place, cosines)
         for k, weighting in self._votes:
-            codes, of_k = self.codes[neighbours[:, :k]], cosines[:, :k]
+            codes, of_k = self.codes.take(neighbours[:, :k]), cosines[:, :k]
             weights = of_k if weighting == "similarity" else torch.ones_like(of_k)
             # Labels without a vote are below all others, also where all cosines are negative.
             sums = of_k.new_full((len(codes), len(self.labels)), -torch.inf).scatter_(1, codes, 0.0)
@@ -186,7 +189,7 @@ class _Rank:
             rows = block.rows[some]
             matches = self.matches[rows, None]
             items = block.items(near.by_cosine(near.at[some], width))
-            relevant = self.numbers_of_items[items] == self.numbers[rows, None]
+            relevant = self.numbers_of_items.take(items) == self.numbers[rows, None]
             hits = [relevant[:, :k].any(1) for k in RECALLS]
             relevant &= place_in_order <= matches
             number = relevant.cumsum(1, dtype=torch.int32).mul_(relevant)
@@ -244,8 +247,10 @@ class _Draw:
         self.ranks, self._points = ranks, points
         self._query = points.on_device(places(ranks[0].subset.query, len(points)))
         # Distances are summed once for all ranks: over items that have the same labels at all of them.
-        codes = torch.stack([rank.codes[items] for rank in ranks], dim=1)
-        self._alike, self._codes = codes.unique(dim=0, return_inverse=True)
+        codes = pd.DataFrame({i: rank.codes[items].cpu().numpy() for i, rank in enumerate(ranks)})
+        alike = codes.groupby(list(codes), sort=False)
+        self._codes = points.on_device(alike.ngroup().to_numpy())
+        self._alike = points.on_device(codes.drop_duplicates().to_numpy())
 
     def read(self, block: Block, near: Neighbours) -> None:
         """Takes what those of the block's rows find that are queries."""
@@ -272,8 +277,8 @@ class _Draw:
         while True:
             keys = near.by_cosine(at, width)
             items, cosines = block.items(keys), block.cosines(keys)
-            found = [_lowest_key(rank.keys[items], -cosines, TIE) for rank in self.ranks]
-            inside = self.ranks[0].keys[items] < NONE
+            found = [_lowest_key(rank.keys.take(items), -cosines, TIE) for rank in self.ranks]
+            inside = self.ranks[0].keys.take(items) < NONE
             number = inside.cumsum(1)
             if width == near.n or bool(torch.stack([number[:, -1] >= k, *(decided for _, decided in found)]).all()):
                 break
@@ -289,10 +294,10 @@ class _Draw:
         width = min(LOOK // 4, near.n)
         while True:
             columns, distances = near.by_distance(at, width)
-            outside = self.ranks[0].keys[columns] == NONE
+            outside = self.ranks[0].keys.take(columns) == NONE
             closest = columns.gather(1, distances.masked_fill(outside, torch.inf).argmin(1, keepdim=True))
             slack = TIE * (squares[rows, None] + squares[items[closest]])
-            found = [_lowest_key(rank.keys[columns], distances.square(), slack) for rank in self.ranks]
+            found = [_lowest_key(rank.keys.take(columns), distances.square(), slack) for rank in self.ranks]
             if width == near.n or bool(torch.stack([decided for _, decided in found]).all()):
                 return [keys for keys, _ in found]
             width = min(4 * width, near.n)
