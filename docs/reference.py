@@ -29,11 +29,15 @@ COLUMNS = {
     "content_hash": "SHA-256 of the file's bytes",
     "image_id": "the picture's path below the dataset's folder",
     "category": "by which results are broken down",
-    "scientific_name": "the species, as it is compared: without author, year and odd spaces",
-    "genus": "first word of the scientific name",
+    "scientific_name": "the species, as it is compared: see [names](data.md#names)",
+    "genus": "of the name, or what the data's own column says; blank where neither says one",
     "width": "pixels",
     "height": "pixels",
-    "content_group": "the first image_id with the same pixels: such pictures stay on one side of a split",
+    "pixel_group": "the first image_id with the same pixels",
+    "content_group": "the first image_id with the same pixels or of the same specimen: these stay on one side of a split",
+    "name_as_written": "in the metadata, or of the folder",
+    "accepted": "the name that the table of synonyms puts in its place; blank where it puts none",
+    "kind": "species, other, genus, hybrid, words, higher, placeholder or identifier: see [names](data.md#names)",
     "reason": "why it is not used: one of those in [your pictures](data.md#what-is-rejected-and-why)",
     "detail": "the reason in words",
     "part": "whether the pictures' species are known or new",
@@ -98,6 +102,10 @@ COLUMNS = {
 }
 # Where a table means something else by a name.
 OF_TABLE = {
+    ("names", "rank"): "what the data's own columns say of the name: `genus`, `above genus`, or blank",
+    ("names", "label"): "the scientific_name that it became; blank where it names no species",
+    ("names", "genus"): "of the name; blank where it says none",
+    ("names", "n"): "listed pictures with this name",
     ("split", "part"): "fit, query or unseen",
     ("clusters", "label"): "the class, a number from 0",
     ("predictions", "accuracy_individual"): "name of the nearest gallery picture, by cosine",
@@ -114,7 +122,8 @@ OF_TABLE = {
 }
 # Columns beyond the contract, which depend on the data.
 BEYOND = {
-    "images": "`name_as_written`; `name_kind` (species, genus, hybrid, other); and the ranks that the data has.",
+    "images": "`name_as_written`; `name_kind` (species, other, genus, hybrid, words); where the data tells specimens apart, "
+    "`specimen`, the first image_id of the same one; and the ranks that the data has.",
     "taxonomic_answers": "the name at each rank, blank where there is no answer, and the truth as `true_{rank}`.",
     "identified": "the name at each rank; `nearest_1` to `nearest_3`, each with `_species` and `_cosine`.",
 }

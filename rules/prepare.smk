@@ -69,9 +69,11 @@ rule listing:
 rule prepare:
     input:
         listing=rules.listing.output[0],
+        synonyms=DATASET["synonyms"] or [],
     output:
         images=f"{RESULTS}/images.parquet",
         quarantine=f"{RESULTS}/quarantine.parquet",
+        names=f"{RESULTS}/names.parquet",
     log:
         f"{LOGS}/prepare.log",
     benchmark:
@@ -85,6 +87,7 @@ rule prepare:
     params:
         root=ROOT,
         dataset=ordered({key: DATASET[key] for key in ("layout", "table", "folders", "max_rejected")}),
+        synonyms=DATASET["synonyms"],
         code=code("prepare"),
     message:
         "Checking every picture below {params.root}."

@@ -133,6 +133,7 @@ rule report:
         qualities=label_files("quality.json"),
         images=f"{RESULTS}/images.parquet",
         quarantine=f"{RESULTS}/quarantine.parquet",
+        names=f"{RESULTS}/names.parquet",
         splits=[f"{RESULTS}/{split}/split.parquet" for split in config["splits"]],
     output:
         page=report(f"{RESULTS}/report.html", category="Report"),
@@ -159,7 +160,10 @@ rule manifest:
     input:
         results=sorted(
             {
-                *(f"{RESULTS}/{table}.parquet" for table in ("images", "quarantine", "comparison", "changes")),
+                *(
+                    f"{RESULTS}/{table}.parquet"
+                    for table in ("images", "quarantine", "names", "comparison", "changes")
+                ),
                 f"{RESULTS}/comparison.csv",
                 *(path for table in EVALUATION_TABLES for path in evaluations(table)),
                 *zero_shot_tables(),

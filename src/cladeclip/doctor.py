@@ -17,7 +17,6 @@ import psutil
 from cladeclip.config import merged, validate
 from cladeclip.datasets.fetch import what_is_there
 from cladeclip.datasets.listing import files_below
-from cladeclip.datasets.pictures import SUFFIXES
 from cladeclip.encoders.hub_sources import HubSource, captioner_source, encoder_source
 from cladeclip.encoders.weights import IN_PACKAGE
 from cladeclip.errors import CladeclipError
@@ -167,7 +166,7 @@ def pictures(config: Mapping[str, Any]) -> tuple[int, str]:
 
         return pq.read_metadata(images).num_rows, str(images)
     root = Path(config["dataset"]["root"])
-    if root.is_dir() and (found := len(files_below(root, SUFFIXES))):
+    if root.is_dir() and (found := len(files_below(root)[0])):
         return found, f"files below {root}"
     if config["dataset"]["source"] == "draw":
         draw = config["dataset"]["draw"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cladeclip.datasets.listing import files_below
-from cladeclip.datasets.pictures import SUFFIXES, UNUSABLE, open_picture
+from cladeclip.datasets.pictures import UNUSABLE, open_picture
 from cladeclip.encoders.speed import Speed
 from cladeclip.errors import size_in_words
 from cladeclip.names import ClusterLabels, Features, Model, parse_labels
@@ -74,7 +74,7 @@ def speed_of_machine(config: Mapping[str, Any]) -> MachineSpeed:
 
 def _seconds_a_picture(config: Mapping[str, Any]) -> float:
     root = Path(config["dataset"]["root"])
-    files = files_below(root, SUFFIXES)["path"] if root.is_dir() else []
+    files = files_below(root)[0]["path"] if root.is_dir() else []
     start, read = time.monotonic(), 0
     for path in files[:: max(1, len(files) // SAMPLE)]:
         try:

@@ -12,9 +12,10 @@ from cladeclip.atomic import write_text
 from cladeclip.config import merged, update, validate
 from cladeclip.datasets.guess import guess_dataset, problems
 from cladeclip.datasets.layouts import read_listed
-from cladeclip.datasets.listing import METADATA_SUFFIXES, files_below
-from cladeclip.datasets.names import normalise_name
-from cladeclip.datasets.pictures import SUFFIXES
+from cladeclip.datasets.listing import files_below
+from cladeclip.datasets.names import SPECIES
+from cladeclip.datasets.naming import KINDS, merged_names, name_pictures, some
+from cladeclip.datasets.specimens import together
 from cladeclip.errors import CladeclipError, ConfigError
 from cladeclip.names import NAME
 from cladeclip.tables import HIGHER_RANKS
@@ -81,7 +82,7 @@ def config_text(name: str, dataset: dict[str, Any], listed: pd.DataFrame, path: 
     )
 
 
-def describe(dataset: dict[str, Any], listed: pd.DataFrame, paths: list[str]) -> list[str]:
+def describe(dataset: dict[str, Any], listed: pd.DataFrame, names: pd.DataFrame, paths: list[str]) -> list[str]:
     """What was found, in lines for the terminal."""
     layout = dataset["layout"]
     lines = [f"{dataset['root']}: {LAYOUTS[layout]} (layout {layout})."]
@@ -89,8 +90,8 @@ def describe(dataset: dict[str, Any], listed: pd.DataFrame, paths: list[str]) ->
         columns = dataset["table"]["columns"]
         named = "".join(f", {key} in column '{column}'" for key, column in columns.items())
         lines.append(f"  table {dataset['table']['file']}{named}")
-    names = listed.loc[listed["scientific_name"] != "", "scientific_name"]
-    per_species, genera = names.value_counts(), names.str.split(" ").str[0]
+    labels = listed.loc[listed["scientific_name"] != "", "scientific_name"]
+    per_species, genera = labels.value_counts(), listed.loc[listed["genus"] != "", "genus"]
     lines.append(f"  {len(listed):,} pictures are listed")
     lines.append(f"  {len(per_species):,} species, {per_species.min():,} to {per_species.max():,} pictures each")
     lines.append(f"  {genera.nunique():,} genera")
@@ -99,9 +100,23 @@ def describe(dataset: dict[str, Any], listed: pd.DataFrame, paths: list[str]) ->
     counts = listed["category"].value_counts()
     shown = ", ".join(f"{category} {count:,}" for category, count in counts.head(8).items())
     lines.append(f"  {len(counts):,} categories: {shown}{', ...' if len(counts) > 8 else ''}")
+    if "specimen" in listed:
+        n_specimens = len(set(together(list(listed["image_id"]), list(listed["specimen"]))))
+        lines.append(f"  {n_specimens:,} specimens; pictures of one never stand on both sides of a split")
+    lines += what_names_say(names)
     found = problems(listed, paths)
     lines += ["Worth a look:", *(f"  {count:,} {phrase}" for phrase, count in found.items())] if found else []
     return lines
+
+
+def what_names_say(names: pd.DataFrame) -> list[str]:
+    """What became of the names (the `names` table) that are not two words as they stand, in lines for the terminal."""
+    lines = []
+    for kind, of_kind in names[names["kind"] != SPECIES].groupby("kind"):
+        lines.append(f"  {of_kind['n'].sum():,} pictures: {KINDS[str(kind)]}: {some(of_kind['name_as_written'])}")
+    for label, spellings in merged_names(names):
+        lines.append(f"  {label}: written as {some(spellings['name_as_written'])}")
+    return ["Names:", *lines] if lines else []
 
 
 def new_config(name: str, data: str, folder: Path = Path("config")) -> list[str]:
@@ -117,8 +132,8 @@ def new_config(name: str, data: str, folder: Path = Path("config")) -> list[str]
         raise ConfigError(f"NAME={name}: {path} is a config of CladeCLIP itself; take another NAME, such as my-fish.")
     if path.exists():
         raise ConfigError(f"{path}: is there already; take another NAME, or remove it.")
-    dataset = guess_dataset(Path(data).expanduser())
-    paths = files_below(dataset["root"], SUFFIXES | METADATA_SUFFIXES)
+    dataset, faults = guess_dataset(Path(data).expanduser())
+    paths, others = files_below(dataset["root"], tables=True)
     listed = read_listed(dataset["root"], paths, dataset)
     if listed.empty:
         raise ConfigError(f"{data}: lists no picture.")
@@ -126,14 +141,17 @@ def new_config(name: str, data: str, folder: Path = Path("config")) -> list[str]
         raise ConfigError(
             f"{data}: lists {len(listed)} picture(s); {FEWEST} are the fewest to cluster and to learn from."
         )
-    listed = listed.assign(scientific_name=listed["scientific_name"].map(normalise_name))
+    listed, names = name_pictures(listed)
     text = config_text(name, dataset, listed, path)
     config = merged([folder / "config.yaml", folder / "mini.yaml"])
     update(config, yaml.safe_load(text))
     validate(config, folder / "schema.yaml")
     write_text(path, text)
     return [
-        *describe(dataset, listed, list(paths["path"])),
+        *describe(dataset, listed, names, list(paths["path"])),
+        *(["Not used:"] if faults or others else []),
+        *(f"  {count:,} file(s) {suffix}: neither pictures nor tables" for suffix, count in others.most_common()),
+        *(f"  {fault}" for fault in faults),
         f"Written: {path}. Look at it, then:",
         f"  {command(path)}",
     ]

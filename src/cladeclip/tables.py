@@ -56,12 +56,27 @@ IMAGES = Contract(
         "genus": STRING,
         "width": INT,
         "height": INT,
+        "pixel_group": STRING,
         "content_group": STRING,
     },
     ("image_id",),
 )
 QUARANTINE = Contract(
     "quarantine", "a rejected image", {"image_id": STRING, "reason": STRING, "detail": STRING}, ("image_id",)
+)
+NAMES = Contract(
+    "names",
+    "a name as written, and what the data says of its rank",
+    {
+        "name_as_written": STRING,
+        "rank": STRING,
+        "accepted": STRING,
+        "label": STRING,
+        "genus": STRING,
+        "kind": STRING,
+        "n": INT,
+    },
+    ("name_as_written", "rank"),
 )
 SPLIT = Contract("split", "an image", {"image_id": STRING, "part": STRING}, ("image_id",))
 CAPTIONS = Contract(

@@ -34,7 +34,7 @@ def prepared(root, tmp_path, **dataset):
 def test_a_gbif_export_works_as_it_comes(root, tmp_path):
     (root / "occurrence.txt").write_text(GBIF)
     table = {"file": "occurrence.txt", "columns": {"image": "identifier"}}
-    images, quarantine = prepared(root, tmp_path, layout="table", table=table)
+    images, quarantine, _ = prepared(root, tmp_path, layout="table", table=table)
     assert quarantine.empty
     fish = images.set_index("image_id").loc["fish/a.jpg"]
     assert (fish["scientific_name"], fish["genus"], fish["family"]) == ("Lepomis gulosus", "Lepomis", "Centrarchidae")
@@ -89,14 +89,14 @@ def test_one_folder_a_species(specimens, images, tmp_path):
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(specimens / row.image_id, target)
     folders = {"ranks": ["category", "genus"]}
-    found, quarantine = prepared(root, tmp_path, layout="folders", folders=folders)
+    found, quarantine, _ = prepared(root, tmp_path, layout="folders", folders=folders)
     assert quarantine.empty
     columns = ["content_hash", "category", "scientific_name", "genus", "width", "height"]
     key = "content_hash"
     pd.testing.assert_frame_equal(
         found[columns].sort_values(key, ignore_index=True), images[columns].sort_values(key, ignore_index=True)
     )
-    higher, _ = prepared(root, tmp_path, layout="folders", folders={"ranks": ["order", "family"]})
+    higher, *_ = prepared(root, tmp_path, layout="folders", folders={"ranks": ["order", "family"]})
     assert set(higher["order"]) == set(higher["category"]) == {"Fish", "Bird", "Butterfly"}
     assert "Piscator" in set(higher["family"])
 

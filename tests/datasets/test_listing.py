@@ -1,7 +1,9 @@
+import logging
 import os
 import shutil
 
 import pytest
+from PIL import Image
 
 from cladeclip.datasets.listing import refresh_listing
 from cladeclip.errors import DataError
@@ -55,3 +57,37 @@ def test_an_absent_or_empty_folder_is_named(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no picture"):
         refresh_listing(tmp_path / "empty", tmp_path / "l.parquet")
+
+
+def test_every_kind_of_picture_is_listed_and_the_rest_is_counted(tmp_path, caplog):
+    root = tmp_path / "data"
+    root.mkdir()
+    picture = Image.new("RGB", (8, 8), "red")
+    for name in ("a.jpg", "b.HEIC", "c.avif", "d.jp2", "e.jfif"):
+        picture.save(root / name)
+    picture.save(root / "IMG_0001", "JPEG")
+    for name in ("notes", "f.mov", "g.mov", "h.csv.gz", "i.md", ".hidden.jpg"):
+        (root / name).write_bytes(b"text")
+    with caplog.at_level(logging.INFO):
+        refresh_listing(root, tmp_path / "l.parquet")
+    listed = set(read_table(tmp_path / "l.parquet", LISTING)["path"])
+    assert listed == {"IMG_0001", "a.jpg", "b.HEIC", "c.avif", "d.jp2", "e.jfif", "h.csv.gz"}
+    said = caplog.text
+    for words in ("2 file(s) named *.mov are neither", "1 file(s) named *.md", "1 file(s) without a suffix"):
+        assert words in said
+
+
+def test_links_are_followed_and_loops_are_not(folder, tmp_path, caplog):
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / "Fish").symlink_to(folder / "Fish")
+    (folder / "Fish" / "images" / "back").symlink_to(folder / "Fish")
+    (linked / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    refresh_listing(linked, tmp_path / "l.parquet")
+    paths = set(read_table(tmp_path / "l.parquet", LISTING)["path"])
+    expected = {f"Fish/{path.relative_to(folder / 'Fish')}" for path in (folder / "Fish").rglob("*.*")} | {"gone.jpg"}
+    assert paths == expected
+    assert "a link to a folder that it lies in is not followed" in caplog.text
+    picture = next((folder / "Fish" / "images").glob("*.jpg"))
+    picture.write_bytes(picture.read_bytes() + b"\0")
+    assert refresh_listing(linked, tmp_path / "l.parquet")

@@ -51,7 +51,7 @@ def hostile(specimens, tmp_path):
 
 
 def test_every_listed_picture_ends_in_one_of_the_two_tables(hostile, tmp_path):
-    images, quarantine = prepared(hostile, tmp_path)
+    images, quarantine, _ = prepared(hostile, tmp_path)
     listed = set(read_metadata(hostile)["image_id"])
     assert set(images["image_id"]) | set(quarantine["image_id"]) == listed
     assert not set(images["image_id"]) & set(quarantine["image_id"])
@@ -68,7 +68,7 @@ def test_every_listed_picture_ends_in_one_of_the_two_tables(hostile, tmp_path):
 
 
 def test_names_are_normalised_and_equal_pictures_share_a_group(hostile, tmp_path):
-    images, _ = prepared(hostile, tmp_path)
+    images, *_ = prepared(hostile, tmp_path)
     twin = images.set_index("image_id").loc["Fish/images/twin.jpg"]
     assert (twin["scientific_name"], twin["genus"], twin["name_as_written"]) == (
         "Piscator rubra",
@@ -88,7 +88,7 @@ def test_the_same_pixels_in_another_file_share_a_group(specimens, tmp_path):
     Image.fromarray(pixels).save(second.with_suffix(".png"))
     second.unlink()
     second.with_suffix(".png").rename(second)  # a PNG called .jpg, as they come
-    images, quarantine = prepared(root, tmp_path)
+    images, quarantine, _ = prepared(root, tmp_path)
     assert quarantine.empty
     groups = images.set_index("image_id")["content_group"]
     assert groups[f"Fish/images/{first.name}"] == groups[f"Fish/images/{second.name}"]
@@ -110,7 +110,7 @@ def test_metadata_without_the_two_columns_is_named(specimens, tmp_path):
 
 
 def test_the_real_pictures_are_all_accepted(real_pictures, tmp_path):
-    images, quarantine = prepared(real_pictures, tmp_path)
+    images, quarantine, _ = prepared(real_pictures, tmp_path)
     assert quarantine.empty
     assert images.groupby("category").size().to_dict() == {"Bird": 229, "Butterfly": 255, "Fish": 205}
     assert images.groupby("category")["scientific_name"].nunique().to_dict() == {

@@ -1,15 +1,17 @@
-"""Decodes every listed picture: those that can be used, and the others with the reason."""
+"""Decodes every listed picture: those that can be used, the others with the reason, and what was made of the names."""
 
 from cladeclip.datasets.prepare import prepare
+from cladeclip.datasets.synonyms import read_synonyms
 from cladeclip.job_log import job_log
-from cladeclip.tables import IMAGES, LISTING, QUARANTINE, read_table, write_table
+from cladeclip.tables import IMAGES, LISTING, NAMES, QUARANTINE, read_table, write_table
 
 with job_log(snakemake.log[0]):
-    images, quarantine = prepare(
+    prepared = prepare(
         snakemake.params.root,
         read_table(snakemake.input.listing, LISTING),
         snakemake.params.dataset,
+        synonyms=read_synonyms(snakemake.params.synonyms),
         workers=snakemake.threads,
     )
-    write_table(snakemake.output.images, IMAGES, images, {"stage": "prepare"})
-    write_table(snakemake.output.quarantine, QUARANTINE, quarantine, {"stage": "prepare"})
+    for name, contract in {"images": IMAGES, "quarantine": QUARANTINE, "names": NAMES}.items():
+        write_table(snakemake.output[name], contract, getattr(prepared, name), {"stage": "prepare"})

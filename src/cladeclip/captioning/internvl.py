@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from cladeclip.atomic import sha256_of_file, write_json
-from cladeclip.datasets.pictures import open_picture
+from cladeclip.datasets.pictures import open_prepared
 from cladeclip.encoders.embed import in_halves
 from cladeclip.encoders.encoder import choose_device
 from cladeclip.encoders.hub_sources import captioner_source
@@ -110,7 +110,7 @@ def add_missing_captions(
         starts = range(0, len(positions), batch_size)
         for start in progress(starts, total=len(starts), desc="captioning", unit="batches"):
             batch = positions[start : start + batch_size]
-            pictures = [open_picture(Path(root, image_ids[i]), DECODE_PX) for i in batch]
+            pictures = [open_prepared(root, image_ids[i], DECODE_PX) for i in batch]
             yield pa.array(chain(*in_halves(captioner.caption, pictures)), pa.string())
 
     cache.fill(content_hashes, make, "captioned")

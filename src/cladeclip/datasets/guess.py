@@ -1,23 +1,22 @@
 """How a folder or table of pictures is arranged, guessed from what lies there; `make new` writes a config from it."""
 
-import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
 
-from cladeclip.datasets.layouts import IMAGE_COLUMNS, NAME_COLUMNS, read_table_file
-from cladeclip.datasets.listing import METADATA_SUFFIXES, pictures_below
-from cladeclip.datasets.names import name_kind, normalise_name
-from cladeclip.datasets.pictures import SUFFIXES
+from cladeclip.datasets.layouts import IMAGE_COLUMNS, from_frame
+from cladeclip.datasets.listing import pictures_below
+from cladeclip.datasets.names import GENUS, HYBRID, NAMED, OTHER, SPECIES, WORDS, genus_of, joined, read_name
+from cladeclip.datasets.pictures import may_be_picture
+from cladeclip.datasets.table_file import find_column, is_table, read_table_file
 from cladeclip.errors import DataError
 
 # How many values of a column are looked at.
 LOOK_AT = 200
 # The share of them that must be pictures, or names of species, for the column to be taken for one of those.
 MOST = 0.9
-BINOMIAL = re.compile(r"[A-Z][a-z-]+ [a-z][a-z-]+( [a-z][a-z-]+)*")
 # How the names of a rank end, or what they are; the first rank that fits all folders of a level is taken.
 ENDINGS = {
     "family": ("idae", "aceae"),
@@ -39,15 +38,18 @@ ENDINGS = {
 }
 
 
-def guess_dataset(data: str | Path) -> dict[str, Any]:
+def guess_dataset(data: str | Path) -> tuple[dict[str, Any], list[str]]:
     """The config's `dataset:` (without its name) for a folder, or for a table whose pictures lie beside it or below.
+
+    Returns:
+        and why the tables that lie there were not taken.
 
     Raises:
         DataError: there is nothing there, or no way of keeping pictures that the workflow knows.
     """
     data = Path(data)
     if data.is_file():
-        return _table(data.parent, [data])
+        return _table(data.parent, data), []
     if not data.is_dir():
         raise DataError(f"{data}: there is no such folder or table.")
     if (data / "images").is_dir() and any(data.glob("metadata/*.csv")):
@@ -55,44 +57,50 @@ def guess_dataset(data: str | Path) -> dict[str, Any]:
             f"{data}: is one category of VLM4Bio's layout; give the folder above it, {data.resolve().parent}."
         )
     if any(data.glob("*/images")) and any(data.glob("*/metadata/*.csv")):
-        return {"root": str(data), "layout": "vlm4bio", "source": "folder"}
-    tables = [path for path in sorted(data.iterdir()) if path.suffix.lower() in METADATA_SUFFIXES]
-    if tables:
-        return _table(data, tables)
-    return _folders(data)
+        return {"root": str(data), "layout": "vlm4bio", "source": "folder"}, []
+    faults: list[str] = []
+    for path in sorted(path for path in data.iterdir() if path.is_file() and is_table(path.name)):
+        try:
+            return _table(data, path), faults
+        except DataError as error:
+            faults.append(str(error))
+    try:
+        return _folders(data), faults
+    except DataError as error:
+        hint = " Paths are taken from the table's folder. docs/data.md says what a table needs." if faults else ""
+        raise DataError(" ".join([*faults, str(error)]) + hint) from error
 
 
-def _table(root: Path, tables: Iterable[Path]) -> dict[str, Any]:
-    """The first table that has a column of pictures and one of names."""
-    faults = []
-    for path in tables:
-        table = read_table_file(path)
-        picture = _column(table, IMAGE_COLUMNS, lambda value: Path(root, value).is_file())
-        name = _column(table, NAME_COLUMNS, lambda value: bool(BINOMIAL.fullmatch(normalise_name(value))))
-        if picture and name:
-            usual = {"image": IMAGE_COLUMNS, "scientific_name": NAME_COLUMNS}
-            found = {"image": picture, "scientific_name": name}
-            # A column is only named where the layout would not find it by itself.
-            columns = {
-                key: column
-                for key, column in found.items()
-                if column != next((usual_name for usual_name in usual[key] if usual_name in table.columns), None)
-            }
-            dataset = {"root": str(root), "layout": "table", "source": "folder"}
-            return {**dataset, "table": {"file": path.name, "columns": columns}}
-        missing = " and ".join(
-            what for what, column in (("paths of pictures", picture), ("names of species", name)) if not column
-        )
-        faults.append(f"{path.name} has no column that holds {missing} below {root}")
-    raise DataError(
-        f"{'; '.join(faults)}. Paths are taken from the table's folder. docs/data.md says what a table needs."
-    )
+def _table(root: Path, path: Path) -> dict[str, Any]:
+    """The table, and which columns hold what it needs where they are not called so.
+
+    Raises:
+        DataError: it cannot be read, or has no column of pictures or none of names.
+    """
+    table = read_table_file(path)
+    picture = _column(table, IMAGE_COLUMNS, lambda value: Path(root, value).is_file())
+    if picture is None:
+        raise DataError(f"{path.name} has no column that holds paths of pictures below {root}.")
+    # A column is only named where the layout would not find it by itself.
+    columns = {} if picture == find_column(table, IMAGE_COLUMNS) else {"image": picture}
+    try:
+        names = [name for name in from_frame(path, table.head(LOOK_AT), columns)["scientific_name"] if name]
+    except DataError:
+        names = []
+    if not names or sum(read_name(name).kind in NAMED for name in names) < MOST * len(names):
+        other = _column(table, (), lambda value: read_name(value).kind in (SPECIES, OTHER, HYBRID))
+        if other is not None:
+            columns["scientific_name"] = other
+        elif not names:
+            raise DataError(f"{path.name} has no column that holds names of species.")
+    return {"root": str(root), "layout": "table", "source": "folder", "table": {"file": path.name, "columns": columns}}
 
 
-def _column(table: pd.DataFrame, usual: tuple[str, ...], fits: Any) -> str | None:
+def _column(table: pd.DataFrame, usual: tuple[str, ...], fits: Callable[[str], bool]) -> str | None:
     """The column whose values fit, a usual name first; None where there is none."""
-    for column in [name for name in usual if name in table.columns] + [c for c in table.columns if c not in usual]:
-        values = [value for value in table[column].head(LOOK_AT) if value]
+    first = find_column(table, usual)
+    for column in [name for name in table.columns if name == first] + [name for name in table.columns if name != first]:
+        values = [value.strip() for value in table[column].head(LOOK_AT) if value.strip()]
         if values and sum(map(fits, values)) >= MOST * len(values):
             return str(column)
     return None
@@ -110,17 +118,23 @@ def _folders(root: Path) -> dict[str, Any]:
     species = {folders[-1] for folders in parts}
     ranks: list[str] = []
     for level in range(min(map(len, parts)) - 1):
-        rank = _rank({folders[level] for folders in parts}, species)
+        inmost = {(folders[level], folders[level + 1]) for folders in parts} if level + 2 == len(parts[0]) else set()
+        rank = _rank({folders[level] for folders in parts}, species, inmost)
         if rank in ranks or (rank == "category" and level > 0):
             break  # What lies further inside need not be named.
         ranks.append(rank)
     return {"root": str(root), "layout": "folders", "source": "folder", "folders": {"ranks": ranks}}
 
 
-def _rank(names: set[str], species: set[str]) -> str:
-    """The rank that folders of these names have; `category` where none fits."""
-    genera = {normalise_name(name.replace("_", " ")).split(" ")[0].lower() for name in species}
-    if {name.lower() for name in names} <= genera:
+def _rank(names: set[str], species: set[str], around: set[tuple[str, str]]) -> str:
+    """The rank that folders of these names have; `category` where none fits.
+
+    Args:
+        around: them with the species' folders in them, where those lie in them.
+    """
+    if names <= {read_name(name).genus for name in species}:
+        return "genus"
+    if around and all(genus_of(genus) == genus and joined(genus, epithet) != epithet for genus, epithet in around):
         return "genus"
     for rank, endings in ENDINGS.items():
         if all(name.lower().endswith(endings) for name in names):
@@ -132,20 +146,20 @@ def problems(listed: pd.DataFrame, paths: Iterable[str]) -> dict[str, int]:
     """What of the listed pictures cannot be used or deserves a look: a phrase, and how many.
 
     Args:
-        listed: as `read_listed` gives it, with normalised names.
+        listed: as `read_listed` and `name_pictures` give it.
         paths: the files below the dataset's folder.
     """
     paths = set(paths)
-    pictures = {path for path in paths if PurePosixPath(path).suffix.lower() in SUFFIXES}
-    names = listed["scientific_name"]
+    pictures = {path for path in paths if may_be_picture(path)}
+    names, kinds = listed["scientific_name"], listed["name_kind"]
     per_species = names[names != ""].value_counts()
-    of_genus = [name_kind(str(name)) == "genus" for name in per_species.index]
     found = {
         "listed pictures are not there": int((~listed["image_id"].isin(paths)).sum()),
         "pictures are there, but not listed": len(pictures - set(listed["image_id"])),
-        "listed pictures have no name": int((names == "").sum()),
+        "listed pictures have no name of a species": int((names == "").sum()),
         "pictures are listed more than once": int(listed["image_id"].duplicated().sum()),
-        "pictures are named by a genus alone": int(per_species[of_genus].sum()),
+        "pictures are named by a genus alone": int((kinds == GENUS).sum()),
+        "pictures have a name that is not scientific, and is kept as it is": int((kinds == WORDS).sum()),
         "species have fewer than 5 pictures": int((per_species < 5).sum()),
     }
     return {phrase: count for phrase, count in found.items() if count}

@@ -6,19 +6,23 @@ and modification time are those of the last scan are not read again; the times a
 that nothing depends on.
 """
 
+import logging
 import os
+from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
 
 from cladeclip.atomic import sha256_of_file
-from cladeclip.datasets.pictures import SUFFIXES
+from cladeclip.datasets.pictures import SUFFIXES, is_picture
+from cladeclip.datasets.table_file import is_table
 from cladeclip.errors import DataError, TableError
 from cladeclip.progress import progress
 from cladeclip.tables import LISTING, read_table, write_table
 
-METADATA_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".parquet"})
+logger = logging.getLogger(__name__)
 
 
 def refresh_listing(root: str | Path, listing_path: str | Path) -> bool:
@@ -29,7 +33,7 @@ def refresh_listing(root: str | Path, listing_path: str | Path) -> bool:
     """
     if not Path(root).is_dir():
         raise DataError(f"{root}: no such folder; set dataset.root to the folder that holds your pictures.")
-    found = files_below(root, SUFFIXES | METADATA_SUFFIXES)
+    found, others = files_below(root, tables=True)
     if found.empty:
         raise DataError(f"{root}: holds no picture and no metadata file; check dataset.root.")
     sidecar = Path(listing_path).with_name(".listing-times.parquet")
@@ -44,23 +48,52 @@ def refresh_listing(root: str | Path, listing_path: str | Path) -> bool:
     listing = found[list(LISTING.columns)]
     changed = not _same(listing, listing_path)
     if changed:
+        for suffix, count in others.most_common():
+            logger.info("%d file(s) %s are neither pictures nor tables, and not used.", count, suffix)
         write_table(listing_path, LISTING, listing, {"stage": "listing"})
     if changed or len(unread) or not sidecar.exists():
         found.to_parquet(sidecar)
     return changed
 
 
-def files_below(root: str | Path, suffixes: frozenset[str]) -> pd.DataFrame:
-    """path (POSIX, from `root`), size and mtime_ns of the files with one of these suffixes, by path; no hidden ones."""
-    rows = []
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            if Path(name).suffix.lower() in suffixes and not name.startswith("."):
-                path = Path(folder, name)
-                stat = path.stat() if path.exists() else path.lstat()
-                rows.append((path.relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns))
-    return pd.DataFrame(sorted(rows), columns=["path", "size", "mtime_ns"])
+def files_below(root: str | Path, *, tables: bool = False) -> tuple[pd.DataFrame, Counter[str]]:
+    """Pictures, and tables where asked for, and how many other files there are by suffix (`named *.mov`).
+
+    Links are followed; hidden files and folders are left out.
+
+    Returns:
+        path (POSIX, from `root`), size and mtime_ns, by path; and the count.
+    """
+    rows, others = [], Counter[str]()
+    for path in _walk(Path(root), frozenset()):
+        if is_picture(path) or (tables and is_table(path.name)):
+            stat = path.stat() if path.exists() else path.lstat()
+            rows.append((path.relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns))
+        else:
+            others[f"named *{path.suffix.lower()}" if path.suffix else "without a suffix"] += 1
+    return pd.DataFrame(sorted(rows), columns=["path", "size", "mtime_ns"]), others
+
+
+def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
+    """The files below a folder; a link back to one of the folders above is not followed."""
+    stat = folder.stat()
+    here = stat.st_dev, stat.st_ino
+    if here in above:
+        logger.warning("%s: a link to a folder that it lies in is not followed.", folder)
+        return
+    try:
+        with os.scandir(folder) as entries:
+            visible = sorted(
+                (entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name
+            )
+    except PermissionError as error:
+        logger.warning("%s: cannot be looked into, and is left out (%s).", folder, error.strerror)
+        return
+    for entry in visible:
+        if entry.is_dir():
+            yield from _walk(Path(entry.path), above | {here})
+        else:
+            yield Path(entry.path)
 
 
 def pictures_below(folder: str | Path) -> pd.DataFrame:
@@ -71,9 +104,13 @@ def pictures_below(folder: str | Path) -> pd.DataFrame:
     """
     if not Path(folder).is_dir():
         raise DataError(f"{folder}: there is no such folder.")
-    found = files_below(folder, SUFFIXES)
+    found, others = files_below(folder)
     if found.empty:
-        raise DataError(f"{folder}: there is no picture in it (known are {', '.join(sorted(SUFFIXES))}).")
+        there = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(5)) or "nothing"
+        raise DataError(
+            f"{folder}: there is no picture in it, but {there}; known are {', '.join(sorted(SUFFIXES))}, and pictures "
+            "without a suffix."
+        )
     return found
 
 

@@ -1,51 +1,229 @@
-"""Scientific names as labels: white space, letter case, authors and years out of the way; the original string is kept."""
+"""Scientific names as labels, read by GBIF's own parser; the name as written is always kept.
+
+One law, kept by `read_names`: two names as written become one label only if both parse to the same taxon, or a table of
+synonyms says so. What the parser does not know stays as it is written, and nothing is made up for it: no genus, no species.
+"""
 
 import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
-HYBRID_SIGNS = ("x", "×")
-# Lower-case words that begin an author's name, or a remark on the identification, and are no epithet.
-PARTICLES = "and et in ex de del della des di du da dos la le van von der den ten ter zu sensu auct nec non emend"
-NOT_EPITHETS = frozenset(PARTICLES.split())
-RANK_MARKS = frozenset(
-    ("subsp.", "ssp.", "var.", "f.", "forma", "cf.", "aff.", "sp.", "spp.", "cf", "aff", "sp", "spp")
-)
+import nameparser
+
+from cladeclip.errors import DataError
+from cladeclip.tables import HIGHER_RANKS
+
+# What a name is: a binomial; something below or beside a species (`Heliconius erato petiverana`, `Lepomis cf. gulosus`); a
+# genus, alone or with `sp.`; a hybrid; other words; and what is no species: above a genus, no name yet, a key of a database.
+SPECIES, OTHER, GENUS, HYBRID, WORDS = "species", "other", "genus", "hybrid", "words"
+HIGHER, PLACEHOLDER, IDENTIFIER = "higher", "placeholder", "identifier"
+# Kinds that name a taxon of which pictures can be told apart.
+NAMED = (SPECIES, OTHER, GENUS, HYBRID)
+# The data's own rank of a name that is above the genus.
+ABOVE_GENUS = "above genus"
+
+# What stands for no name, and looks like one to a parser.
+# fmt: off
+NO_NAME = frozenset((
+    "na", "n/a", "nan", "none", "null", "nil", "unknown", "unidentified", "undetermined", "unnamed", "hybrid", "?", "-",
+    "indet", "indet.", "sp", "sp.", "spp", "spp.", "ssp", "ssp.",
+))
+# fmt: on
+# How names above the genus end: of animals (family, subfamily), plants (family, subfamily), fishes and birds (order).
+HIGHER_ENDINGS = ("idae", "inae", "aceae", "oideae", "iformes")
+RANKS_ABOVE_GENUS = frozenset(
+    f"{prefix}{rank}"
+    for rank in (*HIGHER_RANKS, "division", "cohort", "tribe")
+    for prefix in ("", "super", "sub", "infra")
+) | {"domain", "epifamily", "parvorder"}
+# iNaturalist's folders: a number, then seven ranks.
+INATURALIST = re.compile(r"\d+((?:_[A-Z][a-z-]+){6})_([a-z-]+)")
+EPITHET = re.compile(r"[a-z]+(?:-[a-z]+)*")
 
 
-def normalise_name(name: str) -> str:
-    """`name` without author and year, genus capitalised, the rest in lower case, white space collapsed.
+@dataclass(frozen=True)
+class Name:
+    """What a name as written says.
 
-    Hybrid formulas (`A b x c`) and open names (`A sp.`) keep their words. The author begins at the first word behind the
-    genus that is capitalised, in brackets, a number, or a particle of names (`de`, `von`, `ex`). A second word in capitals
-    is an epithet where the whole name is in capitals, else an author: `Lepomis Rafinesque` is the genus Lepomis.
+    Attributes:
+        label: what its pictures are called; empty where it names no species.
+        genus: empty where it says none.
+        kind: one of those above.
+        taxon: what the parser takes it for, the same for all spellings of a taxon; empty for what is no taxon.
+        author: behind it, words without year, point or brackets, which may as well belong to it; else empty.
+        accepted: the name in whose place a table of synonyms puts this one; else empty.
     """
-    words = name.replace("_", " ").split()
-    if not words:
-        return ""
-    if len(words) > 1 and all(word.isupper() for word in words[:2]) and len(words[1]) > 1:
-        words = [word.lower() for word in words]
-    kept = [words[0][:1].upper() + words[0][1:].lower()]
-    for word in words[1:]:
-        after_sign = kept[-1] in HYBRID_SIGNS
-        if word in ("X", "×"):
-            kept.append("x")
-        elif after_sign and word[:1].isupper():
-            kept.append(word[:1] + word[1:].lower())
-        elif (
-            re.fullmatch(r"F\d", word)
-            or word in RANK_MARKS
-            or (re.fullmatch(r"[a-zà-ÿ][a-zà-ÿ-]*", word) and word not in NOT_EPITHETS)
-        ):
-            kept.append(word)
-        else:
+
+    label: str
+    genus: str
+    kind: str
+    taxon: str = ""
+    author: str = ""
+    accepted: str = ""
+
+
+def plain(written: str) -> str:
+    """In composed Unicode, with single spaces."""
+    return " ".join(unicodedata.normalize("NFC", written).split())
+
+
+def says_nothing(value: str) -> bool:
+    """Whether a value stands for none: blank, `NA`, `unknown` ..."""
+    return plain(value).lower() in {"", *NO_NAME}
+
+
+def joined(genus: str, name: str) -> str:
+    """Genus and epithet (`Tyto`, `alba`) as one name; a name that is more than an epithet stays as it is."""
+    genus, name = plain(genus), plain(name)
+    return f"{genus} {name}" if genus and EPITHET.fullmatch(name) and name not in NO_NAME else name
+
+
+def rank_of(said: str) -> str:
+    """What the data's own rank, such as Darwin Core's taxonRank, says of a name: `genus`, ABOVE_GENUS or nothing."""
+    rank = said.strip().lower()
+    return rank if rank == GENUS else ABOVE_GENUS if rank in RANKS_ABOVE_GENUS else ""
+
+
+def genus_of(said: str) -> str:
+    """The genus that a column of its own says; empty for what is no name of one."""
+    words = plain(said).split(" ")
+    return words[0] if re.fullmatch(r"[A-Z][^\W\d_]*[^\W\d_A-Z]", words[0]) and not says_nothing(words[0]) else ""
+
+
+def higher_ranks_in(written: str) -> dict[str, str]:
+    """The ranks (of HIGHER_RANKS, and genus) that the name of a folder of iNaturalist has; none for other names."""
+    found = INATURALIST.fullmatch(written)
+    return dict(zip((*reversed(HIGHER_RANKS), GENUS), found[1].split("_")[1:], strict=True)) if found else {}
+
+
+def read_names(
+    written: Iterable[tuple[str, str]], synonyms: Mapping[str, str] | None = None
+) -> dict[tuple[str, str], Name]:
+    """Every name, by how it is written and its `rank_of`, under the law above.
+
+    Args:
+        synonyms: names, in any spelling, and the accepted name of each.
+
+    Raises:
+        DataError: synonyms go round in a circle.
+    """
+    accepted = {read_name(name).label or plain(name): name_for for name, name_for in (synonyms or {}).items()}
+    found = {(name, rank): _accepted(name, rank, accepted) for name, rank in dict.fromkeys(written)}
+    by_label: dict[str, list[tuple[str, str]]] = {}
+    for key, said in found.items():
+        by_label.setdefault(said.label, []).append(key)
+    for label, keys in by_label.items():
+        taxa = {found[key].taxon or found[key].accepted or plain(key[0]) for key in keys}
+        authors = {found[key].author for key in keys} - {""}
+        if not label or (len(taxa) == 1 and len(authors) < 2):
+            continue
+        # `Black footed Albatross` and `Black footed Penguin`: neither is a species that somebody described.
+        for key in keys:
+            if found[key].author or len(taxa) > 1:
+                name = plain(found[key].accepted or key[0])
+                found[key] = Name(name, "", WORDS, accepted=found[key].accepted)
+    return found
+
+
+def _accepted(name: str, rank: str, accepted: Mapping[str, str]) -> Name:
+    said, seen, last = read_name(name, rank), [name], ""
+    while (label := said.label or plain(last or name)) in accepted:
+        last = accepted[label]
+        if last in seen:
+            raise DataError(f"dataset.synonyms: goes round in a circle: {' -> '.join([*seen, last])}; break it.")
+        seen.append(last)
+        said = read_name(last)
+        if (said.label or plain(last)) == label:
             break
-    return " ".join(kept)
+    return replace(said, accepted=last) if last else said
 
 
-def name_kind(name: str) -> str:
-    """`species` for a binomial, `genus` for one word or `A sp.`, `hybrid` for `A b x c` or `A F2`, `other` for the rest."""
-    words = name.split()
-    if any(word in HYBRID_SIGNS or re.fullmatch(r"F\d", word) for word in words):
-        return "hybrid"
-    if len(words) == 1 or (len(words) == 2 and words[1] in RANK_MARKS):
-        return "genus"
-    return "species" if len(words) == 2 else "other"
+def read_name(written: str, rank: str = "") -> Name:
+    """One name; `rank` is its `rank_of`."""
+    text = _without_underscores(written)
+    if says_nothing(text):
+        return Name("", "", PLACEHOLDER)
+    if rank == ABOVE_GENUS:
+        return Name("", "", HIGHER)
+    try:
+        parsed = nameparser.parse(text)
+    except nameparser.UnparsableNameError as error:
+        return _unparsable(written, text, error.name_type)
+    if isinstance(parsed, nameparser.Informal):
+        # `Lepomis sp. 1`; but `Red_Fox` and `Bird 1`, too.
+        known = parsed.taxon_rank == "GENUS" and parsed.rank == "SPECIES"
+        return Name(text, parsed.taxon, GENUS, taxon=text) if known else _words(written)
+    return _parsed(written, text, parsed, rank)
+
+
+def _without_underscores(written: str) -> str:
+    """Without the quotes around it; underscores are spaces where there are no others."""
+    text = plain(written)
+    while len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        text = text[1:-1].strip()
+    if found := INATURALIST.fullmatch(text):
+        text = f"{found[1].rpartition('_')[2]} {found[2]}"
+    return text if " " in text else " ".join(text.split("_"))
+
+
+def _words(written: str) -> Name:
+    return Name(plain(written), "", WORDS)
+
+
+def _unparsable(written: str, text: str, name_type: str) -> Name:
+    match name_type:
+        case "FORMULA":
+            label = " ".join(re.sub(r"×|(?<=\s)[xX](?=\s)", " x ", text).split())
+            genus = label.split()[0]
+            if re.fullmatch(r"[A-Z][a-z-]+", genus):
+                return Name(label, genus, HYBRID, taxon=label)
+        case "PLACEHOLDER" if len(text.split()) > 1:
+            return Name("", "", PLACEHOLDER)
+        case "IDENTIFIER":
+            return Name("", "", IDENTIFIER)
+    return _words(written)
+
+
+def _parsed(written: str, text: str, parsed: nameparser.ParsedName, rank: str) -> Name:
+    author = _perhaps_no_author(text, parsed.authorship_complete() or "")
+    doubtful = parsed.doubtful and not parsed.epithet_qualifier
+    if parsed.state != "COMPLETE" or doubtful or parsed.type == "OTHER":
+        return _words(written)
+    if not re.fullmatch(r"[A-Z](?:[^\W\d_]|-)+|[A-Z][a-z]{,2}\.", parsed.genus or parsed.uninomial or ""):
+        return _words(written)
+    if parsed.genus is None or parsed.specific_epithet is None:
+        return _uninomial(written, text, parsed, author, rank)
+    label = (parsed.canonical_name_without_authorship() or text).replace("×", "x")
+    if parsed.notho or re.search(r"\bF\d\b", label):
+        kind = HYBRID
+    elif parsed.rank == "SPECIES" and parsed.type == "SCIENTIFIC" and not parsed.epithet_qualifier:
+        kind = SPECIES
+    else:
+        kind = OTHER
+    if kind == OTHER and label != text and read_name(label).label != label:
+        return _words(written)  # `Lepomis gulosus gulosus cf.`
+    return Name(label, "" if parsed.genus.endswith(".") else parsed.genus, kind, taxon=label, author=author)
+
+
+def _perhaps_no_author(text: str, author: str) -> str:
+    """The words of `text` taken for its author if they may as well be part of the name; else nothing.
+
+    `(Cuvier, 1829)`, `L.` and `de Geer` are an author's; `Fox` behind `Red`, and `A` behind `Class`, may be or not.
+    """
+    words = text.split()[-len(author.split()) :] if author else []
+    maybe = all(re.fullmatch(r"[^\W\d_]+(?:-[^\W\d_]+)*", word) and word[0].isupper() for word in words)
+    return " ".join(words) if maybe else ""
+
+
+def _uninomial(written: str, text: str, parsed: nameparser.ParsedName, author: str, rank: str) -> Name:
+    name = parsed.uninomial
+    if name is None or parsed.infrageneric_epithet or parsed.notho:
+        return Name(text, parsed.genus, GENUS, taxon=text) if parsed.genus else _words(written)
+    if re.fullmatch(r"F\d", parsed.authorship_complete() or ""):
+        return Name(text, name, HYBRID, taxon=text)
+    if author or not text.startswith(name):
+        return _words(written)  # `Red Fox`, `cat`
+    if rank != GENUS and name.lower().endswith(HIGHER_ENDINGS):
+        return Name("", "", HIGHER)
+    return Name(name, name, GENUS, taxon=name)

@@ -1,18 +1,65 @@
 """Reading a picture file as a person would see it: upright, opaque, in RGB."""
 
+import struct
 import warnings
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
-from PIL import Image, ImageOps
+import pillow_heif
+from PIL import Image
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif"})
+from cladeclip.errors import DataError
+
+pillow_heif.register_heif_opener()
+Image.init()
+# Formats that Pillow knows by name, but reads only with other programs, or not at all.
+UNREAD = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
+FORMATS = frozenset(Image.OPEN) - UNREAD
+# What several lenses saw at once (MPO) is read as the JPEG that it begins with.
+SUFFIXES = frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in {"MPO", *FORMATS})
+# Of a file without a suffix, so many bytes say what it is.
+MAGIC = 32
+
+# Pillow warns of metadata that it cannot read, and of large pictures; neither keeps anybody from seeing them.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 # Twice this many pixels is refused as a decompression bomb. Museum scans reach 100 megapixels.
 Image.MAX_IMAGE_PIXELS = 128 * 1024 * 1024
 
 # What `open_picture` raises of a file that cannot be used.
-UNUSABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+UNUSABLE = (OSError, Image.DecompressionBombError)
+
+# What a camera's orientation (EXIF tag 0x0112) asks for, to show the picture as it was seen.
+ORIENTATION = 0x0112
+# How its value may be kept: a number of one, two or four bytes.
+KINDS = {1: "B", 3: "H", 4: "I"}
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def may_be_picture(path: str | PurePath) -> bool:
+    """Whether a listed file is a picture by its name: without a suffix, `is_picture` has looked into it."""
+    return PurePath(path).suffix.lower() in {"", *SUFFIXES}
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file has a picture's suffix or, without any suffix, begins as a picture does."""
+    if path.suffix:
+        return path.suffix.lower() in SUFFIXES
+    try:
+        with open(path, "rb") as file:
+            magic = file.read(MAGIC)
+    except OSError:
+        return False
+    accepts = (Image.OPEN[name][1] for name in FORMATS)
+    return len(magic) == MAGIC and any(accept is not None and accept(magic) is True for accept in accepts)
 
 
 def open_picture(path: str | Path, reduce_to: int | None = None) -> Image.Image:
@@ -24,17 +71,75 @@ def open_picture(path: str | Path, reduce_to: int | None = None) -> Image.Image:
             least this many pixels: many times faster than decoding at full size and reducing afterwards.
 
     Raises:
-        FileNotFoundError, OSError (UnidentifiedImageError, truncated), and the others of UNUSABLE.
+        FileNotFoundError, OSError (UnidentifiedImageError, truncated, or whatever its decoder met), DecompressionBombError.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with Image.open(path) as image:
+    if reduce_to is not None:
+        try:
+            return open_picture_at(path, reduce_to)
+        except OSError:  # what can be decoded whole can be used
+            pass
+    return open_picture_at(path, None)
+
+
+def open_prepared(root: str | Path, image_id: str, reduce_to: int | None = None) -> Image.Image:
+    """As `open_picture`, a picture that could be read when the data was prepared.
+
+    Raises:
+        DataError: it cannot be read any more.
+    """
+    try:
+        return open_picture(Path(root, image_id), reduce_to)
+    except UNUSABLE as error:
+        raise DataError(
+            f"{image_id}: could be read when the data was prepared, but not now ({error}); "
+            "restore the file, or run snakemake again to have it quarantined."
+        ) from error
+
+
+def open_picture_at(path: str | Path, reduce_to: int | None) -> Image.Image:
+    """As `open_picture`, at full size or reduced, and nothing else."""
+    try:
+        with Image.open(path, formats=sorted(FORMATS)) as image:
             if reduce_to is not None and image.format == "JPEG" and min(image.size) > reduce_to:
                 # draft() keeps both sides at least as large as asked: ask for a shorter side of `reduce_to`.
                 scale = reduce_to / min(image.size)
                 image.draft(None, (round(image.width * scale), round(image.height * scale)))
             image.load()
-            return to_rgb(ImageOps.exif_transpose(image))
+            return to_rgb(upright(image))
+    except UNUSABLE:
+        raise
+    except Exception as error:  # decoders raise whatever they like of a damaged file
+        raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The picture turned as its orientation says. Of the metadata nothing else is read, and none of it rejects pixels."""
+    try:
+        exif = image.info.get("exif")
+        orientation = orientation_in(exif) if isinstance(exif, bytes) else image.getexif().get(ORIENTATION, 1)
+    except Exception:  # whatever a damaged block makes Pillow raise, the pixels are there
+        return image
+    turn = TURNS.get(orientation)
+    return image if turn is None else image.transpose(turn)
+
+
+def orientation_in(exif: bytes) -> int:
+    """The orientation that an EXIF block says, 1 where it says none; Pillow gives up at the first tag that is damaged.
+
+    Raises:
+        struct.error: the block ends before its directory does.
+    """
+    block = exif.removeprefix(b"Exif\0\0")
+    order = {b"II": "<", b"MM": ">"}.get(block[:2])
+    if order is None:
+        return 1
+    (directory,) = struct.unpack_from(f"{order}I", block, 4)
+    (n_tags,) = struct.unpack_from(f"{order}H", block, directory)
+    for place in range(directory + 2, directory + 2 + 12 * n_tags, 12):
+        tag, kind = struct.unpack_from(f"{order}HH", block, place)
+        if tag == ORIENTATION and kind in KINDS:
+            return int(struct.unpack_from(f"{order}{KINDS[kind]}", block, place + 8)[0])
+    return 1
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

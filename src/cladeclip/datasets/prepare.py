@@ -1,4 +1,4 @@
-"""Every listed picture ends in `images` or, with its reason, in `quarantine`."""
+"""Every listed picture ends in `images` or, with its reason, in `quarantine`; and every name as written in `names`."""
 
 import hashlib
 import logging
@@ -7,14 +7,15 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
 from cladeclip.datasets.layouts import read_listed
-from cladeclip.datasets.names import name_kind, normalise_name
-from cladeclip.datasets.pictures import SUFFIXES, open_picture
+from cladeclip.datasets.naming import name_pictures, why_no_species
+from cladeclip.datasets.pictures import may_be_picture, open_picture
+from cladeclip.datasets.specimens import together
 from cladeclip.errors import DataError
 from cladeclip.progress import progress
 from cladeclip.tables import HIGHER_RANKS
@@ -33,9 +34,22 @@ class Check:
     detail: str = ""
 
 
+class Prepared(NamedTuple):
+    """The tables of these names; see their contracts in `tables.py`."""
+
+    images: pd.DataFrame
+    quarantine: pd.DataFrame
+    names: pd.DataFrame
+
+
 def prepare(
-    root: str | Path, listing: pd.DataFrame, dataset: Mapping[str, Any], *, workers: int
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+    root: str | Path,
+    listing: pd.DataFrame,
+    dataset: Mapping[str, Any],
+    *,
+    synonyms: Mapping[str, str] | None = None,
+    workers: int,
+) -> Prepared:
     """Reads the metadata below `root` and decodes every listed picture once.
 
     Args:
@@ -43,10 +57,8 @@ def prepare(
         listing: the `listing` table of that folder (content hashes).
         dataset: the config's `dataset:`, of which the layout and max_rejected (the share of listed pictures that may be
             rejected) are used.
+        synonyms: see `read_names`.
         workers: processes that decode.
-
-    Returns:
-        The `images` and `quarantine` tables.
 
     Raises:
         DataError: nothing is listed, or more than max_rejected of the listed pictures cannot be used.
@@ -54,6 +66,7 @@ def prepare(
     listed = read_listed(root, listing, dataset)
     if listed.empty:
         raise DataError(f"{root}: the metadata lists no picture.")
+    listed, names = name_pictures(listed, synonyms)
     listed, rejected = _resolve_listing(listed)
     content_hash = dict(zip(listing["path"], listing["content_hash"], strict=True))
 
@@ -64,10 +77,10 @@ def prepare(
             progress(pool.map(check, paths, chunksize=16), total=len(paths), desc="checking", unit="pictures")
         )
 
-    ranks = [column for column in HIGHER_RANKS if column in listed.columns]
+    kept = [column for column in (*HIGHER_RANKS, "specimen") if column in listed.columns]
     images, unusable = [], list(rejected)
     for row, found in zip(listed.to_dict(orient="records"), checks, strict=True):
-        image_id, name = row["image_id"], row["scientific_name"]
+        image_id = row["image_id"]
         if found.reason:
             unusable.append((image_id, found.reason, found.detail))
             continue
@@ -76,22 +89,34 @@ def prepare(
                 "image_id": image_id,
                 "content_hash": content_hash.get(image_id, found.pixel_hash),
                 "category": row["category"],
-                "scientific_name": name,
-                "genus": name.split(" ")[0],
-                **{rank: row[rank] for rank in ranks},
+                "scientific_name": row["scientific_name"],
+                "genus": row["genus"],
+                **{column: row[column] for column in kept},
                 "width": found.width,
                 "height": found.height,
                 "content_group": found.pixel_hash,
                 "name_as_written": row["name_as_written"],
-                "name_kind": name_kind(name),
+                "name_kind": row["name_kind"],
             }
         )
     quarantine = pd.DataFrame(unusable, columns=["image_id", "reason", "detail"]).astype(str)
     _report(root, listing, images, quarantine, dataset["max_rejected"])
-    frame = pd.DataFrame(images)
-    # A group carries the name of its first picture: equal pixels (equal bytes have equal pixels) share a group.
-    frame["content_group"] = frame.groupby("content_group")["image_id"].transform("min")
-    return frame, quarantine
+    return Prepared(_grouped(pd.DataFrame(images)), quarantine, names)
+
+
+def _grouped(images: pd.DataFrame) -> pd.DataFrame:
+    """With `pixel_group`, `specimen` (where there are any) and `content_group`: each the first picture of those alike.
+
+    Equal bytes have equal pixels. What has equal pixels or is of one specimen, itself or through others, is a content group.
+    """
+    ids, pixels = list(images["image_id"]), [(f"pixels {pixel_hash}",) for pixel_hash in images["content_group"]]
+    images["pixel_group"] = together(ids, pixels)
+    links = pixels
+    if "specimen" in images:
+        links = [(*ours, *of_specimen) for ours, of_specimen in zip(pixels, images["specimen"], strict=True)]
+        images["specimen"] = together(ids, list(images["specimen"]))
+    images["content_group"] = together(ids, links)
+    return images
 
 
 def check_picture(image_id: str, root: str) -> Check:
@@ -107,7 +132,7 @@ def check_picture(image_id: str, root: str) -> Check:
         return Check(reason="not_an_image", detail="no known picture format")
     except Image.DecompressionBombError as error:
         return Check(reason="decompression_bomb", detail=str(error))
-    except (OSError, SyntaxError, ValueError) as error:
+    except OSError as error:
         reason = "truncated" if "truncated" in str(error).lower() else "unreadable"
         return Check(reason=reason, detail=str(error).replace(root, "."))
     pixels = hashlib.sha256(f"{image.width}x{image.height}".encode())
@@ -116,10 +141,7 @@ def check_picture(image_id: str, root: str) -> Check:
 
 
 def _resolve_listing(listed: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[str, str, str]]]:
-    """One row a picture, with a normalised name; what the metadata alone disqualifies is rejected."""
-    listed = listed.assign(
-        name_as_written=listed["scientific_name"], scientific_name=listed["scientific_name"].map(normalise_name)
-    )
+    """One row a picture; what the metadata alone disqualifies is rejected."""
     rejected, kept = [], []
     for image_id, rows in listed.groupby("image_id", sort=True):
         names = sorted(set(rows["scientific_name"]))
@@ -128,7 +150,7 @@ def _resolve_listing(listed: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[str
         elif len(names) > 1:
             rejected.append((str(image_id), "conflicting_species", "listed as " + " and as ".join(names)))
         elif not names[0]:
-            rejected.append((str(image_id), "no_species", "the metadata gives no scientific name"))
+            rejected.append((str(image_id), "no_species", why_no_species(rows.iloc[0])))
         else:
             kept.append(rows.index[0])
     return listed.loc[kept], rejected
@@ -145,8 +167,7 @@ def _report(
     accepted = [row["image_id"] for row in images]
     n_listed = len(accepted) + len(quarantine)
     known = {*accepted, *quarantine["image_id"]}
-    present = [path for path in listing["path"] if PurePosixPath(path).suffix.lower() in SUFFIXES]
-    unlisted = sum(path not in known for path in present)
+    unlisted = sum(may_be_picture(path) and path not in known for path in listing["path"])
     reasons = quarantine["reason"].value_counts()
     summary = ", ".join(f"{reason} {count}" for reason, count in reasons.items()) or "none"
     logger.info("%d of %d listed pictures can be used; rejected: %s.", len(accepted), n_listed, summary)

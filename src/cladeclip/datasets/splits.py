@@ -70,7 +70,7 @@ def _unseen(groups: pd.DataFrame, fold: int, share: float, column: str, seed: in
     """Content groups of the species (or genera) that are unseen in this fold."""
     unseen: set[str] = set()
     for category, members in groups.groupby("category", sort=True):
-        sizes = members.groupby(column, sort=True).size()
+        sizes = members[members[column] != ""].groupby(column, sort=True).size()
         candidates = np.asarray(sizes.index[sizes >= 2], dtype=object)
         if len(candidates) >= 2:
             chosen = _fold_of(candidates, fold, share, stream_of(seed, f"unseen {column} of {category}"))

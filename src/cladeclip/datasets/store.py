@@ -13,7 +13,7 @@ import pyarrow as pa
 from PIL import Image
 
 from cladeclip.atomic import atomic_path
-from cladeclip.datasets.pictures import open_picture
+from cladeclip.datasets.pictures import open_prepared
 from cladeclip.errors import TableError
 from cladeclip.progress import progress
 from cladeclip.tables import PICTURES
@@ -42,7 +42,7 @@ def build_store(root: str | Path, image_ids: Sequence[str], path: str | Path, *,
 
 def reduced_bytes(image_id: str, root: str, side: int) -> bytes:
     """The picture as JPEG (quality 95) with a shorter side of at most `side` pixels; smaller ones keep their size."""
-    image = open_picture(Path(root, image_id), reduce_to=side)
+    image = open_prepared(root, image_id, reduce_to=side)
     if min(image.size) > side:
         scale = side / min(image.size)
         size = (max(side, round(image.width * scale)), max(side, round(image.height * scale)))

@@ -4,6 +4,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from cladeclip.datasets.table_file import read_table_file
 from cladeclip.errors import DataError
 
 COLUMNS = ("fileNameAsDelivered", "scientificName")
@@ -35,7 +36,7 @@ def _category(folder: Path) -> pd.DataFrame:
             f"{folder / 'metadata'}: no CSV file with the columns {' and '.join(COLUMNS)}; add one that lists the pictures."
         )
     full = [path for path in files if path.name in FULL_LISTS]
-    frames = [pd.read_csv(path, usecols=list(COLUMNS), dtype=str, keep_default_na=False) for path in full[:1] or files]
+    frames = [read_table_file(path)[list(COLUMNS)] for path in full[:1] or files]
     listed = pd.concat(frames, ignore_index=True)
     prefix = PurePosixPath(folder.name, "images")
     return pd.DataFrame(
@@ -49,6 +50,6 @@ def _category(folder: Path) -> pd.DataFrame:
 
 def _has_columns(path: Path) -> bool:
     try:
-        return set(COLUMNS) <= set(pd.read_csv(path, nrows=0).columns)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError):
+        return set(COLUMNS) <= set(read_table_file(path).columns)
+    except DataError:
         return False

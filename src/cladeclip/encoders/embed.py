@@ -15,9 +15,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from cladeclip.datasets.pictures import UNUSABLE, open_picture
+from cladeclip.datasets.pictures import open_prepared
 from cladeclip.encoders.encoder import Encoder, choose_device, half_precision
-from cladeclip.errors import DataError
 from cladeclip.progress import progress
 from cladeclip.row_cache import RowCache
 from cladeclip.tables import EmbeddingsWriter, embedding_column, embedding_rows, rows_per_piece
@@ -44,14 +43,7 @@ class Pictures(Dataset[Tensor]):
         return len(self.image_ids)
 
     def __getitem__(self, index: int) -> Tensor:
-        image_id = self.image_ids[index]
-        try:
-            return self.transform(open_picture(self.root / image_id, self.reduce_to))
-        except UNUSABLE as error:
-            raise DataError(
-                f"{image_id}: could be read when the data was prepared, but not now ({error}); "
-                "restore the file, or run snakemake again to have it quarantined."
-            ) from error
+        return self.transform(open_prepared(self.root, self.image_ids[index], self.reduce_to))
 
 
 def embed_images(

@@ -42,7 +42,7 @@ def subsets(
     seed: int,
     genus_only_names: str = "keep",
 ) -> Iterator[Subset]:
-    """Every category and All by species and genus, and All by taxa.
+    """Every category and All by species and, as far as names say it, by genus; and All by taxa.
 
     Args:
         split: the `split` table of the same images.
@@ -70,9 +70,12 @@ def subsets(
         for column, names in names_at.items():
             if column == "taxa" and taxa != ALL:
                 continue
-            scored = np.ones(len(images), dtype=bool)
+            # What is no scientific name has no genus.
+            scored = names != ""
             if column == "species" and genus_only_names == "leave_out":
                 scored = (images["name_kind"] != "genus").to_numpy()
+            if not (members & scored).any():
+                continue
             query, gallery = np.flatnonzero(is_query & scored), np.flatnonzero(is_gallery & scored)
             if len(query) == 0 or len(gallery) == 0:
                 raise DataError(

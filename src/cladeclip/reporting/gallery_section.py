@@ -111,7 +111,7 @@ def _cluster(label: int, members: pd.DataFrame, pictures: Thumbnails) -> dict[st
         "label": int(label),
         "n": len(members),
         "species": members["scientific_name"].nunique(),
-        "genera": members["genus"].nunique(),
+        "genera": members["genus"].replace("", None).nunique(),
         "pictures": [
             {"picture": pictures.of(row.image_id), "name": row.scientific_name}
             for row in nearest.itertuples(index=False)

@@ -69,6 +69,7 @@ def _agreement_curves(qualities: list[dict[str, Any]], config: Mapping[str, Any]
         place | {"rank": rank, "nmi": quality[rank]["nmi"]}
         for place, quality in _of_clusters(qualities, config)
         for rank in ("species", "genus")
+        if rank in quality
     )
 
 

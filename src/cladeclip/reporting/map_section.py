@@ -41,7 +41,11 @@ def map_section(
     models = models_mapped(read_table(results / "comparison.parquet", COMPARISON), config)
     ids = table.loc[table["model"] == models[0], "image_id"].to_numpy()
     images = read_table(results / "images.parquet", IMAGES).set_index("image_id").loc[ids]
-    colours = {"category": images["category"], "genus": images["genus"], "species": images["scientific_name"]}
+    colours = {
+        "category": images["category"],
+        "genus": images["genus"].replace("", "no genus"),
+        "species": images["scientific_name"],
+    }
     split = config["report"]["primary"]["split"]
     for model in models:
         trained = Model.parse(model)

@@ -124,7 +124,8 @@ def model_card(
         taught = (
             f"{labels.k} clusters (k-means) of the `{labels.features}` embeddings of "
             f"{_title(config, labels.teacher)}; against species they have NMI {quality['species']['nmi']:.3f} and purity "
-            f"{quality['species']['purity']:.3f}, against genera NMI {quality['genus']['nmi']:.3f}"
+            f"{quality['species']['purity']:.3f}"
+            + (f", against genera NMI {quality['genus']['nmi']:.3f}" if "genus" in quality else "")
         )
     else:
         taught = f"the control labels `{labels}` ({quality['n_labels']} classes)"
@@ -150,7 +151,7 @@ unit sphere learns the labels below, and is thrown away; the encoder is the prod
 ## What it learned
 
 - Data: `{config["dataset"]["name"]}`, {len(images)} pictures of {images["scientific_name"].nunique()} species in
-  {images["genus"].nunique()} genera; {int(parts.get("fit", 0))} of them were fitted (split `{split}`).
+  {images["genus"].replace("", None).nunique()} genera; {int(parts.get("fit", 0))} of them were fitted (split `{split}`).
 - Labels: {taught}.
 - Seed {model.seed}. Settings:
 

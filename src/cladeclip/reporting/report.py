@@ -202,7 +202,10 @@ def _read_outs(results: Path, config: Mapping[str, Any], models: list[str]) -> l
         names = folder / "zero_shot.parquet"
         named = read_table(names, ZERO_SHOT) if names.is_file() and config["eval"]["zero_shot"] else None
         for column in ("species", "genus"):
-            found = retrieval[(retrieval["taxa"] == ALL) & (retrieval["column"] == column)].iloc[0]
+            of_column = retrieval[(retrieval["taxa"] == ALL) & (retrieval["column"] == column)]
+            if of_column.empty:
+                continue  # no name says a genus
+            found = of_column.iloc[0]
             votes = knn[(knn["taxa"] == ALL) & (knn["column"] == column)].set_index(["k", "weighting"])["micro"]
             row = {name: float(found[name]) for name in ("recall_at_1", "recall_at_5", "r_precision", "map_at_r")}
             row |= {"knn_5": votes[5, "similarity"], "knn_20": votes[20, "similarity"], "probe": probe.get(column)}

@@ -1,0 +1,26 @@
+"""Which pictures belong together, and so stand on one side of every split."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+
+def together(image_ids: Sequence[str], shared: Sequence[Iterable[str]]) -> np.ndarray:
+    """For every picture (n,), the first image_id of those that it is linked with, by chains of what two pictures share.
+
+    Args:
+        shared: for every picture what it may share with others: identifiers of its specimen, a hash of its pixels.
+    """
+    links = pd.DataFrame({"picture": range(len(image_ids)), "shared": [list(of_one) for of_one in shared]})
+    links = links.explode("shared").dropna()
+    codes, known = pd.factorize(links["shared"])
+    n = len(image_ids) + len(known)
+    ends = links["picture"].to_numpy(np.int64), len(image_ids) + codes
+    _, component = connected_components(
+        coo_array((np.ones(len(links), dtype=bool), ends), shape=(n, n)), directed=False
+    )
+    ids = pd.Series(list(image_ids), dtype=object)
+    return ids.groupby(component[: len(image_ids)]).transform("min").to_numpy()

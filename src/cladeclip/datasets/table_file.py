@@ -1,0 +1,136 @@
+"""Tables as people have them: any separator and encoding, compressed, headers with blanks or Darwin Core's prefixes."""
+
+import bz2
+import csv
+import gzip
+import io
+import lzma
+import re
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pandas as pd
+
+from cladeclip.errors import DataError, first_line
+
+SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".txt", ".parquet"})
+PACKED_SUFFIXES = frozenset({".gz", ".bz2", ".xz", ".zip"})
+SEPARATORS = "\t;,|"
+
+
+def is_table(name: str) -> bool:
+    """Whether a file of this name may be a table: `pictures.csv`, `occurrences.tsv.gz`."""
+    path = PurePosixPath(name.lower())
+    return (PurePosixPath(path.stem) if path.suffix in PACKED_SUFFIXES else path).suffix in SUFFIXES
+
+
+def read_table_file(path: Path, key: str = "dataset.table.file") -> pd.DataFrame:
+    """A table, every value a text, empty where there is none; headers without blanks around them.
+
+    Args:
+        key: of the config, which names the file.
+
+    What separates values is read off the header: a tab, semicolon, comma or bar. Text is UTF-8 or UTF-16, else Windows-1252.
+
+    Raises:
+        DataError: there is no such file, or it cannot be read as a table.
+    """
+    try:
+        if path.suffix == ".parquet":
+            table = pd.read_parquet(path).astype("string").fillna("")
+        else:
+            text = _text(_unpacked(path.read_bytes()))
+            header = text.split("\n", 1)[0]
+            separator = _separator(header)
+            # Tables of GBIF are tab-separated and have quotes as part of the text; those around a value are none.
+            options: dict[str, Any] = {"quoting": csv.QUOTE_NONE} if separator == "\t" else {}
+            options["skipinitialspace"] = f"{separator} " in header
+            table = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, **options)
+            if separator == "\t":
+                table = table.rename(columns=_unquoted).map(_unquoted)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: there is no such table; correct {key}.") from error
+    except (ValueError, OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: cannot be read as a table ({first_line(error)}).") from error
+    return table.rename(columns=lambda name: str(name).strip())
+
+
+def _unpacked(content: bytes) -> bytes:
+    for magic, unpack in ((b"\x1f\x8b", gzip.decompress), (b"BZh", bz2.decompress), (b"\xfd7zXZ", lzma.decompress)):
+        if content.startswith(magic):
+            return unpack(content)
+    if content.startswith(b"PK\x03\x04"):
+        with zipfile.ZipFile(io.BytesIO(content)) as packed:
+            names = [name for name in packed.namelist() if is_table(name)]
+            if len(names) != 1:
+                raise ValueError(f"a zip file of {len(names)} tables, where one is needed")
+            return packed.read(names[0])
+    return content
+
+
+def _text(content: bytes) -> str:
+    encodings = ["utf-16"] if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ["utf-8-sig", "cp1252", "latin-1"]
+    for encoding in encodings:
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if "\0" in text:
+            raise ValueError("it is no text")
+        return text.replace("\r\n", "\n").replace("\r", "\n")
+    raise ValueError("it is no text")
+
+
+def _separator(header: str) -> str:
+    bare = re.sub(r'"[^"]*"', "", header)
+    return max(SEPARATORS, key=bare.count) if any(map(bare.count, SEPARATORS)) else ","
+
+
+def _unquoted(value: str) -> str:
+    bare = value.strip()
+    return bare[1:-1].replace('""', '"') if len(bare) > 1 and bare[0] == bare[-1] == '"' else value
+
+
+def term(header: str) -> str:
+    """A header as Darwin Core's term, in lower case: of `dwc:scientificName`, and of the term's address, what is last."""
+    return re.split(r"[:/#]", header.strip())[-1].strip().lower()
+
+
+def find_column(table: pd.DataFrame, names: Iterable[str]) -> str | None:
+    """The table's column that the first of these names calls, or its Darwin Core term does; None where there is none."""
+    by_term = {term(str(column)): str(column) for column in reversed(table.columns)}
+    for name in names:
+        if name in table.columns or term(name) in by_term:
+            return name if name in table.columns else by_term[term(name)]
+    return None
+
+
+def column_of(
+    path: Path,
+    table: pd.DataFrame,
+    columns: Mapping[str, str],
+    name: str,
+    usual: tuple[str, ...],
+    *,
+    needed: bool = True,
+) -> str | None:
+    """The table's column of `name`: the one that dataset.table.columns says, or the first that has a usual name.
+
+    Raises:
+        DataError: there is none, though it is named or needed.
+    """
+    found = find_column(table, [columns[name]] if name in columns else usual)
+    has = ", ".join(map(str, table.columns[:12]))
+    if found is None and name in columns:
+        raise DataError(
+            f"{path}: has no column '{columns[name]}', which dataset.table.columns.{name} names; it has {has}."
+        )
+    if found is None and needed:
+        raise DataError(
+            f"{path}: none of its columns is called {' or '.join(usual)}; say which it is with "
+            f"dataset.table.columns.{name}. It has {has}."
+        )
+    return found
