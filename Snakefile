@@ -41,6 +41,7 @@ rule all:
         evaluations(),
         zero_shot_tables(),
         hierarchies(),
+        unnamed_named("csv"),
     message:
         "All results are up to date."
 

@@ -173,7 +173,7 @@ def run(case: Case, config: dict[str, Any]) -> None:
     embeddings = embed_images(encoder, root, ids, batch_size=32, workers=1)
     asked = {key: config["eval"][key] for key in ("query_share", "seed")}
     predictions = evaluate(images, embeddings, split, protocol=case.split, **asked).predictions
-    groups = images.set_index("image_id")["content_group"]
+    groups = split.set_index("image_id")["group"]
     answers = {}
     for rank in RANKS:
         chosen = predictions[(predictions["taxa"] == "All") & (predictions["column"] == rank)].sort_values("image_id")

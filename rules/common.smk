@@ -48,7 +48,17 @@ STUDENTS = config["students"]
 TRAININGS = plan.trainings(config)
 # The contracts of these tables are in tables.py, which takes longer to import than to repeat.
 HIERARCHY_TABLES = ("hierarchy", "coverage", "novelty", "taxonomic_answers")
-EVALUATION_TABLES = ("accuracy", "predictions", "neighbours", "knn", "retrieval", "classes", "confusions", "probe")
+EVALUATION_TABLES = (
+    "accuracy",
+    "predictions",
+    "neighbours",
+    "knn",
+    "retrieval",
+    "classes",
+    "confusions",
+    "one_by_one",
+    "probe",
+)
 # What says how a checkpoint of this family is loaded.
 CHECKPOINT_CONFIGS = {
     "open_clip": OPEN_CLIP_CONFIG,
@@ -125,6 +135,14 @@ def hierarchies():
         for path in evaluations(table)
         if path.removeprefix(f"{RESULTS}/").startswith("open-")
     ]
+
+
+def unnamed_named(ending):
+    """What pictures without a species are named, where they are kept."""
+    if DATASET["unnamed"] != "keep":
+        return []
+    split = config["report"]["primary"]["split"]
+    return [f"{RESULTS}/{split}/unnamed/{model}.{ending}" for model in plan.models_that_name(config)]
 
 
 def label_files(ending, clusters_alone=False):

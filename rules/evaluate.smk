@@ -24,6 +24,7 @@ rule evaluate:
     params:
         **QUERIES,
         repeats=config["eval"]["repeats"],
+        one_by_one=lambda wildcards: wildcards.model in ENCODERS,
         probe=ordered(config["eval"]["probe"]),
         code=code("evaluate"),
     message:

@@ -28,6 +28,34 @@ rule hierarchy:
         script_of("hierarchy")
 
 
+rule name_unnamed:
+    input:
+        embeddings=rules.evaluate.input.embeddings,
+        images=rules.prepare.output.images,
+        split=rules.split.output[0],
+    output:
+        parquet=f"{RESULTS}/{{split}}/unnamed/{{model}}.parquet",
+        csv=f"{RESULTS}/{{split}}/unnamed/{{model}}.csv",
+    log:
+        f"{LOGS}/name_unnamed/{{split}}/{{model}}.log",
+    benchmark:
+        f"{BENCHMARKS}/name_unnamed/{{split}}/{{model}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: config["eval"]["threads"]
+    resources:
+        mem_mb=memory(3000, per_input=4, of="embeddings"),
+        runtime=minutes(30, per_mb=0.2, of="embeddings"),
+    params:
+        hierarchy=ordered(config["hierarchy"]),
+        seed=config["eval"]["seed"],
+        code=code("name_unnamed"),
+    message:
+        "Naming the pictures without a species by {wildcards.model} ({wildcards.split})."
+    script:
+        script_of("name_unnamed")
+
+
 rule identify:
     input:
         embeddings=rules.evaluate.input.embeddings,

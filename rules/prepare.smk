@@ -4,6 +4,9 @@
 SOURCE_MARKER = {"fetch": [f"{ROOT}/.fetched.json"], "draw": [f"{ROOT}/.drawn.json"], "folder": []}[DATASET["source"]]
 
 
+NEAR_DUPLICATES = config["split"]["near_duplicates"] or {}
+
+
 localrules:
     fetch_vlm4bio,
     listing,
@@ -86,7 +89,7 @@ rule prepare:
         runtime=minutes(30, per_mb=10),
     params:
         root=ROOT,
-        dataset=ordered({key: DATASET[key] for key in ("layout", "table", "folders", "max_rejected")}),
+        dataset=ordered({key: DATASET[key] for key in ("layout", "table", "folders", "max_rejected", "unnamed")}),
         synonyms=DATASET["synonyms"],
         code=code("prepare"),
     message:
@@ -95,9 +98,34 @@ rule prepare:
         script_of("prepare")
 
 
+rule near_duplicates:
+    input:
+        embeddings=lambda wildcards: embeddings_path(NEAR_DUPLICATES["encoder"], None),
+    output:
+        f"{RESULTS}/near_duplicates.parquet",
+    log:
+        f"{LOGS}/near_duplicates.log",
+    benchmark:
+        f"{BENCHMARKS}/near_duplicates.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 2
+    resources:
+        mem_mb=memory(3000, per_input=4),
+        runtime=minutes(30, per_mb=0.2),
+    params:
+        settings=ordered(NEAR_DUPLICATES),
+        code=code("near_duplicates"),
+    message:
+        "Looking for pictures that are nearly the same."
+    script:
+        script_of("near_duplicates")
+
+
 rule split:
     input:
         images=rules.prepare.output.images,
+        near_duplicates=rules.near_duplicates.output[0] if NEAR_DUPLICATES else [],
     output:
         report(f"{RESULTS}/{{split}}/split.parquet", category="Data"),
     log:
@@ -110,7 +138,7 @@ rule split:
         mem_mb=memory(2000, per_input=10),
         runtime=minutes(10),
     params:
-        settings=ordered(config["split"]),
+        settings=ordered({key: value for key, value in config["split"].items() if key != "near_duplicates"}),
         code=code("split"),
     message:
         "Splitting the images: {wildcards.split}."

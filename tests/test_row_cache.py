@@ -28,13 +28,13 @@ def embedded(specimens, pictures, cache):
     from cladeclip.encoders import embed
 
     decoded = []
-    original = embed.open_picture
-    embed.open_picture = lambda path, *rest: decoded.append(path) or original(path, *rest)
+    original = embed.open_prepared
+    embed.open_prepared = lambda path, *rest: decoded.append(path) or original(path, *rest)
     try:
         add_missing_images(handcrafted_encoder(), specimens, *pictures, cache, **ARGUMENTS)
         return embedding_rows(cache.take(pictures[1])), len(decoded)
     finally:
-        embed.open_picture = original
+        embed.open_prepared = original
 
 
 def test_only_missing_rows_are_computed_and_renaming_computes_none(specimens, pictures, tmp_path):

@@ -267,6 +267,8 @@ def _check_references(config: Mapping[str, Any]) -> None:
     encoders = config["encoders"]
     lists = {"labels.teachers": config["labels"]["teachers"]}
     lists |= {key: config[key] for key in ("students", "baselines")}
+    if config["split"]["near_duplicates"]:
+        lists["split.near_duplicates.encoder"] = [config["split"]["near_duplicates"]["encoder"]]
     for key, names in lists.items():
         for position, name in enumerate(names):
             if name not in encoders:

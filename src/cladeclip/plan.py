@@ -75,7 +75,17 @@ def all_models(config: Mapping[str, Any], split: str) -> list[str]:
 
 def encoders_in_use(config: Mapping[str, Any]) -> list[str]:
     """The encoders whose weights are needed."""
-    return list(dict.fromkeys([*teachers(config), *config["students"], *config["baselines"]]))
+    twins = config["split"]["near_duplicates"]
+    asked = [twins["encoder"]] if twins else []
+    return list(dict.fromkeys([*teachers(config), *config["students"], *config["baselines"], *asked]))
+
+
+def models_that_name(config: Mapping[str, Any]) -> list[str]:
+    """Those that name pictures without a species: the students of the primary clusters, or else the baselines."""
+    labels = primary_labels(config)
+    trained = trained_models(config, config["report"]["primary"]["split"])
+    of_clusters = [name for name in trained if labels and (model := Model.parse(name)) and str(model.labels) == labels]
+    return of_clusters or trained or config["baselines"]
 
 
 def models_that_caption(config: Mapping[str, Any]) -> list[str]:

@@ -78,7 +78,18 @@ NAMES = Contract(
     },
     ("name_as_written", "rank"),
 )
-SPLIT = Contract("split", "an image", {"image_id": STRING, "part": STRING}, ("image_id",))
+SPLIT = Contract(
+    "split",
+    "an image",
+    {"image_id": STRING, "part": STRING, "part_alone": STRING, "group": STRING},
+    ("image_id",),
+)
+NEAR_DUPLICATES = Contract(
+    "near_duplicates",
+    "two images that an encoder finds nearly the same",
+    {"image_id": STRING, "other_image_id": STRING, "cosine": pa.float32()},
+    ("image_id", "other_image_id"),
+)
 CAPTIONS = Contract(
     "captions", "an image", {"image_id": STRING, "caption": STRING, "caption_hash": STRING}, ("image_id",)
 )
@@ -164,6 +175,12 @@ NEIGHBOURS = Contract(
     "a query image, of All by species, and one of the nearest gallery images",
     {"image_id": STRING, "place": INT, "neighbour_image_id": STRING, "cosine": pa.float32()},
     ("image_id", "place"),
+)
+ONE_BY_ONE = Contract(
+    "one_by_one",
+    "an encoder that was not trained here: its accuracies if pictures of one specimen could stand on both sides",
+    {**dict.fromkeys(MEASURES, FLOAT), "n_query": INT, "n_gallery": INT},
+    ("n_query",),
 )
 PROBE = Contract(
     "probe",
@@ -261,7 +278,7 @@ SALIENCY = Contract(
 # What the evaluation of one model on one split gives.
 EVALUATION = {
     contract.name: contract
-    for contract in (ACCURACY, PREDICTIONS, NEIGHBOURS, KNN, RETRIEVAL, CLASSES, CONFUSIONS, PROBE)
+    for contract in (ACCURACY, PREDICTIONS, NEIGHBOURS, KNN, RETRIEVAL, CLASSES, CONFUSIONS, ONE_BY_ONE, PROBE)
 }
 COMPARISON = Contract(
     "comparison",

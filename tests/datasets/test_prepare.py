@@ -12,10 +12,10 @@ from cladeclip.errors import DataError
 from cladeclip.tables import LISTING, read_table
 
 
-def prepared(root, tmp_path, max_rejected=1.0):
+def prepared(root, tmp_path, max_rejected=1.0, **dataset):
     refresh_listing(root, tmp_path / "listing.parquet")
     listing = read_table(tmp_path / "listing.parquet", LISTING)
-    return prepare(root, listing, {"layout": "vlm4bio", "max_rejected": max_rejected}, workers=1)
+    return prepare(root, listing, {"layout": "vlm4bio", "max_rejected": max_rejected, **dataset}, workers=1)
 
 
 @pytest.fixture
@@ -118,3 +118,17 @@ def test_the_real_pictures_are_all_accepted(real_pictures, tmp_path):
         "Butterfly": 22,
         "Fish": 25,
     }
+
+
+def test_pictures_without_a_species_are_kept_where_that_is_asked_for(hostile, tmp_path):
+    images, quarantine, names = prepared(hostile, tmp_path, unnamed="keep")
+    nameless = images.set_index("image_id").loc["Fish/images/nameless.jpg"]
+    assert (nameless["scientific_name"], nameless["genus"], nameless["name_kind"]) == ("", "", "placeholder")
+    assert "no_species" not in set(quarantine["reason"])
+    assert names.set_index("name_as_written").loc["  ", ["label", "kind", "n"]].tolist() == ["", "placeholder", 1]
+
+
+def test_every_listed_name_is_in_the_table_of_names(hostile, tmp_path):
+    _, _, names = prepared(hostile, tmp_path)
+    written = read_metadata(hostile)["scientific_name"].value_counts()
+    assert names.set_index("name_as_written")["n"].to_dict() == written.to_dict()

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cladeclip.datasets.splits import make_split
+from cladeclip.datasets.splits import make_split, scored_images
 from cladeclip.errors import DataError
 
 
@@ -115,3 +115,26 @@ def test_a_new_species_leaves_the_others_as_they_were(images):
     same = (kept["part_before"] == kept["part_after"]).mean()
     assert same > 0.98  # all but pictures that shared content with the species taken away
     assert np.isfinite(same)
+
+
+@pytest.mark.parametrize("split", ["all", "holdout-0", "open-0"])
+def test_pictures_without_a_species_are_never_fitted_and_never_asked(ranked, split):
+    """They also leave the parts of all others as they would be without them, whatever group they are in."""
+    nameless = ranked.sample(40, random_state=5).assign(scientific_name="", genus="")
+    nameless["image_id"] = "0 first of its group/" + nameless["image_id"]
+    both = pd.concat([nameless, ranked], ignore_index=True)
+    found = make_split(both, split, query_share=0.2, seed=5).set_index("image_id")
+    alone = make_split(ranked, split, query_share=0.2, seed=5).set_index("image_id")
+    assert set(found.loc[nameless["image_id"], "part"]) == {"unnamed"}
+    assert "unnamed" not in set(found.loc[ranked["image_id"], "part"])
+    pd.testing.assert_frame_equal(found.loc[ranked["image_id"]], alone.loc[ranked["image_id"]])
+    scored = scored_images(both, found.reset_index())
+    assert list(scored["image_id"]) == list(ranked["image_id"])
+
+
+@pytest.mark.parametrize("split", ["all", "holdout-1", "open-0"])
+def test_parts_of_pictures_alone_are_those_without_groups(ranked, split):
+    found = make_split(ranked, split, query_share=0.2, seed=5)
+    apart = make_split(ranked.assign(content_group=ranked["image_id"]), split, query_share=0.2, seed=5)
+    assert found["part_alone"].tolist() == apart["part"].tolist() == apart["part_alone"].tolist()
+    assert split == "all" or found["part"].tolist() != apart["part"].tolist()

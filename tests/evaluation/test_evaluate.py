@@ -132,7 +132,7 @@ def test_every_table_keeps_its_contract_and_agrees_with_the_predictions(images, 
     found = evaluated(images, embeddings, split_name, repeats=2, probe={"c": 1.0, "max_iterations": 200})
     for name, contract in EVALUATION.items():
         write_table(tmp_path / f"{name}.parquet", contract, getattr(found, name), {})
-        assert len(read_table(tmp_path / f"{name}.parquet", contract))
+        assert len(read_table(tmp_path / f"{name}.parquet", contract)) or name == "one_by_one"
     accuracy = found.accuracy.set_index(["taxa", "column"])
     for (taxa, column), own in found.predictions.groupby(["taxa", "column"]):
         right = right_answers(own)
@@ -192,3 +192,43 @@ def test_a_category_whose_species_have_one_picture_each_has_no_retrieval(images,
     assert found.loc[("Fish", "species"), "n_queries"] == 0
     assert np.isnan(found.loc[("Fish", "species"), "map_at_r"])
     assert found.loc[("All", "species"), "n_without_match"] == 3
+
+
+@pytest.mark.parametrize("name", ["all", "holdout-0", "open-0"])
+def test_the_leak_is_what_drawing_pictures_one_by_one_would_give(images, embeddings, name):
+    """The same figures as an evaluation of the same pictures that knows of no groups; here each has a twin."""
+    twins = images.assign(image_id="twin of " + images["image_id"])
+    both = pd.concat([images, twins], ignore_index=True).assign(content_group=[*images["image_id"]] * 2)
+    points = np.concatenate([embeddings, embeddings + 1e-4]).astype(np.float32)
+    drawn = {"query_share": 0.34, "seed": 5}
+    asked = {"protocol": name, "one_by_one": True, **drawn}
+    split = make_split(both, name, **drawn, unseen_share=0.67)
+    apart = both.assign(content_group=both["image_id"])
+    found = evaluate(both, points, split, **asked)
+    of_apart = evaluate(apart, points, make_split(apart, name, **drawn, unseen_share=0.67), **asked)
+    expected = of_apart.accuracy.query("taxa == 'All' and column == 'species'").iloc[0]
+    (leak,) = found.one_by_one.to_dict("records")
+    assert leak == {column: expected[column] for column in leak}
+    together = found.accuracy.query("taxa == 'All' and column == 'species'").iloc[0]
+    assert leak["accuracy_individual"] > together["accuracy_individual"]
+    assert of_apart.one_by_one.empty
+    without = evaluate(both, points, split, protocol=name, **drawn)
+    assert without.one_by_one.empty
+    pd.testing.assert_frame_equal(without.accuracy, found.accuracy)
+
+
+def test_what_is_no_scientific_name_is_not_scored_by_genus(images, embeddings):
+    fish = images["category"] == "Fish"
+    some = images.assign(genus=images["genus"].where(~fish, ""))
+    split = make_split(some, "holdout-0", query_share=0.34, seed=5)
+    settings = {"protocol": "holdout-0", "query_share": 0.34, "seed": 5}
+    found = evaluate(some, embeddings, split, **settings)
+    scored = set(zip(found.accuracy["taxa"], found.accuracy["column"], strict=True))
+    assert ("Fish", "genus") not in scored
+    assert {("Fish", "species"), ("Bird", "genus"), ("All", "genus")} <= scored
+    by_genus = found.predictions.query("column == 'genus'")
+    assert not set(by_genus["image_id"]) & set(images.loc[fish, "image_id"])
+    assert not by_genus[["label", "accuracy_individual", "accuracy_avg", "distance_avg"]].eq("").any(axis=None)
+    none = evaluate(some.assign(genus=""), embeddings, split, **settings, probe={"c": 1.0, "max_iterations": 50})
+    assert set(none.accuracy["column"]) == {"species", "taxa"}
+    assert set(none.probe["column"]) == {"species"}

@@ -26,6 +26,7 @@ from cladeclip.tables import (
     COMPARISON,
     EVALUATION,
     IMAGES,
+    NAMES,
     QUARANTINE,
     SPLIT,
     write_embeddings,
@@ -56,6 +57,14 @@ SPREAD = {
 }
 
 
+def names_of(images):
+    """The `names` table of images whose names are taken as they are."""
+    names = (
+        images.groupby("name_as_written").agg(label=("scientific_name", "first"), n=("image_id", "size")).reset_index()
+    )
+    return names.assign(rank="", accepted="", genus="", kind="species")
+
+
 def results_of(folder, images, spread):
     """The tables of a finished run, made from embeddings of known quality."""
     (folder / "holdout-0" / "clusters").mkdir(parents=True)
@@ -64,6 +73,7 @@ def results_of(folder, images, spread):
     write_table(folder / "holdout-0" / "split.parquet", SPLIT, split, {})
     bad = pd.DataFrame({"image_id": [f"Fish/images/{HOSTILE}.jpg"], "reason": ["truncated"], "detail": ["</script>"]})
     write_table(folder / "quarantine.parquet", QUARANTINE, bad, {})
+    write_table(folder / "names.parquet", NAMES, names_of(images), {})
     rng = np.random.default_rng(0)
     centres = {name: rng.normal(size=12) for name in sorted(set(images["scientific_name"]))}
     paths = []

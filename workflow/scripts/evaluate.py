@@ -1,13 +1,16 @@
 """Evaluates one model on one split."""
 
+from cladeclip.datasets.splits import scored_images
 from cladeclip.evaluation.evaluate import evaluate
 from cladeclip.job_log import job_log
 from cladeclip.tables import EVALUATION, IMAGES, SPLIT, read_table, rows_for, write_table
 
 with job_log(snakemake.log[0]):
-    images, split = read_table(snakemake.input.images, IMAGES), read_table(snakemake.input.split, SPLIT)
+    split = read_table(snakemake.input.split, SPLIT)
+    images = scored_images(read_table(snakemake.input.images, IMAGES), split)
     settings = {
-        name: snakemake.params[name] for name in ("query_share", "seed", "genus_only_names", "repeats", "probe")
+        name: snakemake.params[name]
+        for name in ("query_share", "seed", "genus_only_names", "repeats", "one_by_one", "probe")
     }
     embeddings = rows_for(snakemake.input.embeddings, list(images["image_id"]))
     found = evaluate(images, embeddings, split, protocol=snakemake.wildcards.split, **settings)

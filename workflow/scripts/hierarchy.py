@@ -1,5 +1,6 @@
 """Names pictures at several ranks by one model's embeddings, on one split."""
 
+from cladeclip.datasets.splits import scored_images
 from cladeclip.hierarchy.classifier import Settings
 from cladeclip.hierarchy.evaluate import evaluate_hierarchy
 from cladeclip.job_log import job_log
@@ -16,7 +17,8 @@ from cladeclip.tables import (
 )
 
 with job_log(snakemake.log[0]):
-    images, split = read_table(snakemake.input.images, IMAGES), read_table(snakemake.input.split, SPLIT)
+    split = read_table(snakemake.input.split, SPLIT)
+    images = scored_images(read_table(snakemake.input.images, IMAGES), split)
     embeddings = rows_for(snakemake.input.embeddings, list(images["image_id"]))
     config = snakemake.params.hierarchy
     found = evaluate_hierarchy(

@@ -6,6 +6,7 @@ from cladeclip.atomic import write_text
 from cladeclip.clustering.quality import fit_images
 from cladeclip.datasets.listing import pictures_below
 from cladeclip.datasets.prepare import check_picture
+from cladeclip.datasets.splits import scored_images
 from cladeclip.encoders.embed import embed_images
 from cladeclip.encoders.load import load_encoder
 from cladeclip.hierarchy.classifier import Settings, fit_classifier
@@ -15,7 +16,8 @@ from cladeclip.job_log import job_log
 from cladeclip.tables import IDENTIFIED, IMAGES, SPLIT, read_table, rows_for, write_table
 
 with job_log(snakemake.log[0]):
-    images, split = read_table(snakemake.input.images, IMAGES), read_table(snakemake.input.split, SPLIT)
+    split = read_table(snakemake.input.split, SPLIT)
+    images = scored_images(read_table(snakemake.input.images, IMAGES), split)
     known = fit_images(images, split)
     known_embeddings = rows_for(snakemake.input.embeddings, list(known["image_id"]))
     params = snakemake.params

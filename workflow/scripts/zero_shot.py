@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cladeclip.datasets.splits import scored_images
 from cladeclip.encoders.encoder import choose_device
 from cladeclip.encoders.load import load_encoder
 from cladeclip.evaluation.protocol import subsets
@@ -10,7 +11,8 @@ from cladeclip.job_log import job_log
 from cladeclip.tables import IMAGES, SPLIT, ZERO_SHOT, read_table, rows_for, write_table
 
 with job_log(snakemake.log[0]):
-    images, split = read_table(snakemake.input.images, IMAGES), read_table(snakemake.input.split, SPLIT)
+    split = read_table(snakemake.input.split, SPLIT)
+    images = scored_images(read_table(snakemake.input.images, IMAGES), split)
     asked = list(subsets(images, split, protocol=snakemake.wildcards.split, **snakemake.params.queries))
     embeddings = rows_for(snakemake.input.embeddings, list(images["image_id"]))
     encoder = load_encoder(Path(snakemake.input.encoder).parent).to(choose_device())

@@ -55,8 +55,8 @@ def prepare(
     Args:
         root: the dataset's folder.
         listing: the `listing` table of that folder (content hashes).
-        dataset: the config's `dataset:`, of which the layout and max_rejected (the share of listed pictures that may be
-            rejected) are used.
+        dataset: the config's `dataset:`, of which the layout, max_rejected (the share of listed pictures that may be
+            rejected) and unnamed (`keep` accepts pictures without a species) are used.
         synonyms: see `read_names`.
         workers: processes that decode.
 
@@ -67,7 +67,7 @@ def prepare(
     if listed.empty:
         raise DataError(f"{root}: the metadata lists no picture.")
     listed, names = name_pictures(listed, synonyms)
-    listed, rejected = _resolve_listing(listed)
+    listed, rejected = _resolve_listing(listed, keep_unnamed=dataset.get("unnamed") == "keep")
     content_hash = dict(zip(listing["path"], listing["content_hash"], strict=True))
 
     paths = list(listed["image_id"])
@@ -140,7 +140,7 @@ def check_picture(image_id: str, root: str) -> Check:
     return Check(image.width, image.height, pixels.hexdigest())
 
 
-def _resolve_listing(listed: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[str, str, str]]]:
+def _resolve_listing(listed: pd.DataFrame, *, keep_unnamed: bool) -> tuple[pd.DataFrame, list[tuple[str, str, str]]]:
     """One row a picture; what the metadata alone disqualifies is rejected."""
     rejected, kept = [], []
     for image_id, rows in listed.groupby("image_id", sort=True):
@@ -149,7 +149,7 @@ def _resolve_listing(listed: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[str
             rejected.append((str(image_id), "path_leaves_root", "the listed path points outside the dataset's folder"))
         elif len(names) > 1:
             rejected.append((str(image_id), "conflicting_species", "listed as " + " and as ".join(names)))
-        elif not names[0]:
+        elif not names[0] and not keep_unnamed:
             rejected.append((str(image_id), "no_species", why_no_species(rows.iloc[0])))
         else:
             kept.append(rows.index[0])

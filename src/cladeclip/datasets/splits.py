@@ -1,8 +1,11 @@
 """Who may see which picture.
 
 `fit` images train clusters, students and heads; `query` images of the same species, and `unseen` images of species that
-nothing was fitted on, only ask questions.
+nothing was fitted on, only ask questions. `unnamed` images have no species: nothing is fitted on them, they neither ask nor
+answer.
 """
+
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -10,6 +13,7 @@ import pandas as pd
 from cladeclip.errors import DataError
 from cladeclip.random_streams import stream_of
 
+UNNAMED = "unnamed"
 RANK_COLUMNS = {"species": "scientific_name", "genus": "genus"}
 
 
@@ -22,9 +26,10 @@ def make_split(
     unseen_share: float = 0.25,
     unseen_rank: str = "species",
 ) -> pd.DataFrame:
-    """The `split` table of one split. Pictures of the same content stay together.
+    """The `split` table of one split. Pictures of the same content stay together; `part_alone` says what part each would be
+    in if they were drawn one by one.
 
-    `all`: every image is `fit`.
+    `all`: every image that has a species is `fit`.
     `holdout-{fold}`: of every species with two or more content groups, a share of about `query_share` (at least one
     group, never all) is `query`.
     `open-{fold}`: of every category, a share of `unseen_share` of its species (or genera: `unseen_rank`) is `unseen`,
@@ -37,11 +42,42 @@ def make_split(
     Raises:
         DataError: an open split finds nothing that could be unseen, or would leave nothing to fit.
     """
-    part = pd.Series("fit", index=images["image_id"])
+    parts = partial(
+        _parts, split=split, query_share=query_share, seed=seed, unseen_share=unseen_share, unseen_rank=unseen_rank
+    )
+    part = parts(images)
+    alone = parts(images.assign(content_group=images["image_id"])) if _any_together(images) else part
+    return pd.DataFrame(
+        {
+            "image_id": images["image_id"].to_numpy(),
+            "part": part,
+            "part_alone": alone,
+            "group": images["content_group"].to_numpy(),
+        }
+    )
+
+
+def scored_images(images: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the `images` table that have a species, with the content groups that the split kept together."""
+    of_split = split.set_index("image_id").loc[images["image_id"]]
+    grouped = images.assign(content_group=of_split["group"].to_numpy())
+    return grouped[(of_split["part"] != UNNAMED).to_numpy()].reset_index(drop=True)
+
+
+def _any_together(images: pd.DataFrame) -> bool:
+    return bool(images["content_group"].duplicated().any())
+
+
+def _parts(
+    images: pd.DataFrame, split: str, *, query_share: float, seed: int, unseen_share: float, unseen_rank: str
+) -> np.ndarray:
+    """The part (n,) of every image."""
+    part = np.full(len(images), "fit", dtype=object)
     protocol, _, fold = split.partition("-")
     if protocol != "all":
-        # A group belongs to the species of its first picture, should its pictures disagree.
-        groups = images.sort_values("image_id").drop_duplicates("content_group")
+        # A group belongs to the species of its first picture that has one, should its pictures disagree.
+        named = images[images["scientific_name"] != ""]
+        groups = named.sort_values("image_id").drop_duplicates("content_group")
         asked = _queries(groups, int(fold), query_share, seed)
         part[images["content_group"].isin(asked).to_numpy()] = "query"
         if protocol == "open":
@@ -53,7 +89,8 @@ def make_split(
                     f"categories with several {unseen_rank} names of two or more pictures each. Lower or raise "
                     "split.unseen_share, or leave the open splits out of `splits:`."
                 )
-    return pd.DataFrame({"image_id": part.index, "part": part.to_numpy()})
+    part[(images["scientific_name"] == "").to_numpy()] = UNNAMED
+    return part
 
 
 def _queries(groups: pd.DataFrame, fold: int, share: float, seed: int) -> set[str]:

@@ -1,6 +1,6 @@
 """One model on one split: the four accuracies with their uncertainty, and the measures of metric learning."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from cladeclip.evaluation.probe import linear_probe
 from cladeclip.evaluation.protocol import ALL, Subset, subsets
 from cladeclip.evaluation.search import Answers, search
 from cladeclip.evaluation.significance import bootstrap_intervals
-from cladeclip.tables import MEASURES, PROBE, RETRIEVED
+from cladeclip.tables import MEASURES, ONE_BY_ONE, PROBE, RETRIEVED
 
 # Of the nearest gallery pictures, so many are kept for the report.
 SHOWN = 5
@@ -27,6 +27,7 @@ class Evaluation:
         predictions: for each query of those.
         neighbours: for each query of All, by species.
         classes, confusions: for each species and genus, of All.
+        one_by_one: for species of All; no row where it was not asked for, or no pictures are kept together.
         probe: for species and genus of All; no row where it was not asked for.
     """
 
@@ -37,6 +38,7 @@ class Evaluation:
     retrieval: pd.DataFrame
     classes: pd.DataFrame
     confusions: pd.DataFrame
+    one_by_one: pd.DataFrame
     probe: pd.DataFrame
 
 
@@ -50,6 +52,7 @@ def evaluate(
     seed: int,
     genus_only_names: str = "keep",
     repeats: int = 1,
+    one_by_one: bool = False,
     probe: Mapping[str, Any] | None = None,
     device: str | torch.device = "cpu",
 ) -> Evaluation:
@@ -60,6 +63,8 @@ def evaluate(
         protocol, query_share, seed, genus_only_names: see `subsets`.
         repeats: query draws from seeds in a row, for `*_sd_splits`; the table is that of the first. Where the split says
             who asks (holdout), there is only one.
+        one_by_one: whether to ask, too, how accurate it would have been with pictures drawn one by one: the size of the leak
+            that keeping pictures of one specimen together prevents. Without meaning for what was trained on the split.
         probe: settings of the linear probe, `c` and `max_iterations`; none is fitted without them, or with c = 0.
 
     Raises:
@@ -69,7 +74,8 @@ def evaluate(
     first = list(subsets(images, split, seed=seed, **drawn))
     seeds = range(seed + 1, seed + 1 if protocol.startswith("holdout") else seed + repeats)
     others = [subset for other in seeds for subset in subsets(images, split, seed=other, **drawn)]
-    found = search(embeddings, first, others, device=device)
+    alone = list(_one_by_one(images, split, seed, drawn)) if one_by_one else []
+    found = search(embeddings, first, [*others, *alone], device=device)
     groups, ids = images["content_group"].to_numpy(), images["image_id"].to_numpy()
     accuracies, predictions, neighbours, knn, retrieval, classes, confusions, probes = [], [], [], [], [], [], [], []
     for subset, answers in zip(first, found[: len(first)], strict=True):
@@ -89,7 +95,10 @@ def evaluate(
         if probe and probe["c"] > 0:
             probes.append(linear_probe(subset, embeddings, device=device, **probe))
     accuracy = pd.DataFrame(accuracies)
-    spread = _spread_over_draws(accuracy, others, found[len(first) :])
+    spread = _spread_over_draws(accuracy, others, found[len(first) : len(first) + len(others)])
+    shares = [
+        _shares(subset, answers) for subset, answers in zip(alone, found[len(first) + len(others) :], strict=True)
+    ]
     return Evaluation(
         accuracy.merge(spread, on=["taxa", "column"]),
         pd.concat(predictions, ignore_index=True),
@@ -98,8 +107,26 @@ def evaluate(
         pd.DataFrame(retrieval),
         pd.concat(classes, ignore_index=True),
         pd.concat(confusions, ignore_index=True),
+        pd.DataFrame(shares, columns=list(ONE_BY_ONE.columns)).astype({"n_query": int, "n_gallery": int}),
         pd.DataFrame(probes, columns=list(PROBE.columns)).astype({"n_query": int, "n_gallery": int, "converged": bool}),
     )
+
+
+def _one_by_one(images: pd.DataFrame, split: pd.DataFrame, seed: int, drawn: Mapping[str, Any]) -> Iterator[Subset]:
+    """All by species, as if no pictures belonged together."""
+    if not images["content_group"].duplicated().any():
+        return
+    apart = images.assign(content_group=images["image_id"])
+    parts = split.assign(part=split["part_alone"])
+    for subset in subsets(apart, parts, seed=seed, **drawn):
+        if (subset.taxa, subset.column) == (ALL, "species"):
+            yield subset
+
+
+def _shares(subset: Subset, answers: Answers) -> dict[str, Any]:
+    """Shares of right answers in each of the four ways."""
+    right = {measure: (labels == subset.names[subset.query]).mean() for measure, labels in answers.labels.items()}
+    return right | {"n_query": len(subset.query), "n_gallery": len(subset.gallery)}
 
 
 def _predictions(subset: Subset, answers: Answers, ids: np.ndarray) -> pd.DataFrame:
@@ -152,11 +179,10 @@ def right_answers(predictions: pd.DataFrame) -> pd.DataFrame:
 def _spread_over_draws(first: pd.DataFrame, others: Sequence[Subset], found: Sequence[Answers]) -> pd.DataFrame:
     """Standard deviation of each accuracy over the first draw of queries and the others; NaN for one draw alone."""
     shares = [
-        {"taxa": subset.taxa, "column": subset.column}
-        | {measure: (labels == subset.names[subset.query]).mean() for measure, labels in answers.labels.items()}
+        {"taxa": subset.taxa, "column": subset.column} | _shares(subset, answers)
         for subset, answers in zip(others, found, strict=True)
     ]
-    draws = pd.concat([first[["taxa", "column", *MEASURES]], pd.DataFrame(shares)])
+    draws = pd.concat([first, pd.DataFrame(shares)])[["taxa", "column", *MEASURES]]
     spread = draws.groupby(["taxa", "column"])[list(MEASURES)].std()
     return spread.add_suffix("_sd_splits").reset_index()
 

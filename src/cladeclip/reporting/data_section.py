@@ -1,6 +1,6 @@
 """The report's section on the data: what there is, how it was split, and what could not be used."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +9,32 @@ import pandas as pd
 from cladeclip.datasets.names import SPECIES
 from cladeclip.datasets.naming import KINDS, merged_names, some
 from cladeclip.evaluation.protocol import ALL
-from cladeclip.tables import IMAGES, NAMES, QUARANTINE, SPLIT, read_table
+from cladeclip.tables import ACCURACY, IMAGES, NAMES, NEAR_DUPLICATES, ONE_BY_ONE, QUARANTINE, SPLIT, read_table
 
-PARTS = ("fit", "query", "unseen")
+PARTS = ("fit", "query", "unseen", "unnamed")
 EXAMPLES = 3
 LISTED = 200
 
 
-def data_section(results: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    """What the template data.html shows."""
+def data_section(
+    results: Path, config: Mapping[str, Any], models: Sequence[str], words: Mapping[str, str]
+) -> dict[str, Any]:
+    """What the template data.html shows.
+
+    Args:
+        models: those on the primary split.
+        words: what they are called.
+    """
     images = read_table(results / "images.parquet", IMAGES)
     quarantine = read_table(results / "quarantine.parquet", QUARANTINE)
     return {
         "counts": _counts(images),
         "names": _names(read_table(results / "names.parquet", NAMES)),
         "specimens": images["specimen"].nunique() if "specimen" in images else None,
+        "n_together": _n_together(results, config),
+        "leaks": _leaks(results / config["report"]["primary"]["split"] / "evaluation", models, words),
+        "near_duplicates": _near_duplicates(results, config),
+        "n_unnamed": int((images["scientific_name"] == "").sum()),
         "splits": [_split(results, split) for split in config["splits"]],
         "n_quarantined": len(quarantine),
         "reasons": _reasons(quarantine),
@@ -34,6 +45,40 @@ def data_section(results: Path, config: Mapping[str, Any]) -> dict[str, Any]:
 def _split(results: Path, split: str) -> dict[str, Any]:
     sizes = read_table(results / split / "split.parquet", SPLIT)["part"].value_counts()
     return {"name": split} | {part: int(sizes.get(part, 0)) for part in PARTS}
+
+
+def _n_together(results: Path, config: Mapping[str, Any]) -> int:
+    """How many groups of several pictures the primary split keeps together."""
+    split = read_table(results / config["report"]["primary"]["split"] / "split.parquet", SPLIT)
+    return int((split["group"].value_counts() > 1).sum())
+
+
+def _leaks(evaluations: Path, models: Sequence[str], words: Mapping[str, str]) -> list[dict[str, Any]]:
+    """For each encoder that was not trained here its accuracy, and what it would be with pictures drawn one by one."""
+    rows = []
+    for model in models:
+        folder = evaluations / model
+        alone = read_table(folder / "one_by_one.parquet", ONE_BY_ONE)
+        if alone.empty:
+            continue
+        accuracy = read_table(folder / "accuracy.parquet", ACCURACY)
+        together = accuracy[(accuracy["taxa"] == ALL) & (accuracy["column"] == "species")].iloc[0]
+        rows.append(
+            {
+                "words": words.get(model, model),
+                "together": float(together["accuracy_individual"]),
+                "alone": float(alone["accuracy_individual"].iloc[0]),
+            }
+        )
+    return rows
+
+
+def _near_duplicates(results: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
+    asked = config["split"]["near_duplicates"]
+    if not asked:
+        return None
+    pairs = read_table(results / "near_duplicates.parquet", NEAR_DUPLICATES).sort_values("cosine", ascending=False)
+    return {**asked, "n": len(pairs), "pairs": pairs.head(LISTED).to_dict(orient="records")}
 
 
 def _names(names: pd.DataFrame) -> dict[str, Any]:
@@ -71,7 +116,7 @@ def _reasons(quarantine: pd.DataFrame) -> list[dict[str, Any]]:
 def _counts(images: pd.DataFrame) -> list[dict[str, Any]]:
     rows = []
     for category, members in [*images.groupby("category"), (ALL, images)]:
-        species, groups = members["scientific_name"], members["pixel_group"]
+        species, groups = members["scientific_name"].replace("", None), members["pixel_group"]
         rows.append(
             {
                 "category": category,

@@ -22,7 +22,7 @@ from cladeclip.reporting.comparison import (
     primary_rows,
     standings,
 )
-from cladeclip.tables import COMPARISON, IMAGES, read_table
+from cladeclip.tables import COMPARISON, SPLIT, read_table
 
 LEVEL = 0.05
 MEASURES = {
@@ -50,7 +50,7 @@ def summarise(results: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     rivals = _planned_rivals(config, main, list(rows["model"]))
     ranked = best_on_clusters(comparison, primary, config["encoders"])
     best = ranked[0][0] if ranked else None
-    images = read_table(results / "images.parquet", IMAGES).set_index("image_id")["content_group"]
+    groups = read_table(results / primary.split / "split.parquet", SPLIT).set_index("image_id")["group"]
 
     def against(reference: str | None, others: list[str]) -> dict[str, PairedComparison]:
         paths = {
@@ -58,7 +58,7 @@ def summarise(results: Path, config: Mapping[str, Any]) -> dict[str, Any]:
             for model in [reference, *others]
             if model
         }
-        return paired_tests(paths, reference, others, primary, images) if reference else {}
+        return paired_tests(paths, reference, others, primary, groups) if reference else {}
 
     tests = against(main, rivals)
     of_best = against(best, _rivals_of_best(config, ranked, list(rows["model"])))

@@ -44,7 +44,7 @@ def map_section(
     colours = {
         "category": images["category"],
         "genus": images["genus"].replace("", "no genus"),
-        "species": images["scientific_name"],
+        "species": images["scientific_name"].replace("", "no species"),
     }
     split = config["report"]["primary"]["split"]
     for model in models:

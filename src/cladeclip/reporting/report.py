@@ -130,7 +130,7 @@ def _report(results: Path, config: Mapping[str, Any], summary: Mapping[str, Any]
             hierarchy=hierarchy,
             labels=labels,
             n_trained=sum(Model.parse(model) is not None for model in models),
-            data=data_section(results, config),
+            data=data_section(results, config, models, words),
             left_out=pictures.left_out,
             report_max_mb=f"{config['report']['max_mb']:g}",
             version=__version__,
