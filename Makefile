@@ -8,6 +8,10 @@ NAME ?= mini
 # As in the jobs of the workflow: see src/cladeclip/job_environment.py.
 export GOMP_SPINCOUNT ?= 10000
 
+ifneq ($(words $(CURDIR)),1)
+$(error $(CURDIR): programs cannot be started from a path with a space; move the folder to a path without)
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo real new doctor check-hub test test-all lint slurm-test torture bench imports demo-time rehearsal study taxonomy reproduce clean
 

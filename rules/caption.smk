@@ -38,7 +38,10 @@ rule caption:
         ENVIRONMENT
     threads: config["embed"]["threads"]
     resources:
-        mem_mb=lambda wildcards, attempt: attempt * (16000 if writes_captions(wildcards) else 2000),
+        **gpu_model(lambda wildcards: int(writes_captions(wildcards))),
+        mem_mb=lambda wildcards, attempt, rulename: (
+            tries(attempt, rulename, wildcards) * (16000 if writes_captions(wildcards) else 2000)
+        ),
         runtime=minutes(60, per_mb=200, of="images"),
         gpu=lambda wildcards: int(writes_captions(wildcards)),
     params:

@@ -1,6 +1,7 @@
 # Paths, names and checks that the rules share. Nothing here imports torch.
 import hashlib
 import sys
+import time
 from pathlib import Path
 
 # The folder of this workflow, also where another one uses it as a module.
@@ -13,13 +14,15 @@ from cladeclip.atomic import sha256_of_file
 from cladeclip.config import check_other_results, drop_nulls, validate
 from cladeclip.datasets.listing import pictures_below, refresh_listing
 from cladeclip.encoders.weights import OPEN_CLIP_CONFIG, TIMM_CONFIG, UNICOM_CONFIG, note_changed_weights
-from cladeclip.errors import CladeclipError
+from cladeclip.errors import CladeclipError, ConfigError
 from cladeclip.fingerprint import fingerprint_of, remember
 from cladeclip.job_environment import prepare_environment
 from cladeclip.names import FEATURES, NAME, SPLIT, ClusterLabels, Features, Model, embeddings_file
 from cladeclip.shards import shard_names
 
 prepare_environment(SOURCE)
+# With some seconds for clocks of a cluster that differ.
+STARTED = time.time() - 60
 
 
 def stop(error):
@@ -32,6 +35,17 @@ try:
     drop_nulls(config)
     validate(config, HOME / "config/schema.yaml")
     check_other_results(config["report"])
+    # The paths that tables and jobs name are those of one folder; much in it stands beside what rules declare.
+    if workflow.storage_settings.default_storage_provider:
+        raise ConfigError(
+            "--default-storage-provider: results, weights and pictures lie in a folder that all nodes see; leave the "
+            "option out, and set `directory` in the profile to a folder on shared or scratch space."
+        )
+    if " " in sys.executable:
+        raise ConfigError(
+            f"{sys.executable}: jobs cannot be started by a Python whose path has a space; move the folder to a path "
+            "without, and run `make setup` there."
+        )
 except CladeclipError as error:
     stop(error)
 
@@ -270,6 +284,16 @@ def needs_gpu(wildcards):
     return int(ENCODERS.get(name, {}).get("family") != "handcrafted")
 
 
+def gpu_model(gpus):
+    """The type of GPU that a rule asks for on a cluster, where it asks for any and the config names one.
+
+    `gpus` is what the rule's resource `gpu` is: a number, or a function of the wildcards.
+    """
+    if not config["gpu_model"]:
+        return {}
+    return {"gpu_model": lambda wildcards: config["gpu_model"] if (gpus(wildcards) if callable(gpus) else gpus) else ""}
+
+
 def megabytes(files):
     """Their size on disk. Snakemake's own input.size_mb starts an event loop each time, seconds in a large plan."""
     return sum(Path(file).stat().st_size for file in files) / 1e6
@@ -280,6 +304,16 @@ def counted(input, of):
     return [input[of]] if of else input
 
 
+def tries(attempt, rulename, wildcards):
+    """How many times as much a job asks for: on a retry as many as its attempts, but only if one before it began.
+
+    What the cluster refused to start was not killed for its memory or time: it would be refused for more, too.
+    """
+    log = Path(workflow.get_rule(rulename).log[0].apply_wildcards(wildcards))
+    began = attempt > 1 and log.exists() and log.stat().st_mtime > STARTED
+    return attempt if began else 1
+
+
 def memory(base, per_input=0, per_weights=0, of=""):
     """The mem_mb of a rule: `base`, and so many times its inputs and its encoder's weights; as much again on a retry.
 
@@ -288,14 +322,14 @@ def memory(base, per_input=0, per_weights=0, of=""):
     Where the inputs are not there yet, Snakemake asks again before the job starts.
     """
 
-    def mem_mb(wildcards, input, attempt):
+    def mem_mb(wildcards, input, attempt, rulename):
         needed = base + (per_input * megabytes(counted(input, of)) if per_input else 0)
         if per_weights:
             # Snakemake knows the error that this raises by the name of the input.
             Path(input.encoder).stat()
             weights = Path(input.encoder).parent.glob("*.safetensors")
             needed += per_weights * megabytes(weights)
-        return int(attempt * needed)
+        return int(tries(attempt, rulename, wildcards) * needed)
 
     return mem_mb
 
@@ -305,8 +339,9 @@ def minutes(base, per_mb=0, of=""):
     on a retry.
     """
 
-    def runtime(wildcards, input, attempt):
-        return int(attempt * (base + (per_mb * megabytes(counted(input, of)) if per_mb else 0)))
+    def runtime(wildcards, input, attempt, rulename):
+        needed = base + (per_mb * megabytes(counted(input, of)) if per_mb else 0)
+        return int(tries(attempt, rulename, wildcards) * needed)
 
     return runtime
 

@@ -60,6 +60,7 @@ rule embed:
         ENVIRONMENT
     threads: EMBED["threads"]
     resources:
+        **gpu_model(needs_gpu),
         mem_mb=memory(3000, per_weights=3),
         runtime=minutes(60, per_mb=4 / EMBED["shards"], of="images"),
         gpu=needs_gpu,
@@ -112,6 +113,7 @@ rule embed_text:
         ENVIRONMENT
     threads: EMBED["threads"]
     resources:
+        **gpu_model(1),
         mem_mb=memory(3000, per_weights=3),
         runtime=minutes(30, per_mb=4, of="captions"),
         gpu=1,

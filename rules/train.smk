@@ -27,6 +27,7 @@ rule train:
         ENVIRONMENT
     threads: TRAIN["threads"]
     resources:
+        **gpu_model(TRAIN["gpus"]),
         mem_mb=memory(4000 * max(1, TRAIN["gpus"]), per_weights=8),
         runtime=minutes(120, per_mb=0.004 * TRAIN["epochs"] / max(1, TRAIN["gpus"]), of="store"),
         gpu=TRAIN["gpus"],
@@ -57,6 +58,7 @@ rule lr_range:
         ENVIRONMENT
     threads: TRAIN["threads"]
     resources:
+        **gpu_model(min(1, TRAIN["gpus"])),
         mem_mb=memory(4000, per_weights=8),
         runtime=minutes(240),
         gpu=min(1, TRAIN["gpus"]),

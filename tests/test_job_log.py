@@ -96,3 +96,27 @@ def test_too_little_memory_is_one_sentence(tmp_path, body):
     assert done.returncode == 1
     assert done.stderr.strip().startswith("Error: out of memory (")
     assert "Traceback" not in done.stderr
+
+
+LOADER = """
+import torch
+from torch.utils.data import DataLoader
+pictures = torch.utils.data.TensorDataset(torch.zeros(64, 3, 224, 224))
+for batch in DataLoader(pictures, batch_size=32, num_workers=2):
+    pass
+"""
+
+
+def test_too_little_shared_memory_is_called_so(tmp_path):
+    """As in a container with Docker's default of 64 MB, and less."""
+    if os.getuid() != 0:
+        pytest.skip("needs root, to mount a small /dev/shm")
+    script = tmp_path / "job.py"
+    script.write_text(JOB.format(body="\n".join(f"    {line}" for line in LOADER.strip().splitlines())))
+    small = 'mount -t tmpfs -o size=1m tmpfs /dev/shm && exec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", small, "sh", sys.executable, str(script), str(tmp_path / "job.log")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "/dev/shm" in done.stderr
+    assert "--shm-size=8g" in done.stderr
+    assert "disk is full" not in done.stderr

@@ -5,7 +5,8 @@ import pytest
 
 from cladeclip.errors import TableError
 from cladeclip.tables import (
-    SPLIT,
+    STRING,
+    Contract,
     read_embeddings,
     read_metadata,
     read_table,
@@ -13,6 +14,8 @@ from cladeclip.tables import (
     write_embeddings,
     write_table,
 )
+
+SPLIT = Contract("split", "an image", {"image_id": STRING, "part": STRING}, ("image_id",))
 
 
 def test_tables_come_back_sorted_with_their_extra_columns(tmp_path):

@@ -42,8 +42,15 @@ def sentence_of_machine_fault(error: BaseException) -> str:
     if isinstance(error, OSError):
         number, reason = error.errno, error.strerror or str(error)
         where = f"{error.filename}: " if error.filename else ""
+    # What processes of a training or embedding hand to each other lies in /dev/shm, which Docker makes 64 MB large.
+    said = str(error)
+    if "/torch_" in said or "shared memory" in said or "Bus error" in said:
+        return (
+            "/dev/shm, the memory that processes share, is too small (`df -h /dev/shm` tells). Start the container "
+            "with more (docker run --shm-size=8g), or set train.workers and embed.workers to 0; the same command goes on."
+        )
     # Arrow's and safetensors' writers have errors of their own, with the system's words in them.
-    if number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
+    if number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in said:
         return f"{where}the disk is full (`df -h .` tells). Free some space; the same command then goes on."
     if number in (errno.EROFS, errno.EACCES, errno.EPERM):
         return f"{where}{reason}. Make it readable and writable for you; the same command then goes on."

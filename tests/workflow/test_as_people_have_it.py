@@ -22,7 +22,7 @@ from cladeclip.tables import (
 
 @pytest.fixture(scope="module")
 def done(specimens, images, tmp_path_factory):
-    """Folders of species, two of them called by vernacular names; eight pictures of nobody knows what; and retouched copies."""
+    """Folders of species, two of them called by vernacular names; eight pictures of nobody knows what; retouched copies."""
     folder = tmp_path_factory.mktemp("people")
     checkout, root = Checkout(folder / "clone"), folder / "my pictures"
     names = sorted(set(images["scientific_name"]))

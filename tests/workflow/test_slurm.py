@@ -216,6 +216,25 @@ def test_a_job_over_its_memory_gets_more_on_its_retry(demo, longer):
     assert found == expected
 
 
+def test_a_job_that_the_cluster_refuses_is_not_retried_with_more(demo, finished):
+    """It asks for a type of GPU that no node has; what needs no GPU asks for none. An older log changes nothing."""
+    config = demo.settings()
+    config.write_text(f"gpu_model: a100\n{config.read_text()}")
+    store = demo.results / "store" / "72.arrow"
+    store.unlink()
+    (demo.folder / CHECKPOINT).unlink()
+    os.utime(demo.folder / LOG, (1, 1))
+    code, said = demo.snakemake(CHECKPOINT, *PROFILE, config=config)
+    assert code != 0
+    assert store.exists()
+    calls = re.findall(r"^ *sbatch .*", said, re.MULTILINE)
+    assert len(calls) == 3, said
+    assert all("--gpus=a100:1" in call for call in calls)
+    for asked in (r"-t (\d+)", r"--mem[= ](\d+)"):
+        assert len({re.search(asked, call)[1] for call in calls}) == 1, calls
+    demo.run(CHECKPOINT, *PROFILE, config=demo.settings())
+
+
 @contextmanager
 def meanwhile(function):
     """Runs the function beside the block; what it raises is raised after it."""

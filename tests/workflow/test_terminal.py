@@ -1,8 +1,13 @@
 """What a run says on the terminal: a line a job, and all of what failed."""
 
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 from checkout import TINY, Checkout
+from conftest import REPOSITORY
 
 LINE = re.compile(r"^\d+:\d\d:\d\d +(\d+) of (\d+)  (.+)$", re.MULTILINE)
 
@@ -29,3 +34,21 @@ def test_what_fails_is_shown_with_its_log_and_a_plan_as_snakemake_shows_it(tmp_p
     code, said = checkout.snakemake(target, config=config)
     assert code != 0
     assert re.search(r"^Logfile .*k500\.log:\n=+\nError: k-means: k is 500", said, re.MULTILINE)
+
+
+def test_a_path_with_a_space_is_refused_with_the_way_out(tmp_path):
+    (tmp_path / "a b").mkdir()
+    environment = tmp_path / "a b" / "environment"
+    environment.symlink_to(Path(sys.executable).parents[1])
+    checkout = Checkout(tmp_path / "a b" / "clone")
+    checkout.SNAKEMAKE = (environment / "bin" / "python", "-m", "snakemake")
+    code, said = checkout.snakemake("-n")
+    assert code != 0
+    assert "jobs cannot be started by a Python whose path has a space; move the folder to a path without" in said
+    assert "Traceback" not in said
+    checkout.SNAKEMAKE = None
+    assert checkout.plan("results/tiny/images.parquet")["prepare"] == 1
+    shutil.copy(REPOSITORY / "Makefile", checkout.folder)
+    made = subprocess.run(["make", "help"], cwd=checkout.folder, capture_output=True, text=True)
+    assert made.returncode != 0
+    assert "programs cannot be started from a path with a space; move the folder" in made.stderr

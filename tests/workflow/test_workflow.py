@@ -67,7 +67,9 @@ def test_every_product_lies_where_its_name_says_with_its_columns(checkout):
         assert ids == sorted(images["image_id"])
     assert read_embeddings(split / "embeddings" / MODEL / "image.parquet")[1].shape == (72, 16)
     for table, contract in EVALUATION.items():
-        assert len(read_table(split / "evaluation" / MODEL / f"{table}.parquet", contract))
+        rows = len(read_table(split / "evaluation" / MODEL / f"{table}.parquet", contract))
+        # What was trained on the split has no meaning one by one.
+        assert (rows > 0) == (table != "one_by_one")
     models = {"tiny-clip", "tiny-timm", "handmade"} | {
         f"{student}.{labels}.seed5"
         for student in ("tiny-clip", "tiny-timm")
