@@ -141,9 +141,8 @@ def test_problems_are_counted():
     assert problems(table, ["a.jpg", "b.jpg", "d.jpg", "names.csv"]) == {
         "listed pictures are not there": 2,
         "pictures are there, but not listed": 1,
-        "listed pictures have no name of a species": 1,
+        "listed pictures have no name of a species (left out, unless dataset.unnamed is keep)": 1,
         "pictures are listed more than once": 1,
         "pictures are named by a genus alone": 1,
-        "pictures have a name that is not scientific, and is kept as it is": 1,
         "species have fewer than 5 pictures": 3,
     }

@@ -83,6 +83,7 @@ def test_links_are_followed_and_loops_are_not(folder, tmp_path, caplog):
     (linked / "Fish").symlink_to(folder / "Fish")
     (folder / "Fish" / "images" / "back").symlink_to(folder / "Fish")
     (linked / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    (linked / "itself").symlink_to(linked / "itself")
     refresh_listing(linked, tmp_path / "l.parquet")
     paths = set(read_table(tmp_path / "l.parquet", LISTING)["path"])
     expected = {f"Fish/{path.relative_to(folder / 'Fish')}" for path in (folder / "Fish").rglob("*.*")} | {"gone.jpg"}

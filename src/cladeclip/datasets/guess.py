@@ -8,7 +8,7 @@ import pandas as pd
 
 from cladeclip.datasets.layouts import IMAGE_COLUMNS, from_frame
 from cladeclip.datasets.listing import pictures_below
-from cladeclip.datasets.names import GENUS, HYBRID, NAMED, OTHER, SPECIES, WORDS, genus_of, joined, read_name
+from cladeclip.datasets.names import GENUS, HYBRID, NAMED, OTHER, SPECIES, genus_of, joined, read_name
 from cladeclip.datasets.pictures import may_be_picture
 from cladeclip.datasets.table_file import find_column, is_table, read_table_file
 from cladeclip.errors import DataError
@@ -156,10 +156,11 @@ def problems(listed: pd.DataFrame, paths: Iterable[str]) -> dict[str, int]:
     found = {
         "listed pictures are not there": int((~listed["image_id"].isin(paths)).sum()),
         "pictures are there, but not listed": len(pictures - set(listed["image_id"])),
-        "listed pictures have no name of a species": int((names == "").sum()),
+        "listed pictures have no name of a species (left out, unless dataset.unnamed is keep)": int(
+            (names == "").sum()
+        ),
         "pictures are listed more than once": int(listed["image_id"].duplicated().sum()),
         "pictures are named by a genus alone": int((kinds == GENUS).sum()),
-        "pictures have a name that is not scientific, and is kept as it is": int((kinds == WORDS).sum()),
         "species have fewer than 5 pictures": int((per_species < 5).sum()),
     }
     return {phrase: count for phrase, count in found.items() if count}

@@ -90,10 +90,17 @@ def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
         logger.warning("%s: cannot be looked into, and is left out (%s).", folder, error.strerror)
         return
     for entry in visible:
-        if entry.is_dir():
+        if _is_folder(entry):
             yield from _walk(Path(entry.path), above | {here})
         else:
             yield Path(entry.path)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def pictures_below(folder: str | Path) -> pd.DataFrame:
