@@ -227,7 +227,7 @@ def test_a_job_that_the_cluster_refuses_is_not_retried_with_more(demo, finished)
     code, said = demo.snakemake(CHECKPOINT, *PROFILE, config=config)
     assert code != 0
     assert store.exists()
-    calls = re.findall(r"^ *sbatch .*", said, re.MULTILINE)
+    calls = re.findall(r"^ *sbatch --parsable .*", said, re.MULTILINE)
     assert len(calls) == 3, said
     assert all("--gpus=a100:1" in call for call in calls)
     for asked in (r"-t (\d+)", r"--mem[= ](\d+)"):

@@ -15,6 +15,8 @@ Image.init()
 # Formats that Pillow knows by name, but reads only with other programs, or not at all.
 UNREAD = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
 FORMATS = frozenset(Image.OPEN) - UNREAD
+# They are tried one after another: the usual ones first.
+IN_ORDER = sorted(FORMATS, key=lambda name: (name not in ("JPEG", "PNG", "TIFF", "WEBP", "HEIF"), name))
 # What several lenses saw at once (MPO) is read as the JPEG that it begins with.
 SUFFIXES = frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in {"MPO", *FORMATS})
 # Of a file without a suffix, so many bytes say what it is.
@@ -99,7 +101,7 @@ def open_prepared(root: str | Path, image_id: str, reduce_to: int | None = None)
 def open_picture_at(path: str | Path, reduce_to: int | None) -> Image.Image:
     """As `open_picture`, at full size or reduced, and nothing else."""
     try:
-        with Image.open(path, formats=sorted(FORMATS)) as image:
+        with Image.open(path, formats=IN_ORDER) as image:
             if reduce_to is not None and image.format == "JPEG" and min(image.size) > reduce_to:
                 # draft() keeps both sides at least as large as asked: ask for a shorter side of `reduce_to`.
                 scale = reduce_to / min(image.size)

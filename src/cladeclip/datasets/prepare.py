@@ -110,12 +110,11 @@ def _grouped(images: pd.DataFrame) -> pd.DataFrame:
     Equal bytes have equal pixels. What has equal pixels or is of one specimen, itself or through others, is a content group.
     """
     ids, pixels = list(images["image_id"]), [(f"pixels {pixel_hash}",) for pixel_hash in images["content_group"]]
-    images["pixel_group"] = together(ids, pixels)
-    links = pixels
+    images["pixel_group"] = images["content_group"] = together(ids, pixels)
     if "specimen" in images:
         links = [(*ours, *of_specimen) for ours, of_specimen in zip(pixels, images["specimen"], strict=True)]
+        images["content_group"] = together(ids, links)
         images["specimen"] = together(ids, list(images["specimen"]))
-    images["content_group"] = together(ids, links)
     return images
 
 
