@@ -19,7 +19,9 @@ def together(image_ids: Sequence[str], shared: Sequence[Iterable[str]]) -> np.nd
     codes, known = pd.factorize(links["shared"])
     n = len(image_ids) + len(known)
     ends = links["picture"].to_numpy(np.int64), len(image_ids) + codes
-    _, component = connected_components(coo_array((np.ones(len(links), dtype=bool), ends), shape=(n, n)), directed=False)
+    _, component = connected_components(
+        coo_array((np.ones(len(links), dtype=bool), ends), shape=(n, n)), directed=False
+    )
     ids = np.asarray(image_ids, dtype=object)
     order = np.argsort(ids, kind="stable")
     _, first, group = np.unique(component[order], return_index=True, return_inverse=True)
