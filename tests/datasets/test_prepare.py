@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from cladeclip.datasets.listing import refresh_listing
-from cladeclip.datasets.prepare import prepare
+from cladeclip.datasets.prepare import check_picture, prepare
 from cladeclip.datasets.vlm4bio import read_metadata
 from cladeclip.errors import DataError
 from cladeclip.tables import LISTING, read_table
@@ -26,8 +26,10 @@ def hostile(specimens, tmp_path):
     folder, metadata = root / "Fish" / "images", root / "Fish" / "metadata" / "metadata_10k.csv"
     good = sorted(folder.iterdir())[0]
     (folder / "empty.jpg").touch()
+    (folder / "Fish").mkdir()
     (folder / "text.jpg").write_text("not a picture")
     (folder / "cut.jpg").write_bytes(good.read_bytes()[:-400])
+    Image.new("L", (2, 20_000)).save(folder / "strip.png")
     (folder / "twin.jpg").write_bytes(good.read_bytes())
     Image.new("1", (30_000, 30_000)).save(folder / "bomb.png")
     shutil.copy(good, folder / "nameless.jpg")
@@ -39,6 +41,8 @@ def hostile(specimens, tmp_path):
         "text.jpg": "Piscator rubra",
         "cut.jpg": "Piscator rubra",
         "bomb.png": "Piscator rubra",
+        "strip.png": "Piscator rubra",
+        "Fish": "Piscator rubra",
         "gone.jpg": "Piscator rubra",
         "nameless.jpg": "  ",
         "../../outside.jpg": "Piscator rubra",
@@ -60,6 +64,8 @@ def test_every_listed_picture_ends_in_one_of_the_two_tables(hostile, tmp_path):
         "Fish/images/text.jpg": "not_an_image",
         "Fish/images/cut.jpg": "truncated",
         "Fish/images/bomb.png": "decompression_bomb",
+        "Fish/images/strip.png": "too_slim",
+        "Fish/images/Fish": "unreadable",
         "Fish/images/gone.jpg": "missing_file",
         "Fish/images/nameless.jpg": "no_species",
         "Fish/images/../../outside.jpg": "path_leaves_root",
@@ -95,7 +101,9 @@ def test_the_same_pixels_in_another_file_share_a_group(specimens, tmp_path):
 
 
 def test_too_many_rejected_pictures_stop_the_run_with_a_summary(hostile, tmp_path):
-    with pytest.raises(DataError, match=r"8 of 27 listed pictures \(29.6%\).*truncated 1.*dataset.max_rejected = 0.05"):
+    with pytest.raises(
+        DataError, match=r"10 of 29 listed pictures \(34.5%\).*truncated 1.*dataset.max_rejected = 0.05"
+    ):
         prepared(hostile, tmp_path, max_rejected=0.05)
 
 
@@ -132,3 +140,11 @@ def test_every_listed_name_is_in_the_table_of_names(hostile, tmp_path):
     _, _, names = prepared(hostile, tmp_path)
     written = read_metadata(hostile)["scientific_name"].value_counts()
     assert names.set_index("name_as_written")["n"].to_dict() == written.to_dict()
+
+
+@pytest.mark.parametrize("image_id", ["nul\0.png", "a" * 5000, ".", "a.png/b.png"])
+def test_a_path_that_no_file_can_have_is_that_pictures_fault(tmp_path, image_id):
+    (tmp_path / "a.png").touch()
+    check = check_picture(image_id, str(tmp_path))
+    assert check.reason in ("unreadable", "missing_file")
+    assert check.detail

@@ -22,6 +22,10 @@ from cladeclip.tables import HIGHER_RANKS
 
 logger = logging.getLogger(__name__)
 
+# How many times as long as wide a picture may be. Encoders take a square of it, scaled by its shorter side: the rest of a
+# strip of one pixel would be larger than memory.
+SLIMMEST = 100
+
 
 @dataclass(frozen=True)
 class Check:
@@ -125,18 +129,21 @@ def check_picture(image_id: str, root: str) -> Check:
         if path.stat().st_size == 0:
             return Check(reason="zero_bytes", detail="the file is empty")
         image = open_picture(path)
+        shorter, longer = sorted(image.size)
+        if longer > SLIMMEST * shorter:
+            return Check(reason="too_slim", detail=f"{image.width} x {image.height} pixels")
+        pixels = hashlib.sha256(f"{image.width}x{image.height}".encode())
+        pixels.update(image.tobytes())
+        return Check(image.width, image.height, pixels.hexdigest())
     except FileNotFoundError:
         return Check(reason="missing_file", detail="listed in the metadata, but there is no such file")
     except UnidentifiedImageError:
         return Check(reason="not_an_image", detail="no known picture format")
     except Image.DecompressionBombError as error:
         return Check(reason="decompression_bomb", detail=str(error))
-    except OSError as error:
-        reason = "truncated" if "truncated" in str(error).lower() else "unreadable"
-        return Check(reason=reason, detail=str(error).replace(root, "."))
-    pixels = hashlib.sha256(f"{image.width}x{image.height}".encode())
-    pixels.update(image.tobytes())
-    return Check(image.width, image.height, pixels.hexdigest())
+    except Exception as error:  # whatever it is, it is this picture's
+        detail = str(error).replace(root, ".") or type(error).__name__
+        return Check(reason="truncated" if "truncated" in detail.lower() else "unreadable", detail=detail)
 
 
 def _resolve_listing(listed: pd.DataFrame, *, keep_unnamed: bool) -> tuple[pd.DataFrame, list[tuple[str, str, str]]]:
