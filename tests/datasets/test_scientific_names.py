@@ -34,6 +34,11 @@ INATURALIST = "00000_Animalia_Annelida_Clitellata_Haplotaxida_Lumbricidae_Lumbri
         ("Salmo trutta f. fario", "Salmo trutta f. fario", "Salmo", "other"),
         ("Lepomis cf. gulosus", "Lepomis cf. gulosus", "Lepomis", "other"),
         ("Lepomis gulosus?", "Lepomis ? gulosus", "Lepomis", "other"),
+        ("Larus argentatus agg.", "Larus argentatus agg.", "Larus", "other"),
+        ("Turdus [merula]", "Turdus [merula]", "Turdus", "other"),
+        ("Æschna grandis", "Æschna grandis", "Æschna", "species"),
+        ("Turdus-merula", "Turdus-merula", "", "words"),
+        ("Lepomis gulosus or cyanellus", "Lepomis gulosus or cyanellus", "", "words"),
         ("Lepomis Rafinesque, 1819", "Lepomis", "Lepomis", "genus"),
         ("Lepomis", "Lepomis", "Lepomis", "genus"),
         ("Lepomis sp.", "Lepomis sp.", "Lepomis", "genus"),
@@ -51,6 +56,9 @@ INATURALIST = "00000_Animalia_Annelida_Clitellata_Haplotaxida_Lumbricidae_Lumbri
         ("001.Black_footed_Albatross", "001.Black_footed_Albatross", "", "words"),
         ("Larus argentatus/fuscus", "Larus argentatus/fuscus", "", "words"),
         ("Noctuidae", "", "", "higher"),
+        ("Noctuidae sp.", "", "", "higher"),
+        ("Lepidoptera", "", "", "higher"),
+        ("???", "", "", "placeholder"),
         ("NA", "", "", "placeholder"),
         ("unknown", "", "", "placeholder"),
         ("indet.", "", "", "placeholder"),
@@ -127,6 +135,12 @@ def test_names_that_differ_only_in_what_may_be_an_author_stay_apart():
     found = read_names((name, "") for name in written)
     assert [found[name, ""].label for name in written] == written
     assert {found[name, ""].genus for name in written} == {""}
+
+
+def test_a_bare_spelling_says_that_what_stands_behind_the_others_are_authors():
+    written = ["Parus major", "Parus major L.", "Parus major L", "Parus major Linnaeus", "Parus major Linnaeus, 1758"]
+    found = read_names((name, "") for name in written)
+    assert {found[name, ""].label for name in written} == {"Parus major"}
 
 
 def test_the_datas_own_columns_say_rank_genus_and_epithet():

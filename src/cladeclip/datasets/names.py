@@ -26,8 +26,18 @@ ABOVE_GENUS = "above genus"
 # What stands for no name, and looks like one to a parser.
 # fmt: off
 NO_NAME = frozenset((
-    "na", "n/a", "nan", "none", "null", "nil", "unknown", "unidentified", "undetermined", "unnamed", "hybrid", "?", "-",
-    "indet", "indet.", "sp", "sp.", "spp", "spp.", "ssp", "ssp.",
+    "na", "n/a", "n.a.", "nan", "none", "null", "nil", "no name", "unknown", "unidentified", "undetermined",
+    "unnamed", "tbd", "hybrid", "indet", "indet.", "sp", "sp.", "spp", "spp.", "ssp", "ssp.",
+))
+# Names above the genus that no ending shows.
+HIGHER_NAMES = frozenset((
+    "Animalia", "Plantae", "Fungi", "Chromista", "Protozoa", "Bacteria", "Archaea", "Chordata", "Arthropoda",
+    "Mollusca", "Annelida", "Cnidaria", "Echinodermata", "Porifera", "Tracheophyta", "Bryophyta", "Ascomycota",
+    "Basidiomycota", "Vertebrata", "Aves", "Mammalia", "Reptilia", "Amphibia", "Pisces", "Actinopterygii",
+    "Elasmobranchii", "Insecta", "Arachnida", "Malacostraca", "Gastropoda", "Bivalvia", "Cephalopoda",
+    "Magnoliopsida", "Liliopsida", "Pinopsida", "Polypodiopsida", "Lepidoptera", "Coleoptera", "Diptera",
+    "Hymenoptera", "Hemiptera", "Orthoptera", "Odonata", "Ephemeroptera", "Trichoptera", "Araneae", "Decapoda",
+    "Rodentia", "Carnivora", "Chiroptera", "Primates", "Squamata", "Testudines", "Anura", "Caudata",
 ))
 # fmt: on
 # How names above the genus end: of animals (family, subfamily), plants (family, subfamily), fishes and birds (order).
@@ -37,6 +47,8 @@ RANKS_ABOVE_GENUS = frozenset(
     for rank in (*HIGHER_RANKS, "division", "cohort", "tribe")
     for prefix in ("", "super", "sub", "infra")
 ) | {"domain", "epifamily", "parvorder"}
+# Words that an author's name may begin with.
+PARTICLES = frozenset(("von", "van", "der", "den", "des", "del", "della", "dos", "das", "ter", "zur"))
 # iNaturalist's folders: a number, then seven ranks.
 INATURALIST = re.compile(r"\d+((?:_[A-Z][a-z-]+){6})_([a-z-]+)")
 EPITHET = re.compile(r"[a-z]+(?:-[a-z]+)*")
@@ -69,8 +81,9 @@ def plain(written: str) -> str:
 
 
 def says_nothing(value: str) -> bool:
-    """Whether a value stands for none: blank, `NA`, `unknown` ..."""
-    return plain(value).lower() in {"", *NO_NAME}
+    """Whether a value stands for none: blank, `NA`, `unknown`, `???` ..."""
+    text = plain(value).lower()
+    return text in NO_NAME or not any(map(str.isalnum, text))
 
 
 def joined(genus: str, name: str) -> str:
@@ -115,8 +128,9 @@ def read_names(
         by_label.setdefault(said.label, []).append(key)
     for label, keys in by_label.items():
         taxa = {found[key].taxon or found[key].accepted or plain(key[0]) for key in keys}
-        authors = {found[key].author for key in keys} - {""}
-        if not label or (len(taxa) == 1 and len(authors) < 2):
+        authors = {found[key].author for key in keys}
+        # Where one spelling is bare, or its author beyond doubt, the words behind the others are authors, too.
+        if not label or (len(taxa) == 1 and (len(authors) < 2 or "" in authors)):
             continue
         # `Black footed Albatross` and `Black footed Penguin`: neither is a species that somebody described.
         for key in keys:
@@ -153,6 +167,8 @@ def read_name(written: str, rank: str = "") -> Name:
     if isinstance(parsed, nameparser.Informal):
         # `Lepomis sp. 1`; but `Red_Fox` and `Bird 1`, too.
         known = parsed.taxon_rank == "GENUS" and parsed.rank == "SPECIES"
+        if known and _is_higher(parsed.taxon):
+            return Name("", "", HIGHER)
         return Name(text, parsed.taxon, GENUS, taxon=text) if known else _words(written)
     return _parsed(written, text, parsed, rank)
 
@@ -188,12 +204,15 @@ def _unparsable(written: str, text: str, name_type: str) -> Name:
 def _parsed(written: str, text: str, parsed: nameparser.ParsedName, rank: str) -> Name:
     author = _perhaps_no_author(text, parsed.authorship_complete() or "")
     doubtful = parsed.doubtful and not parsed.epithet_qualifier
-    if parsed.state != "COMPLETE" or doubtful or parsed.type == "OTHER":
+    if parsed.state != "COMPLETE" or doubtful or parsed.type == "OTHER" or re.search(r" (?:or|vs\.?) ", text):
         return _words(written)
-    if not re.fullmatch(r"[A-Z](?:[^\W\d_]|-)+|[A-Z][a-z]{,2}\.", parsed.genus or parsed.uninomial or ""):
+    name = parsed.genus or parsed.uninomial or ""
+    if not name[:1].isupper() or not re.fullmatch(r"[^\W\d_]{2,}|[A-Z][a-z]{,2}\.", name):
         return _words(written)
     if parsed.genus is None or parsed.specific_epithet is None:
         return _uninomial(written, text, parsed, author, rank)
+    if parsed.rank not in ("SPECIES", None) and not parsed.infraspecific_epithet and not parsed.cultivar_epithet:
+        return Name(text, parsed.genus, OTHER, taxon=text)  # `Lepomis gulosus complex`
     label = (parsed.canonical_name_without_authorship() or text).replace("×", "x")
     if parsed.notho or re.search(r"\bF\d\b", label):
         kind = HYBRID
@@ -224,6 +243,12 @@ def _uninomial(written: str, text: str, parsed: nameparser.ParsedName, author: s
         return Name(text, name, HYBRID, taxon=text)
     if author or not text.startswith(name):
         return _words(written)  # `Red Fox`, `cat`
-    if rank != GENUS and name.lower().endswith(HIGHER_ENDINGS):
+    if rank != GENUS and _is_higher(name):
         return Name("", "", HIGHER)
+    if (behind := re.match(r"\W*([a-z]{3,})", text.removeprefix(name))) and behind[1] not in PARTICLES:
+        return Name(text, name, OTHER, taxon=text)  # `Turdus [merula]`
     return Name(name, name, GENUS, taxon=name)
+
+
+def _is_higher(uninomial: str) -> bool:
+    return uninomial in HIGHER_NAMES or uninomial.lower().endswith(HIGHER_ENDINGS)
