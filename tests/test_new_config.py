@@ -64,3 +64,40 @@ def test_a_tilde_is_the_home_folder(specimens, folder, monkeypatch):
     monkeypatch.setenv("HOME", str(specimens.parent))
     new_config("mine", f"~/{specimens.name}", folder)
     assert yaml.safe_load((folder / "mine.yaml").read_text())["dataset"]["root"] == str(specimens)
+
+
+def test_what_became_of_names_and_what_is_not_used_is_said(specimens, images, folder, tmp_path):
+    root = tmp_path / "data"
+    names = sorted(set(images["scientific_name"]))
+    called = {names[0]: "Red_Fox", names[1]: "unknown", names[2]: "Noctuidae"}
+    for row in images.itertuples():
+        name = called.get(row.scientific_name, row.scientific_name)
+        (root / name).mkdir(parents=True, exist_ok=True)
+        (root / name / row.image_id.rsplit("/")[-1]).write_bytes((specimens / row.image_id).read_bytes())
+    spelling = root / f"{names[3].replace(' ', '_')}_(Cuvier,_1829)"
+    spelling.mkdir()
+    next((root / names[3]).iterdir()).rename(spelling / "a.jpg")
+    (root / "README.txt").write_text("Pictures, of fish.")
+    (root / "clip.mov").write_bytes(b"film")
+    said = "\n".join(new_config("mine", str(root), folder))
+    for words in (
+        "6 pictures: not a scientific name, kept as it is, without a genus: 'Red_Fox'",
+        "6 pictures: stands for no name, no species: 'unknown'",
+        "6 pictures: a rank above the genus, no species: 'Noctuidae'",
+        f"{names[3]}: written as '{names[3]}', '{spelling.name}'",
+        "12 listed pictures have no name of a species",
+        "1 file(s) named *.mov: neither pictures nor tables",
+        "README.txt has no column that holds paths of pictures",
+    ):
+        assert words in said, said
+
+
+def test_a_table_with_specimens_says_how_many(specimens, images, folder, tmp_path):
+    for row in images.itertuples():
+        (tmp_path / row.image_id.rsplit("/")[-1]).write_bytes((specimens / row.image_id).read_bytes())
+    table = images.assign(file=images["image_id"].str.rsplit("/", n=1).str[-1])[["file", "scientific_name"]]
+    table["occurrenceID"] = [f"urn:{place // 3}" for place in range(len(table))]
+    table.to_csv(tmp_path / "t.csv", index=False, sep=";", encoding="latin-1")
+    said = "\n".join(new_config("mine", str(tmp_path), folder))
+    assert "54 pictures are listed" in said
+    assert "18 specimens; pictures of one never stand on both sides of a split" in said
