@@ -150,12 +150,20 @@ def test_the_datas_own_columns_say_rank_genus_and_epithet():
         "genus",
         "",
     )
-    assert (joined("Tyto", "alba"), joined("Tyto", "Tyto alba"), joined("Tyto", "sp."), joined("", "alba")) == (
-        "Tyto alba",
-        "Tyto alba",
-        "sp.",
-        "alba",
-    )
+    for genus, name, whole in [
+        ("Tyto", "alba", "Tyto alba"),
+        ("Tyto", "Tyto alba", "Tyto alba"),
+        ("Tyto", "alba alba", "Tyto alba alba"),
+        ("Tyto", "alba (Scopoli, 1769)", "Tyto alba (Scopoli, 1769)"),
+        ("Motacilla", "alba Linnaeus", "Motacilla alba Linnaeus"),
+        ("Lepomis", "sp. 1", "Lepomis sp. 1"),
+        ("Lepomis", "cf. gulosus", "Lepomis cf. gulosus"),
+        ("Lepomis", "sp.", "sp."),
+        ("Lepomis", "NA", "NA"),
+        ("", "alba", "alba"),
+        ("unknown", "alba", "alba"),
+    ]:
+        assert joined(genus, name) == whole
     assert [genus_of(said) for said in ("Lepomis Rafinesque, 1819", "unknown", "NA", "", "lepomis")] == [
         "Lepomis",
         *[""] * 4,
@@ -201,6 +209,20 @@ def test_a_table_of_synonyms_that_cannot_be_is_said(tmp_path, text, words):
     with pytest.raises(DataError) as caught:
         read_synonyms(tmp_path / "s.csv")
     assert words in str(caught.value)
+
+
+def test_a_checklist_whose_accepted_names_stand_for_themselves_is_no_circle():
+    synonyms = {"Parus caeruleus": "Cyanistes caeruleus", "Cyanistes caeruleus": "Cyanistes caeruleus (Linnaeus, 1758)"}
+    found = read_names([("Parus caeruleus", ""), ("Cyanistes caeruleus", "")], synonyms)
+    assert {name.label for name in found.values()} == {"Cyanistes caeruleus"}
+
+
+def test_two_spellings_of_a_name_with_two_accepted_ones_are_said():
+    synonyms = {"Lepomis gulosus": "Aus bus", "Lepomis gulosus (Cuvier, 1829)": "Cus dus"}
+    with pytest.raises(
+        DataError, match="gives 'Lepomis gulosus' two accepted names, 'Aus bus' and 'Cus dus'; keep one"
+    ):
+        read_names([("Lepomis gulosus", "")], synonyms)
 
 
 def test_synonyms_in_a_circle_are_said():

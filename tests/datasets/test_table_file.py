@@ -49,6 +49,15 @@ def zipped(content):
         ("t.tsv.xz", lzma.compress(written("\t").encode())),
         ("t.csv", gzip.compress(written().encode())),
         ("t.zip", zipped(written())),
+        ("t.csv", b"sep=;\r\n" + written(";").encode()),
+        ("t.txt", b"\n\n" + written("\t").encode()),
+        ("t.csv", written(end=",\n").encode()),
+        (
+            "t.csv",
+            written(";", header=("image", "scientificName", "family"))
+            .replace("family", "family;size, sex, age, site")
+            .encode(),
+        ),
     ],
 )
 def test_every_form_of_a_table_gives_the_same_rows(tmp_path, name, content):
@@ -72,7 +81,10 @@ def test_a_column_is_found_by_its_own_name_before_its_term():
         ("t.csv", b"", "cannot be read as a table"),
         ("t.csv", b"\0\1\2\3", "it is no text"),
         ("t.csv.gz", b"\x1f\x8bnothing", "cannot be read as a table"),
-        ("t.csv", b"a,b\n1,2\n3,4,5\n", "Expected 2 fields in line 3, saw 3"),
+        ("t.csv", b"a,b\n1,2\n3,4,5\n", "a row has more values than there are headers"),
+        ("t.csv", b"a,b\n1,2\n3,4,5,6\n", "Expected 3 fields in line 3, saw 4"),
+        ("t.csv", b"image,image ,species\na,b,c\n", "has two columns called 'image'; rename one"),
+        ("t.doc", b"image,species\na,b\n", "a table must be called by one of .csv"),
         ("t.zip", zipped("")[:-30], "cannot be read as a table"),
     ],
 )

@@ -89,3 +89,18 @@ def test_equal_pixels_and_identifiers_join_through_each_other(tmp_path, table):
     assert images["content_group"].nunique() == SPECIMENS - 1
     assert images.loc["1-0.png", "content_group"] == images.loc["1-1.png", "content_group"] == "0-0.png"
     assert images["specimen"].nunique() == SPECIMENS
+
+
+def test_a_picture_listed_twice_links_the_specimens_of_both_rows(tmp_path, table):
+    table["organismID"] = table["specimen"].astype(str)
+    again = table.iloc[[0]].assign(organismID="1")
+    images = prepared(tmp_path, pd.concat([table, again])).set_index("image_id")
+    assert images["content_group"].nunique() == SPECIMENS - 1
+    assert images.loc["2-0.png", "content_group"] == images.loc["2-1.png", "content_group"]
+
+
+def test_a_row_without_a_name_takes_none_away(tmp_path, table):
+    nameless = table.iloc[[0]].assign(scientificName="")
+    images = prepared(tmp_path, pd.concat([nameless, table]))
+    assert len(images) == len(table)
+    assert "" not in set(images["scientific_name"])

@@ -229,6 +229,9 @@ def test_what_is_no_scientific_name_is_not_scored_by_genus(images, embeddings):
     by_genus = found.predictions.query("column == 'genus'")
     assert not set(by_genus["image_id"]) & set(images.loc[fish, "image_id"])
     assert not by_genus[["label", "accuracy_individual", "accuracy_avg", "distance_avg"]].eq("").any(axis=None)
+    first = np.arange(len(images)) == np.flatnonzero(fish)[0]
+    one = some.assign(genus=some["genus"].where(~first, images["genus"]))
+    assert set(evaluate(one, embeddings, split, **settings).accuracy["column"]) == {"species", "genus", "taxa"}
     none = evaluate(some.assign(genus=""), embeddings, split, **settings, probe={"c": 1.0, "max_iterations": 50})
     assert set(none.accuracy["column"]) == {"species", "taxa"}
     assert set(none.probe["column"]) == {"species"}

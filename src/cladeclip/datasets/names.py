@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 
 import nameparser
 
@@ -51,7 +52,6 @@ RANKS_ABOVE_GENUS = frozenset(
 PARTICLES = frozenset(("von", "van", "der", "den", "des", "del", "della", "dos", "das", "ter", "zur"))
 # iNaturalist's folders: a number, then seven ranks.
 INATURALIST = re.compile(r"\d+((?:_[A-Z][a-z-]+){6})_([a-z-]+)")
-EPITHET = re.compile(r"[a-z]+(?:-[a-z]+)*")
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,14 @@ def says_nothing(value: str) -> bool:
     return text in NO_NAME or not any(map(str.isalnum, text))
 
 
+@cache
 def joined(genus: str, name: str) -> str:
-    """Genus and epithet (`Tyto`, `alba`) as one name; a name that is more than an epithet stays as it is."""
-    genus, name = plain(genus), plain(name)
-    return f"{genus} {name}" if genus and EPITHET.fullmatch(name) and name not in NO_NAME else name
+    """Genus and what stands behind it (`Tyto`, `alba`; `Lepomis`, `sp. 1`) as one name; a whole name stays as it is."""
+    genus, text = plain(genus), _without_underscores(name)
+    if not genus_of(genus) or says_nothing(text) or text.lower().startswith(genus.lower()) or not text[0].islower():
+        return name
+    whole = f"{genus} {text}"
+    return whole if read_name(whole).genus == genus else name
 
 
 def rank_of(said: str) -> str:
@@ -119,9 +123,17 @@ def read_names(
         synonyms: names, in any spelling, and the accepted name of each.
 
     Raises:
-        DataError: synonyms go round in a circle.
+        DataError: synonyms go round in a circle, or give two spellings of a name different accepted ones.
     """
-    accepted = {read_name(name).label or plain(name): name_for for name, name_for in (synonyms or {}).items()}
+    accepted: dict[str, str] = {}
+    for name, name_for in (synonyms or {}).items():
+        if _label(name) == _label(name_for):
+            continue
+        if _label(accepted.setdefault(_label(name), name_for)) != _label(name_for):
+            raise DataError(
+                f"dataset.synonyms: gives {_label(name)!r} two accepted names, {accepted[_label(name)]!r} and {name_for!r}; "
+                "keep one."
+            )
     found = {(name, rank): _accepted(name, rank, accepted) for name, rank in dict.fromkeys(written)}
     by_label: dict[str, list[tuple[str, str]]] = {}
     for key, said in found.items():
@@ -140,16 +152,18 @@ def read_names(
     return found
 
 
+def _label(name: str) -> str:
+    return read_name(name).label or plain(name)
+
+
 def _accepted(name: str, rank: str, accepted: Mapping[str, str]) -> Name:
     said, seen, last = read_name(name, rank), [name], ""
     while (label := said.label or plain(last or name)) in accepted:
         last = accepted[label]
-        if last in seen:
+        if _label(last) in map(_label, seen):
             raise DataError(f"dataset.synonyms: goes round in a circle: {' -> '.join([*seen, last])}; break it.")
         seen.append(last)
         said = read_name(last)
-        if (said.label or plain(last)) == label:
-            break
     return replace(said, accepted=last) if last else said
 
 

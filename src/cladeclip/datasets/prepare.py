@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -149,17 +150,24 @@ def check_picture(image_id: str, root: str) -> Check:
 def _resolve_listing(listed: pd.DataFrame, *, keep_unnamed: bool) -> tuple[pd.DataFrame, list[tuple[str, str, str]]]:
     """One row a picture; what the metadata alone disqualifies is rejected."""
     rejected, kept = [], []
+    shared = (
+        listed.groupby("image_id")["specimen"].agg(lambda of_rows: tuple(chain.from_iterable(of_rows)))
+        if ("specimen" in listed)
+        else None
+    )
     for image_id, rows in listed.groupby("image_id", sort=True):
-        names = sorted(set(rows["scientific_name"]))
+        # A row that names a species counts more than one that names none.
+        names = sorted(set(rows["scientific_name"]) - {""})
         if _leaves_root(str(image_id)):
             rejected.append((str(image_id), "path_leaves_root", "the listed path points outside the dataset's folder"))
         elif len(names) > 1:
             rejected.append((str(image_id), "conflicting_species", "listed as " + " and as ".join(names)))
-        elif not names[0] and not keep_unnamed:
+        elif not names and not keep_unnamed:
             rejected.append((str(image_id), "no_species", why_no_species(rows.iloc[0])))
         else:
-            kept.append(rows.index[0])
-    return listed.loc[kept], rejected
+            kept.append(rows.index[(rows["scientific_name"] != "").to_numpy().argmax()])
+    resolved = listed.loc[kept]
+    return (resolved if shared is None else resolved.assign(specimen=resolved["image_id"].map(shared))), rejected
 
 
 def _leaves_root(image_id: str) -> bool:

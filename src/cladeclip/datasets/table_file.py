@@ -16,15 +16,19 @@ import pandas as pd
 
 from cladeclip.errors import DataError, first_line
 
-SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".txt", ".parquet"})
+SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".psv", ".dat", ".txt", ".parquet"})
 PACKED_SUFFIXES = frozenset({".gz", ".bz2", ".xz", ".zip"})
 SEPARATORS = "\t;,|"
+SURPLUS = "\0surplus"
 
 
 def is_table(name: str) -> bool:
-    """Whether a file of this name may be a table: `pictures.csv`, `occurrences.tsv.gz`."""
+    """Whether a file of this name may be a table: `pictures.csv`, `occurrences.tsv.gz`, `occurrences.zip`."""
     path = PurePosixPath(name.lower())
-    return (PurePosixPath(path.stem) if path.suffix in PACKED_SUFFIXES else path).suffix in SUFFIXES
+    return (
+        path.suffix == ".zip"
+        or (PurePosixPath(path.stem) if path.suffix in PACKED_SUFFIXES else path).suffix in SUFFIXES
+    )
 
 
 def read_table_file(path: Path, key: str = "dataset.table.file") -> pd.DataFrame:
@@ -38,24 +42,49 @@ def read_table_file(path: Path, key: str = "dataset.table.file") -> pd.DataFrame
     Raises:
         DataError: there is no such file, or it cannot be read as a table.
     """
+    if not is_table(path.name):
+        # What is no table by its name is not watched for changes.
+        raise DataError(f"{path}: a table must be called by one of {', '.join(sorted(SUFFIXES))}; rename it.")
     try:
-        if path.suffix == ".parquet":
+        if path.suffix.lower() == ".parquet":
             table = pd.read_parquet(path).astype("string").fillna("")
         else:
-            text = _text(_unpacked(path.read_bytes()))
-            header = text.split("\n", 1)[0]
-            separator = _separator(header)
-            # Tables of GBIF are tab-separated and have quotes as part of the text; those around a value are none.
-            options: dict[str, Any] = {"quoting": csv.QUOTE_NONE} if separator == "\t" else {}
-            options["skipinitialspace"] = f"{separator} " in header
-            table = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, **options)
-            if separator == "\t":
-                table = table.rename(columns=_unquoted).map(_unquoted)
+            table = _read_text(_text(_unpacked(path.read_bytes())).lstrip())
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such table; correct {key}.") from error
     except (ValueError, OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: cannot be read as a table ({first_line(error)}).") from error
-    return table.rename(columns=lambda name: str(name).strip())
+    table = table.rename(columns=lambda name: str(name).strip())
+    if (twice := table.columns[table.columns.duplicated()]).size:
+        raise DataError(f"{path}: has two columns called {twice[0]!r}; rename one.")
+    return table
+
+
+def _read_text(text: str) -> pd.DataFrame:
+    if excels := re.match(r"sep=(.)\s*\n", text):
+        text = text[excels.end() :]
+    separator = excels[1] if excels else _separator(text.split("\n", 6)[:6])
+    # Tables of GBIF are tab-separated and have quotes as part of the text; those around a value are none.
+    options: dict[str, Any] = {"quoting": csv.QUOTE_NONE} if separator == "\t" else {}
+    rows = csv.reader(io.StringIO(text), delimiter=separator, **options)
+    header = next(rows, None)
+    if not header:
+        raise ValueError("it has no header")
+    # One more than there are headers: lines may end with a separator.
+    table = pd.read_csv(
+        io.StringIO(text),
+        sep=separator,
+        names=[*header, SURPLUS],
+        skiprows=rows.line_num,
+        index_col=False,
+        dtype=str,
+        keep_default_na=False,
+        skipinitialspace=any(name.startswith(" ") for name in header),
+        **options,
+    ).fillna("")
+    if (table.pop(SURPLUS).str.strip() != "").any():
+        raise ValueError("a row has more values than there are headers")
+    return table.rename(columns=_unquoted).map(_unquoted) if separator == "\t" else table
 
 
 def _unpacked(content: bytes) -> bytes:
@@ -84,9 +113,13 @@ def _text(content: bytes) -> str:
     raise ValueError("it is no text")
 
 
-def _separator(header: str) -> str:
-    bare = re.sub(r'"[^"]*"', "", header)
-    return max(SEPARATORS, key=bare.count) if any(map(bare.count, SEPARATORS)) else ","
+def _separator(lines: list[str]) -> str:
+    """What separates values: the most frequent in the header of those that all first lines have as often; else of all."""
+    bare = [re.sub(r'"[^"]*"', "", line) for line in lines if line.strip()]
+    if not bare:
+        return ","
+    steady = [one for one in SEPARATORS if bare[0].count(one) and len({line.count(one) for line in bare}) == 1]
+    return max(steady or SEPARATORS, key=bare[0].count) if any(map(bare[0].count, SEPARATORS)) else ","
 
 
 def _unquoted(value: str) -> str:
