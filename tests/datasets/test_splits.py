@@ -138,3 +138,17 @@ def test_parts_of_pictures_alone_are_those_without_groups(ranked, split):
     apart = make_split(ranked.assign(content_group=ranked["image_id"]), split, query_share=0.2, seed=5)
     assert found["part_alone"].tolist() == apart["part"].tolist() == apart["part_alone"].tolist()
     assert split == "all" or found["part"].tolist() != apart["part"].tolist()
+
+
+def test_no_group_with_a_picture_of_an_unseen_species_is_fitted(ranked):
+    """As near-duplicates or specimens of several species make them; nothing is seen of a species that is new."""
+    n = len(ranked)
+    chained = ranked.assign(content_group=[ranked["image_id"][i % 90] for i in range(n)])
+    for fold in range(3):
+        split = make_split(chained, f"open-{fold}", query_share=0.2, seed=5)
+        table = chained.merge(split, on="image_id")
+        unseen = set(table.loc[table["part"] == "unseen", "scientific_name"])
+        assert unseen
+        assert not unseen & set(table.loc[table["part"] == "fit", "scientific_name"])
+        for _, members in table.groupby("content_group"):
+            assert set(members["part"]) == {"fit"} or "fit" not in set(members["part"])

@@ -24,4 +24,6 @@ def control_labels(fit_images: pd.DataFrame, control: ControlLabels, *, seed: in
             )
         return np.random.default_rng(seed).permutation(np.arange(len(fit_images)) % k).astype(np.int64)
     column = {"species": "scientific_name", "genus": "genus"}[control.kind]
-    return np.unique(fit_images[column].to_numpy(dtype=str), return_inverse=True)[1].astype(np.int64)
+    # A name that says no genus is a class of its own.
+    names = fit_images[column].where(fit_images[column] != "", fit_images["scientific_name"])
+    return np.unique(names.to_numpy(dtype=str), return_inverse=True)[1].astype(np.int64)

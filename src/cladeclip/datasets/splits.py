@@ -83,6 +83,12 @@ def _parts(
         if protocol == "open":
             unseen = _unseen(groups, int(fold), unseen_share, RANK_COLUMNS[unseen_rank], seed)
             part[images["content_group"].isin(unseen).to_numpy()] = "unseen"
+            # A group may have pictures of several species: with one of an unseen species in it, none of it is fitted.
+            column = RANK_COLUMNS[unseen_rank]
+            of_unseen = images[column].isin(set(groups.loc[groups["content_group"].isin(unseen), column]) - {""})
+            mixed = images["content_group"].isin(images.loc[of_unseen, "content_group"]).to_numpy()
+            part[mixed] = "query"
+            part[of_unseen.to_numpy()] = "unseen"
             if not len(unseen) or not (part == "fit").any():
                 raise DataError(
                     f"split {split}: {len(unseen)} of {len(groups)} pictures would be unseen; an open split needs "
