@@ -41,7 +41,7 @@ rule all:
         evaluations(),
         zero_shot_tables(),
         hierarchies(),
-        unnamed_named("csv"),
+        unnamed_named(),
     message:
         "All results are up to date."
 

@@ -38,12 +38,11 @@ rule caption:
         ENVIRONMENT
     threads: config["embed"]["threads"]
     resources:
-        **gpu_model(lambda wildcards: int(writes_captions(wildcards))),
+        **gpus(lambda wildcards: int(writes_captions(wildcards))),
         mem_mb=lambda wildcards, attempt, rulename: (
             tries(attempt, rulename, wildcards) * (16000 if writes_captions(wildcards) else 2000)
         ),
         runtime=minutes(60, per_mb=200, of="images"),
-        gpu=lambda wildcards: int(writes_captions(wildcards)),
     params:
         root=ROOT,
         # Which state of a model is used stands in its captioner.json.

@@ -151,12 +151,12 @@ def hierarchies():
     ]
 
 
-def unnamed_named(ending):
+def unnamed_named():
     """What pictures without a species are named, where they are kept."""
     if DATASET["unnamed"] != "keep":
         return []
     split = config["report"]["primary"]["split"]
-    return [f"{RESULTS}/{split}/unnamed/{model}.{ending}" for model in plan.models_that_name(config)]
+    return [f"{RESULTS}/{split}/unnamed/{model}.csv" for model in plan.models_that_name(config)]
 
 
 def label_files(ending, clusters_alone=False):
@@ -284,14 +284,14 @@ def needs_gpu(wildcards):
     return int(ENCODERS.get(name, {}).get("family") != "handcrafted")
 
 
-def gpu_model(gpus):
-    """The type of GPU that a rule asks for on a cluster, where it asks for any and the config names one.
-
-    `gpus` is what the rule's resource `gpu` is: a number, or a function of the wildcards.
-    """
-    if not config["gpu_model"]:
-        return {}
-    return {"gpu_model": lambda wildcards: config["gpu_model"] if (gpus(wildcards) if callable(gpus) else gpus) else ""}
+def gpus(wanted):
+    """How many GPUs a rule asks for (a number, or a function of the wildcards), and of which type if the config names one."""
+    asked = {"gpu": wanted}
+    if config["gpu_model"]:
+        asked["gpu_model"] = lambda wildcards: (
+            config["gpu_model"] if (wanted(wildcards) if callable(wanted) else wanted) else ""
+        )
+    return asked
 
 
 def megabytes(files):

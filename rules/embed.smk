@@ -60,10 +60,9 @@ rule embed:
         ENVIRONMENT
     threads: EMBED["threads"]
     resources:
-        **gpu_model(needs_gpu),
+        **gpus(needs_gpu),
         mem_mb=memory(3000, per_weights=3),
         runtime=minutes(60, per_mb=4 / EMBED["shards"], of="images"),
-        gpu=needs_gpu,
     params:
         root=ROOT,
         cache=lambda wildcards: f"{RESULTS}/cache/images/{wildcards.place}{wildcards.encoder}",
@@ -113,10 +112,9 @@ rule embed_text:
         ENVIRONMENT
     threads: EMBED["threads"]
     resources:
-        **gpu_model(1),
+        **gpus(1),
         mem_mb=memory(3000, per_weights=3),
         runtime=minutes(30, per_mb=4, of="captions"),
-        gpu=1,
     params:
         cache=f"{RESULTS}/cache/texts/{{encoder}}/{{captioner}}",
         batch_size=EMBED["text_batch_size"],

@@ -49,10 +49,9 @@ rule zero_shot:
         ENVIRONMENT
     threads: EMBED["threads"]
     resources:
-        **gpu_model(1),
+        **gpus(1),
         mem_mb=memory(3000, per_input=4, per_weights=3, of="embeddings"),
         runtime=minutes(60, per_mb=0.2, of="embeddings"),
-        gpu=1,
     params:
         queries=QUERIES,
         batch_size=EMBED["text_batch_size"],

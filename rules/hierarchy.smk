@@ -73,10 +73,9 @@ rule identify:
         ENVIRONMENT
     threads: EMBED["threads"]
     resources:
-        **gpu_model(needs_gpu),
+        **gpus(needs_gpu),
         mem_mb=memory(4000, per_input=4, per_weights=3, of="embeddings"),
         runtime=minutes(120),
-        gpu=needs_gpu,
     params:
         folder=config["identify"]["images"],
         listing=new_pictures,

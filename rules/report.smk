@@ -135,7 +135,6 @@ rule report:
         quarantine=f"{RESULTS}/quarantine.parquet",
         names=f"{RESULTS}/names.parquet",
         near_duplicates=rules.split.input.near_duplicates,
-        unnamed=unnamed_named("parquet"),
         splits=[f"{RESULTS}/{split}/split.parquet" for split in config["splits"]],
     output:
         page=report(f"{RESULTS}/report.html", category="Report"),

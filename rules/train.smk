@@ -27,10 +27,9 @@ rule train:
         ENVIRONMENT
     threads: TRAIN["threads"]
     resources:
-        **gpu_model(TRAIN["gpus"]),
+        **gpus(TRAIN["gpus"]),
         mem_mb=memory(4000 * max(1, TRAIN["gpus"]), per_weights=8),
         runtime=minutes(120, per_mb=0.004 * TRAIN["epochs"] / max(1, TRAIN["gpus"]), of="store"),
-        gpu=TRAIN["gpus"],
     params:
         settings=TRAIN_SETTINGS,
         events=f"{LOGS}/train/{{split}}/{{student}}.{{labels}}.seed{{seed}}",
@@ -58,10 +57,9 @@ rule lr_range:
         ENVIRONMENT
     threads: TRAIN["threads"]
     resources:
-        **gpu_model(min(1, TRAIN["gpus"])),
+        **gpus(min(1, TRAIN["gpus"])),
         mem_mb=memory(4000, per_weights=8),
         runtime=minutes(240),
-        gpu=min(1, TRAIN["gpus"]),
     params:
         settings=TRAIN_SETTINGS,
         range=ordered(TRAIN["lr_range"]),

@@ -13,8 +13,7 @@ from cladeclip.config import merged, update, validate
 from cladeclip.datasets.guess import guess_dataset, problems
 from cladeclip.datasets.layouts import read_listed
 from cladeclip.datasets.listing import files_below
-from cladeclip.datasets.names import SPECIES
-from cladeclip.datasets.naming import KINDS, merged_names, name_pictures, some
+from cladeclip.datasets.naming import KINDS, kinds_beside_species, merged_names, name_pictures, some
 from cladeclip.datasets.specimens import together
 from cladeclip.errors import CladeclipError, ConfigError
 from cladeclip.names import NAME
@@ -111,9 +110,7 @@ def describe(dataset: dict[str, Any], listed: pd.DataFrame, names: pd.DataFrame,
 
 def what_names_say(names: pd.DataFrame) -> list[str]:
     """What became of the names (the `names` table) that are not two words as they stand, in lines for the terminal."""
-    lines = []
-    for kind, of_kind in names[names["kind"] != SPECIES].groupby("kind"):
-        lines.append(f"  {of_kind['n'].sum():,} pictures: {KINDS[str(kind)]}: {some(of_kind['name_as_written'])}")
+    lines = [f"  {n:,} pictures: {KINDS[kind]}: {written}" for kind, n, written in kinds_beside_species(names)]
     for label, spellings in merged_names(names):
         lines.append(f"  {label}: written as {some(spellings['name_as_written'])}")
     return ["Names:", *lines] if lines else []

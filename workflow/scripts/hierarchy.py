@@ -1,7 +1,7 @@
 """Names pictures at several ranks by one model's embeddings, on one split."""
 
 from cladeclip.datasets.splits import scored_images
-from cladeclip.hierarchy.classifier import Settings
+from cladeclip.hierarchy.classifier import Settings, chosen_ranks
 from cladeclip.hierarchy.evaluate import evaluate_hierarchy
 from cladeclip.job_log import job_log
 from cladeclip.tables import (
@@ -27,7 +27,7 @@ with job_log(snakemake.log[0]):
         split,
         protocol=snakemake.wildcards.split,
         score=config["score"],
-        ranks=None if config["ranks"] == "auto" else list(config["ranks"]),
+        ranks=chosen_ranks(config),
         settings=Settings.of_config(config),
         **snakemake.params.queries,
     )

@@ -9,9 +9,8 @@ from cladeclip.datasets.prepare import check_picture
 from cladeclip.datasets.splits import scored_images
 from cladeclip.encoders.embed import embed_images
 from cladeclip.encoders.load import load_encoder
-from cladeclip.hierarchy.classifier import Settings, fit_classifier
+from cladeclip.hierarchy.classifier import configured_classifier
 from cladeclip.hierarchy.identify import for_a_spreadsheet, identify
-from cladeclip.hierarchy.taxonomy import Taxonomy
 from cladeclip.job_log import job_log
 from cladeclip.tables import IDENTIFIED, IMAGES, SPLIT, read_table, rows_for, write_table
 
@@ -28,8 +27,7 @@ with job_log(snakemake.log[0]):
     readable = [image_id for image_id in new if image_id not in unusable]
     encoder = load_encoder(Path(snakemake.input.encoder).parent)
     embeddings = embed_images(encoder, folder, readable, workers=snakemake.config["embed"]["workers"], **params.embed)
-    taxonomy = Taxonomy.of_images(known, None if config["ranks"] == "auto" else list(config["ranks"]))
-    classifier = fit_classifier(known, known_embeddings, taxonomy, Settings.of_config(config), seed=params.seed)
+    classifier = configured_classifier(known, known_embeddings, config, seed=params.seed)
     found = identify(classifier, known, known_embeddings, readable, embeddings, unusable, score=config["score"])
     write_table(snakemake.output.parquet, IDENTIFIED, found, dict(snakemake.wildcards) | dict(config))
-    write_text(snakemake.output.csv, for_a_spreadsheet(found, taxonomy.ranks))
+    write_text(snakemake.output.csv, for_a_spreadsheet(found, classifier.taxonomy.ranks))

@@ -2,20 +2,19 @@
 
 from cladeclip.atomic import write_text
 from cladeclip.clustering.quality import fit_images
-from cladeclip.datasets.splits import UNNAMED
-from cladeclip.hierarchy.classifier import Settings, fit_classifier
+from cladeclip.datasets.splits import UNNAMED, scored_images
+from cladeclip.hierarchy.classifier import configured_classifier
 from cladeclip.hierarchy.identify import for_a_spreadsheet, identify
-from cladeclip.hierarchy.taxonomy import Taxonomy
 from cladeclip.job_log import job_log
 from cladeclip.tables import IDENTIFIED, IMAGES, SPLIT, read_table, rows_for, write_table
 
 with job_log(snakemake.log[0]):
-    images, split = read_table(snakemake.input.images, IMAGES), read_table(snakemake.input.split, SPLIT)
-    config, known = snakemake.params.hierarchy, fit_images(images, split)
+    split = read_table(snakemake.input.split, SPLIT)
+    images, config = read_table(snakemake.input.images, IMAGES), snakemake.params.hierarchy
+    known = fit_images(scored_images(images, split), split)
     unnamed = list(split.loc[split["part"] == UNNAMED, "image_id"])
-    taxonomy = Taxonomy.of_images(known, None if config["ranks"] == "auto" else list(config["ranks"]))
     of_known, of_unnamed = (rows_for(snakemake.input.embeddings, ids) for ids in (list(known["image_id"]), unnamed))
-    classifier = fit_classifier(known, of_known, taxonomy, Settings.of_config(config), seed=snakemake.params.seed)
+    classifier = configured_classifier(known, of_known, config, seed=snakemake.params.seed)
     found = identify(classifier, known, of_known, unnamed, of_unnamed, {}, score=config["score"])
     write_table(snakemake.output.parquet, IDENTIFIED, found, dict(snakemake.wildcards) | dict(config))
-    write_text(snakemake.output.csv, for_a_spreadsheet(found, taxonomy.ranks))
+    write_text(snakemake.output.csv, for_a_spreadsheet(found, classifier.taxonomy.ranks))

@@ -99,7 +99,7 @@ def _table(root: Path, path: Path) -> dict[str, Any]:
 def _column(table: pd.DataFrame, usual: tuple[str, ...], fits: Callable[[str], bool]) -> str | None:
     """The column whose values fit, a usual name first; None where there is none."""
     first = find_column(table, usual)
-    for column in [name for name in table.columns if name == first] + [name for name in table.columns if name != first]:
+    for column in sorted(table.columns, key=lambda name: name != first):
         values = [value.strip() for value in table[column].head(LOOK_AT) if value.strip()]
         if values and sum(map(fits, values)) >= MOST * len(values):
             return str(column)

@@ -86,7 +86,6 @@ def says_nothing(value: str) -> bool:
     return text in NO_NAME or not any(map(str.isalnum, text))
 
 
-@cache
 def joined(genus: str, name: str) -> str:
     """Genus and what stands behind it (`Tyto`, `alba`; `Lepomis`, `sp. 1`) as one name; a whole name stays as it is."""
     genus, text = plain(genus), _without_underscores(name)
@@ -167,6 +166,7 @@ def _accepted(name: str, rank: str, accepted: Mapping[str, str]) -> Name:
     return replace(said, accepted=last) if last else said
 
 
+@cache
 def read_name(written: str, rank: str = "") -> Name:
     """One name; `rank` is its `rank_of`."""
     text = _without_underscores(written)

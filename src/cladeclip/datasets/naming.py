@@ -65,10 +65,16 @@ def name_pictures(listed: pd.DataFrame, synonyms: Mapping[str, str] | None = Non
 
 
 def _log_names(names: pd.DataFrame) -> None:
-    for kind, of_kind in names[names["kind"] != SPECIES].groupby("kind"):
-        logger.info("%d picture(s): %s: %s.", of_kind["n"].sum(), KINDS[str(kind)], some(of_kind["name_as_written"]))
+    for kind, n, written in kinds_beside_species(names):
+        logger.info("%d picture(s): %s: %s.", n, KINDS[kind], written)
     for label, spellings in merged_names(names):
         logger.info("%s: written as %s.", label, some(spellings["name_as_written"]))
+
+
+def kinds_beside_species(names: pd.DataFrame) -> Iterator[tuple[str, int, str]]:
+    """Of the `names` table every kind but SPECIES, how many pictures have it, and some of its names as written."""
+    for kind, of_kind in names[names["kind"] != SPECIES].groupby("kind"):
+        yield str(kind), int(of_kind["n"].sum()), some(of_kind["name_as_written"])
 
 
 def merged_names(names: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -77,10 +77,10 @@ def open_picture(path: str | Path, reduce_to: int | None = None) -> Image.Image:
     """
     if reduce_to is not None:
         try:
-            return open_picture_at(path, reduce_to)
+            return _decoded(path, reduce_to)
         except OSError:  # what can be decoded whole can be used
             pass
-    return open_picture_at(path, None)
+    return _decoded(path, None)
 
 
 def open_prepared(root: str | Path, image_id: str, reduce_to: int | None = None) -> Image.Image:
@@ -98,7 +98,7 @@ def open_prepared(root: str | Path, image_id: str, reduce_to: int | None = None)
         ) from error
 
 
-def open_picture_at(path: str | Path, reduce_to: int | None) -> Image.Image:
+def _decoded(path: str | Path, reduce_to: int | None) -> Image.Image:
     """As `open_picture`, at full size or reduced, and nothing else."""
     try:
         with Image.open(path, formats=IN_ORDER) as image:

@@ -149,12 +149,7 @@ def check_picture(image_id: str, root: str) -> Check:
 
 def _resolve_listing(listed: pd.DataFrame, *, keep_unnamed: bool) -> tuple[pd.DataFrame, list[tuple[str, str, str]]]:
     """One row a picture; what the metadata alone disqualifies is rejected."""
-    rejected, kept = [], []
-    shared = (
-        listed.groupby("image_id")["specimen"].agg(lambda of_rows: tuple(chain.from_iterable(of_rows)))
-        if ("specimen" in listed)
-        else None
-    )
+    rejected, kept, specimens = [], [], []
     for image_id, rows in listed.groupby("image_id", sort=True):
         # A row that names a species counts more than one that names none.
         names = sorted(set(rows["scientific_name"]) - {""})
@@ -166,8 +161,10 @@ def _resolve_listing(listed: pd.DataFrame, *, keep_unnamed: bool) -> tuple[pd.Da
             rejected.append((str(image_id), "no_species", why_no_species(rows.iloc[0])))
         else:
             kept.append(rows.index[(rows["scientific_name"] != "").to_numpy().argmax()])
+            if "specimen" in rows:
+                specimens.append(tuple(chain.from_iterable(rows["specimen"])))
     resolved = listed.loc[kept]
-    return (resolved if shared is None else resolved.assign(specimen=resolved["image_id"].map(shared))), rejected
+    return resolved.assign(specimen=specimens) if "specimen" in listed else resolved, rejected
 
 
 def _leaves_root(image_id: str) -> bool:

@@ -46,7 +46,9 @@ def make_split(
         _parts, split=split, query_share=query_share, seed=seed, unseen_share=unseen_share, unseen_rank=unseen_rank
     )
     part = parts(images)
-    alone = parts(images.assign(content_group=images["image_id"])) if _any_together(images) else part
+    alone = part
+    if images["content_group"].duplicated().any():
+        alone = parts(images.assign(content_group=images["image_id"]))
     return pd.DataFrame(
         {
             "image_id": images["image_id"].to_numpy(),
@@ -64,10 +66,6 @@ def scored_images(images: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
     return grouped[(of_split["part"] != UNNAMED).to_numpy()].reset_index(drop=True)
 
 
-def _any_together(images: pd.DataFrame) -> bool:
-    return bool(images["content_group"].duplicated().any())
-
-
 def _parts(
     images: pd.DataFrame, split: str, *, query_share: float, seed: int, unseen_share: float, unseen_rank: str
 ) -> np.ndarray:
@@ -81,17 +79,16 @@ def _parts(
         asked = _queries(groups, int(fold), query_share, seed)
         part[images["content_group"].isin(asked).to_numpy()] = "query"
         if protocol == "open":
-            unseen = _unseen(groups, int(fold), unseen_share, RANK_COLUMNS[unseen_rank], seed)
-            part[images["content_group"].isin(unseen).to_numpy()] = "unseen"
-            # A group may have pictures of several species: with one of an unseen species in it, none of it is fitted.
             column = RANK_COLUMNS[unseen_rank]
-            of_unseen = images[column].isin(set(groups.loc[groups["content_group"].isin(unseen), column]) - {""})
-            mixed = images["content_group"].isin(images.loc[of_unseen, "content_group"]).to_numpy()
-            part[mixed] = "query"
+            unseen = _unseen(groups, int(fold), unseen_share, column, seed)
+            of_unseen = images[column].isin(unseen)
+            # A group may have pictures of several species: with one of an unseen species in it, none of it is fitted.
+            part[images["content_group"].isin(images.loc[of_unseen, "content_group"]).to_numpy()] = "query"
             part[of_unseen.to_numpy()] = "unseen"
-            if not len(unseen) or not (part == "fit").any():
+            if not unseen or not (part == "fit").any():
+                n_unseen = int(groups[column].isin(unseen).sum())
                 raise DataError(
-                    f"split {split}: {len(unseen)} of {len(groups)} pictures would be unseen; an open split needs "
+                    f"split {split}: {n_unseen} of {len(groups)} pictures would be unseen; an open split needs "
                     f"categories with several {unseen_rank} names of two or more pictures each. Lower or raise "
                     "split.unseen_share, or leave the open splits out of `splits:`."
                 )
@@ -110,14 +107,13 @@ def _queries(groups: pd.DataFrame, fold: int, share: float, seed: int) -> set[st
 
 
 def _unseen(groups: pd.DataFrame, fold: int, share: float, column: str, seed: int) -> set[str]:
-    """Content groups of the species (or genera) that are unseen in this fold."""
+    """The species (or genera) that are unseen in this fold."""
     unseen: set[str] = set()
     for category, members in groups.groupby("category", sort=True):
         sizes = members[members[column] != ""].groupby(column, sort=True).size()
         candidates = np.asarray(sizes.index[sizes >= 2], dtype=object)
         if len(candidates) >= 2:
-            chosen = _fold_of(candidates, fold, share, stream_of(seed, f"unseen {column} of {category}"))
-            unseen |= set(members.loc[members[column].isin(chosen), "content_group"])
+            unseen |= _fold_of(candidates, fold, share, stream_of(seed, f"unseen {column} of {category}"))
     return unseen
 
 

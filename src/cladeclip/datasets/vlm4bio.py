@@ -30,14 +30,15 @@ def read_metadata(root: str | Path) -> pd.DataFrame:
 
 
 def _category(folder: Path) -> pd.DataFrame:
-    files = [path for path in sorted((folder / "metadata").glob("*.csv")) if _has_columns(path)]
-    if not files:
+    tables = {
+        path.name: table for path in sorted((folder / "metadata").glob("*.csv")) if (table := _table(path)) is not None
+    }
+    if not tables:
         raise DataError(
             f"{folder / 'metadata'}: no CSV file with the columns {' and '.join(COLUMNS)}; add one that lists the pictures."
         )
-    full = [path for path in files if path.name in FULL_LISTS]
-    frames = [read_table_file(path)[list(COLUMNS)] for path in full[:1] or files]
-    listed = pd.concat(frames, ignore_index=True)
+    full = [name for name in tables if name in FULL_LISTS]
+    listed = pd.concat([tables[name] for name in full[:1] or tables], ignore_index=True)
     prefix = PurePosixPath(folder.name, "images")
     return pd.DataFrame(
         {
@@ -48,8 +49,10 @@ def _category(folder: Path) -> pd.DataFrame:
     )
 
 
-def _has_columns(path: Path) -> bool:
+def _table(path: Path) -> pd.DataFrame | None:
+    """The two columns of a file; None where it is no table that has them."""
     try:
-        return set(COLUMNS) <= set(read_table_file(path).columns)
+        table = read_table_file(path)
     except DataError:
-        return False
+        return None
+    return table[list(COLUMNS)] if set(COLUMNS) <= set(table.columns) else None

@@ -65,6 +65,19 @@ class Classifier:
         return {score: self.known.scores(score, embeddings, logits, path) for score in SCORES}
 
 
+def configured_classifier(
+    images: pd.DataFrame, embeddings: np.ndarray, config: Mapping[str, Any], *, seed: int
+) -> Classifier:
+    """`fit_classifier` with the ranks and settings of the config's `hierarchy:`."""
+    taxonomy = Taxonomy.of_images(images, chosen_ranks(config))
+    return fit_classifier(images, embeddings, taxonomy, Settings.of_config(config), seed=seed)
+
+
+def chosen_ranks(config: Mapping[str, Any]) -> list[str] | None:
+    """The ranks that the config's `hierarchy:` names; None for all that the data has."""
+    return None if config["ranks"] == "auto" else list(config["ranks"])
+
+
 def fit_classifier(
     images: pd.DataFrame, embeddings: np.ndarray, taxonomy: Taxonomy, settings: Settings, *, seed: int
 ) -> Classifier:

@@ -6,8 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from cladeclip.datasets.names import SPECIES
-from cladeclip.datasets.naming import KINDS, merged_names, some
+from cladeclip.datasets.naming import KINDS, kinds_beside_species, merged_names, some
 from cladeclip.evaluation.protocol import ALL
 from cladeclip.tables import ACCURACY, IMAGES, NAMES, NEAR_DUPLICATES, ONE_BY_ONE, QUARANTINE, SPLIT, read_table
 
@@ -89,13 +88,8 @@ def _names(names: pd.DataFrame) -> dict[str, Any]:
     replaced = names[names["accepted"] != ""]
     return {
         "kinds": [
-            {
-                "kind": kind,
-                "words": KINDS[str(kind)],
-                "n": int(of_kind["n"].sum()),
-                "written": some(of_kind["name_as_written"]),
-            }
-            for kind, of_kind in names[names["kind"] != SPECIES].groupby("kind")
+            {"kind": kind, "words": KINDS[kind], "n": n, "written": written}
+            for kind, n, written in kinds_beside_species(names)
         ],
         "merged": merged[:LISTED],
         "n_merged": len(merged),
