@@ -48,7 +48,8 @@ TURNS = {
 
 def may_be_picture(path: str | PurePath) -> bool:
     """Whether a listed file is a picture by its name: without a suffix, `is_picture` has looked into it."""
-    return PurePath(path).suffix.lower() in {"", *SUFFIXES}
+    suffix = PurePath(path).suffix
+    return not suffix or suffix.lower() in SUFFIXES
 
 
 def is_picture(path: Path) -> bool:

@@ -149,21 +149,25 @@ def check_picture(image_id: str, root: str) -> Check:
 
 def _resolve_listing(listed: pd.DataFrame, *, keep_unnamed: bool) -> tuple[pd.DataFrame, list[tuple[str, str, str]]]:
     """One row a picture; what the metadata alone disqualifies is rejected."""
+    labels = listed["scientific_name"].tolist()
+    identifiers = listed["specimen"].tolist() if "specimen" in listed else [()] * len(listed)
+    by_image: dict[str, list[int]] = {}
+    for place, image_id in enumerate(listed["image_id"]):
+        by_image.setdefault(str(image_id), []).append(place)
     rejected, kept, specimens = [], [], []
-    for image_id, rows in listed.groupby("image_id", sort=True):
+    for image_id, places in sorted(by_image.items()):
         # A row that names a species counts more than one that names none.
-        names = sorted(set(rows["scientific_name"]) - {""})
-        if _leaves_root(str(image_id)):
-            rejected.append((str(image_id), "path_leaves_root", "the listed path points outside the dataset's folder"))
+        names = sorted({labels[place] for place in places} - {""})
+        if _leaves_root(image_id):
+            rejected.append((image_id, "path_leaves_root", "the listed path points outside the dataset's folder"))
         elif len(names) > 1:
-            rejected.append((str(image_id), "conflicting_species", "listed as " + " and as ".join(names)))
+            rejected.append((image_id, "conflicting_species", "listed as " + " and as ".join(names)))
         elif not names and not keep_unnamed:
-            rejected.append((str(image_id), "no_species", why_no_species(rows.iloc[0])))
+            rejected.append((image_id, "no_species", why_no_species(listed.iloc[places[0]])))
         else:
-            kept.append(rows.index[(rows["scientific_name"] != "").to_numpy().argmax()])
-            if "specimen" in rows:
-                specimens.append(tuple(chain.from_iterable(rows["specimen"])))
-    resolved = listed.loc[kept]
+            kept.append(next((place for place in places if labels[place]), places[0]))
+            specimens.append(tuple(chain.from_iterable(identifiers[place] for place in places)))
+    resolved = listed.iloc[kept]
     return resolved.assign(specimen=specimens) if "specimen" in listed else resolved, rejected
 
 
