@@ -3,7 +3,7 @@
 import nameparser
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cladeclip.datasets.names import genus_of, joined, plain, rank_of, read_name, read_names
@@ -121,6 +121,9 @@ def test_two_names_become_one_label_only_if_both_parse_to_the_same_taxon(names):
                 assert taxon_of(a) == taxon_of(b), (found[a, ""], found[b, ""])
 
 
+@example("Lepomis gulosus gulosus cf.")
+@example("Lepomis x gulosus gulosus cf.")
+@example("missing_f")
 @settings(max_examples=400, deadline=None)
 @given(st.one_of(NAMES, st.text(max_size=30)))
 def test_a_label_is_its_own_label_and_no_text_is_an_error(written):

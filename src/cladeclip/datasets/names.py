@@ -234,8 +234,8 @@ def _parsed(written: str, text: str, parsed: nameparser.ParsedName, rank: str) -
         kind = SPECIES
     else:
         kind = OTHER
-    if kind == OTHER and label != text and read_name(label).label != label:
-        return _words(written)  # `Lepomis gulosus gulosus cf.`
+    if (kind != SPECIES or not text.startswith(label)) and label != text and read_name(label).label != label:
+        return _words(written)  # `Lepomis gulosus gulosus cf.`, `Lepomis x gulosus gulosus cf.`, `missing_f`
     return Name(label, "" if parsed.genus.endswith(".") else parsed.genus, kind, taxon=label, author=author)
 
 
@@ -244,7 +244,9 @@ def _perhaps_no_author(text: str, author: str) -> str:
 
     `(Cuvier, 1829)`, `L.` and `de Geer` are an author's; `Fox` behind `Red`, and `A` behind `Class`, may be or not.
     """
-    words = text.split()[-len(author.split()) :] if author else []
+    if not author or not text[-1].isalpha():
+        return ""
+    words = text.split()[-len(author.split()) :]
     maybe = all(re.fullmatch(r"[^\W\d_]+(?:-[^\W\d_]+)*", word) and word[0].isupper() for word in words)
     return " ".join(words) if maybe else ""
 
