@@ -51,6 +51,7 @@ rule caption:
         ),
         cache=f"{RESULTS}/cache/captions/{{captioner}}",
         code=code("caption"),
+        rows=code_of_rows("captions"),
     message:
         "Captioning with '{wildcards.captioner}'."
     script:

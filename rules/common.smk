@@ -15,10 +15,11 @@ from cladeclip.config import check_other_results, drop_nulls, validate
 from cladeclip.datasets.listing import pictures_below, refresh_listing
 from cladeclip.encoders.weights import OPEN_CLIP_CONFIG, TIMM_CONFIG, UNICOM_CONFIG, note_changed_weights
 from cladeclip.errors import CladeclipError, ConfigError
-from cladeclip.fingerprint import fingerprint_of, remember
+from cladeclip.fingerprint import remember
 from cladeclip.job_environment import prepare_environment
 from cladeclip.names import FEATURES, NAME, SPLIT, ClusterLabels, Features, Model, embeddings_file
 from cladeclip.shards import shard_names
+from cladeclip.staleness import code_of_rows, code_of_script
 
 prepare_environment(SOURCE)
 # With some seconds for clocks of a cluster that differ.
@@ -106,9 +107,22 @@ wildcard_constraints:
     model=rf"{NAME}(\.{NAME}\.seed\d+)?",
 
 
-def code(script):
-    """The fingerprint of a script and of all package code that it reaches, as a param: stale code is a changed param."""
-    return fingerprint_of(HOME / "workflow/scripts" / f"{script}.py")
+def code(script, *models):
+    """The fingerprint of a script that loads these models (all where none is named): stale code is a changed param."""
+    path = HOME / "workflow/scripts" / f"{script}.py"
+    return code_of_script(path, families(models)) if models else code_of_script(path)
+
+
+def families(models):
+    """Those of encoders and trained students."""
+    trained = {model: Model.parse(model) for model in models}
+    return frozenset(encoder_named(of.student if of else model)["family"] for model, of in trained.items())
+
+
+def encoder_named(encoder):
+    if encoder not in ENCODERS:
+        raise WorkflowError(f"'{encoder}' is not defined in `encoders:`.")
+    return ENCODERS[encoder]
 
 
 def script_of(name):
@@ -239,14 +253,8 @@ def caption_model(wildcards):
     return f"{WEIGHTS}/captioners/{wildcards.captioner}/captioner.json" if writes_captions(wildcards) else []
 
 
-def definition_of(wildcards):
-    if wildcards.encoder not in ENCODERS:
-        raise WorkflowError(f"'{wildcards.encoder}' is not defined in `encoders:`.")
-    return ENCODERS[wildcards.encoder]
-
-
 def weight_file_of(wildcards):
-    weights = definition_of(wildcards).get("weights", "")
+    weights = encoder_named(wildcards.encoder).get("weights", "")
     return weights if weights and not weights.startswith("python-package:") else []
 
 

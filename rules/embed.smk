@@ -33,9 +33,9 @@ rule fetch_weights:
     params:
         # Title and licence are for people: another one makes no weights stale.
         definition=lambda wildcards: ordered(
-            {k: v for k, v in definition_of(wildcards).items() if k not in ("title", "licence")}
+            {k: v for k, v in encoder_named(wildcards.encoder).items() if k not in ("title", "licence")}
         ),
-        code=code("fetch_weights"),
+        code=lambda wildcards: code("fetch_weights", wildcards.encoder),
     message:
         f"Bringing the weights of '{{wildcards.encoder}}' into {WEIGHTS}/{{wildcards.encoder}}."
     script:
@@ -69,7 +69,8 @@ rule embed:
         batch_size=EMBED["batch_size"],
         decode=EMBED["decode"],
         precision=EMBED["precision"],
-        code=code("embed"),
+        code=lambda wildcards: code("embed", wildcards.encoder),
+        rows=lambda wildcards: code_of_rows("images", families([wildcards.encoder])),
     message:
         "Embedding the pictures with {wildcards.place}{wildcards.encoder}."
     script:
@@ -119,7 +120,8 @@ rule embed_text:
         cache=f"{RESULTS}/cache/texts/{{encoder}}/{{captioner}}",
         batch_size=EMBED["text_batch_size"],
         precision=EMBED["precision"],
-        code=code("embed_text"),
+        code=lambda wildcards: code("embed_text", wildcards.encoder),
+        rows=lambda wildcards: code_of_rows("texts", families([wildcards.encoder])),
     message:
         "Embedding the captions of '{wildcards.captioner}' with {wildcards.encoder}."
     script:

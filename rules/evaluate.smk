@@ -56,7 +56,7 @@ rule zero_shot:
         queries=QUERIES,
         batch_size=EMBED["text_batch_size"],
         precision=EMBED["precision"],
-        code=code("zero_shot"),
+        code=lambda wildcards: code("zero_shot", wildcards.model),
     message:
         "Naming pictures by their names, with the text tower of {wildcards.model} ({wildcards.split})."
     script:

@@ -82,7 +82,7 @@ rule identify:
         hierarchy=ordered(config["hierarchy"]),
         embed={key: EMBED[key] for key in ("batch_size", "decode", "precision")},
         seed=config["eval"]["seed"],
-        code=code("identify"),
+        code=lambda wildcards: code("identify", wildcards.model),
     message:
         "Naming the new pictures by {wildcards.model} ({wildcards.split})."
     script:

@@ -109,7 +109,7 @@ rule saliency:
         config=CHOSEN,
         root=ROOT,
         results=lambda wildcards: RESULTS,
-        code=code("saliency"),
+        code=code("saliency", *STUDENTS),
     message:
         "Showing what the best student looks at."
     script:

@@ -33,7 +33,7 @@ rule train:
     params:
         settings=TRAIN_SETTINGS,
         events=f"{LOGS}/train/{{split}}/{{student}}.{{labels}}.seed{{seed}}",
-        code=code("train"),
+        code=lambda wildcards: code("train", wildcards.student),
     message:
         "Training {wildcards.student} on {wildcards.labels}, seed {wildcards.seed} ({wildcards.split})."
     script:
@@ -63,7 +63,7 @@ rule lr_range:
     params:
         settings=TRAIN_SETTINGS,
         range=ordered(TRAIN["lr_range"]),
-        code=code("lr_range"),
+        code=lambda wildcards: code("lr_range", wildcards.student),
     message:
         "Range test of the learning rate: {wildcards.student} on {wildcards.labels} ({wildcards.split})."
     script:

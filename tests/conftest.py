@@ -156,7 +156,10 @@ def checkout(tmp_path_factory):
     from checkout import Checkout  # it lies beside the tests of the workflow
 
     checkout = Checkout(tmp_path_factory.mktemp("checkout"))
+    # What its jobs call is noted for test_stale_code.py.
+    checkout.WARM = "traced_snakemake:run"
     checkout.run()
+    del checkout.WARM
     return checkout
 
 

@@ -1,61 +1,168 @@
 import json
 import shutil
+from pathlib import Path
 
 import pytest
+import yaml
 from conftest import REPOSITORY
 
-from cladeclip import fingerprint
+from cladeclip import fingerprint, staleness
+
+SCRIPTS = sorted((REPOSITORY / "workflow" / "scripts").glob("*.py"))
+
+
+def forget():
+    """As another command that finds other files."""
+    for kept in (fingerprint.definitions_of, fingerprint.source_of, staleness.code_of_script, staleness.code_of_rows):
+        kept.cache_clear()
 
 
 @pytest.fixture
-def fingerprint_after(tmp_path, monkeypatch):
-    """The fingerprint of a script after an edit of a copy of the package."""
-    package = tmp_path / "cladeclip"
-    shutil.copytree(REPOSITORY / "src" / "cladeclip", package)
-    monkeypatch.setattr(fingerprint, "PACKAGE", package)
-
-    def after(script, file=None, old="", new=""):
-        fingerprint._digest_and_imports.cache_clear()
-        if file:
-            path = package / file
-            text = path.read_text()
-            assert old in text
-            path.write_text(text.replace(old, new))
-        return fingerprint.fingerprint_of(REPOSITORY / "workflow" / "scripts" / f"{script}.py")
-
-    return after
+def package(tmp_path, monkeypatch):
+    """A copy of the package, to be edited."""
+    folder = tmp_path / "cladeclip"
+    shutil.copytree(REPOSITORY / "src" / "cladeclip", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(fingerprint, "PACKAGE", folder)
+    forget()
+    yield folder
+    monkeypatch.undo()
+    forget()
 
 
-def test_the_margin_is_part_of_training_and_of_nothing_else(fingerprint_after):
-    before = {name: fingerprint_after(name) for name in ("train", "evaluate", "cluster", "embed")}
-    edit = ("training/margin.py", "target_cosine - m3", "target_cosine - 2 * m3")
-    assert fingerprint_after("train", *edit) != before["train"]
-    for name in ("evaluate", "cluster", "embed"):
-        assert fingerprint_after(name) == before[name]
+def codes():
+    """What makes results and cached rows stale: the fingerprints of all scripts, and of what makes rows."""
+    forget()
+    scripts = {script.stem: fingerprint.fingerprint_of(script) for script in SCRIPTS}
+    return scripts | {f"rows of {rows}": staleness.code_of_rows(rows) for rows in staleness.CODE_OF_ROWS}
 
 
-def test_comments_docstrings_and_layout_do_not_count(fingerprint_after):
-    before = fingerprint_after("train")
-    assert fingerprint_after("train", "training/margin.py", '"""Margin logits:', '"""The margin logits:') == before
-    assert fingerprint_after("train", "training/margin.py", "# arccos has", "# The arccos has") == before
-    assert fingerprint_after("train", "training/margin.py", "    if m3 > 0:", "\n    if (m3 > 0):") == before
+def stale_after(package, file, old, new):
+    """What becomes stale by an edit."""
+    before, path = codes(), package / file
+    text = path.read_text()
+    assert text.count(old) == 1, (file, old)
+    path.write_text(text.replace(old, new))
+    after = codes()
+    path.write_text(text)
+    return {name for name in after if after[name] != before[name]}
 
 
-def test_a_module_imported_inside_a_function_counts(fingerprint_after):
-    before = fingerprint_after("caption")
-    edit = ("captioning/internvl.py", "do_sample=False", "do_sample=True")
-    assert fingerprint_after("caption", *edit) != before
+# The edit, and what computes with it.
+EDITS = {
+    "the margin": ("training/margin.py", "target_cosine - m3", "target_cosine - 2 * m3", {"train", "lr_range"}),
+    "a column of the evaluation": (
+        "tables.py",
+        '        "n_query_without_gallery": INT,\n',
+        '        "n_query_without_gallery": INT,\n        "n_new": INT,\n',
+        {"evaluate", "compare", "embeddings_map", "saliency", "report", "release_one"},
+    ),
+    "the downloader": ("hub.py", "PIECE = ", "PIECE = 2 * ", set()),
+    "the report": ("reporting/findings.py", "def _corrected(", "def _corrected(_=None, *, ", {"report"}),
+    "the words of an error": ("datasets/prepare.py", "the metadata lists no picture", "no picture is listed", set()),
+    "an error's class": (
+        "errors.py",
+        "class DataError(CladeclipError):",
+        "class DataError(CladeclipError, OSError):",
+        set(),
+    ),
+    "a line to the log": (
+        "row_cache.py",
+        'logger.info("%s %s, reused %s"',
+        'logger.info("%s %s, and reused %s"',
+        set(),
+    ),
+    "the progress bar": ("progress.py", "SECONDS_BETWEEN_LINES = 10", "SECONDS_BETWEEN_LINES = 20", set()),
+    "a docstring": ("training/margin.py", '"""Margin logits:', '"""The margin logits:', set()),
+    "a comment": ("training/margin.py", "# arccos has", "# The arccos has", set()),
+    "layout": ("training/margin.py", "    if m3 > 0:", "\n    if (m3 > 0):", set()),
+    "an annotation": (
+        "encoders/embed.py",
+        "def _padded(batch: Tensor, size: int)",
+        "def _padded(batch: Tensor, size)",
+        set(),
+    ),
+    "what is imported inside a function": (
+        "captioning/internvl.py",
+        "do_sample=False",
+        "do_sample=True",
+        {"caption", "rows of captions"},
+    ),
+    "how a table of embeddings is written": (
+        "tables.py",
+        "class EmbeddingsWriter:",
+        "class EmbeddingsWriter:\n    level = 1",
+        {"cluster", "embed", "embed_text", "fuse", "join_shards"},
+    ),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edit_makes_stale_what_computes_with_it(package, edit):
+    *change, expected = EDITS[edit]
+    assert stale_after(package, *change) == expected
+
+
+def test_statements_that_define_nothing_belong_to_whatever_reaches_their_module(package):
+    stale = stale_after(package, "encoders/handcrafted.py", "import numpy as np\n", "import numpy as np\nnp.seterr()\n")
+    assert {"embed", "rows of images"} <= stale
+    assert "evaluate" not in stale
+
+
+def test_a_family_of_encoders_makes_only_its_own_results_stale(package):
+    def code_by_family():
+        forget()
+        embed = REPOSITORY / "workflow" / "scripts" / "embed.py"
+        return {
+            family: (staleness.code_of_script(embed, one), staleness.code_of_rows("images", one))
+            for family in staleness.CODE_OF_FAMILY
+            for one in [frozenset([family])]
+        }
+
+    before = code_by_family()
+    for family, file, old in (
+        ("unicom", "encoders/unicom_vit.py", "class UnicomViT(nn.Module):"),
+        ("transformers", "encoders/vision_tower.py", "class ProjectedMean(nn.Module):"),
+        ("handcrafted", "encoders/handcrafted.py", "def _colour("),
+    ):
+        path = package / file
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, "@staticmethod\n" + old))
+        after = code_by_family()
+        path.write_text(text)
+        assert {name for name in after if after[name] != before[name]} == {family}
+
+
+def test_every_family_of_the_schema_is_known():
+    schema = json.dumps(yaml.safe_load((REPOSITORY / "config" / "schema.yaml").read_text()))
+    for family in staleness.CODE_OF_FAMILY:
+        assert f'"{family}"' in schema
+        assert staleness.code_of_rows("images", frozenset([family])) != staleness.code_of_rows("images")
+
+
+def test_nothing_imports_the_package_in_a_way_that_hides_what_is_used():
+    """`import cladeclip.tables` would bind `cladeclip` alone, and a star whatever there is."""
+    for path in [*(REPOSITORY / "src").rglob("*.py"), *SCRIPTS]:
+        for line in path.read_text().splitlines():
+            words = line.split()
+            assert words[:1] != ["import"] or not words[1].startswith("cladeclip."), (path, line)
+            assert words[:1] != ["from"] or words[-2:] != ["import", "*"], (path, line)
+
+
+def test_a_definition_that_is_not_there_is_named():
+    with pytest.raises(LookupError, match=r"cladeclip\.tables:NOTHING"):
+        fingerprint.fingerprint_of("cladeclip.tables:NOTHING")
 
 
 @pytest.mark.parametrize("memory", [None, "half a fi", '{"reader": "an older one", "files": {}}'])
 def test_what_is_remembered_changes_no_fingerprint(tmp_path, monkeypatch, memory):
     monkeypatch.chdir(tmp_path)
-    script = REPOSITORY / "workflow" / "scripts" / "train.py"
 
     def anew():
-        fingerprint._digest_and_imports.cache_clear()
+        forget()
+        fingerprint._in_use.clear()
         fingerprint._remembered.cache_clear()
-        return fingerprint.fingerprint_of(script)
+        return fingerprint.fingerprint_of(Path(REPOSITORY, "workflow", "scripts", "train.py"))
 
     before = anew()
     fingerprint.remember()

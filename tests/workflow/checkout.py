@@ -43,6 +43,8 @@ class Checkout:
 
     # The program that runs it; None is Snakemake that starts warm (warm_snakemake.py).
     SNAKEMAKE = None
+    # What Snakemake that starts warm runs.
+    WARM = "warm_snakemake:run"
     # What it is started with, where that is another environment than that of the tests; not for Snakemake that starts warm.
     ENVIRONMENT = None
     OUTPUTS = count()
@@ -64,7 +66,7 @@ class Checkout:
         arguments = [*arguments, "--cores", str(cores), "--configfile", str(config or self.config)]
         output = self.folder / f".said-{next(self.OUTPUTS)}"
         if self.SNAKEMAKE is None:
-            return warm().start("warm_snakemake:run", list(map(str, arguments)), output, self.folder)
+            return warm().start(self.WARM, list(map(str, arguments)), output, self.folder)
         return Cold([*self.SNAKEMAKE, *arguments], self.folder, output, self.ENVIRONMENT)
 
     def snakemake(self, *arguments, **options):

@@ -22,7 +22,7 @@ with job_log(snakemake.log[0]):
             from cladeclip.captioning.internvl import add_missing_captions
 
             model = Path(snakemake.input.model)
-            key = f"{sha256_of_file(model)} {sorted(captioner.items())} code {params.code}"
+            key = f"{sha256_of_file(model)} {sorted(captioner.items())} rows {params.rows}"
             cache = RowCache(params.cache, key, pa.string())
             captioner["folder"] = read_json(model)["folder"]
             del captioner["model"]

@@ -20,7 +20,7 @@ with job_log(snakemake.log[0]):
     encoder = load_encoder(folder)
     settings = {key: params[key] for key in ("batch_size", "decode", "precision")}
     made_by = {"decode": params.decode, "precision": precision_used(choose_device(), params.precision)}
-    key = f"{folder_fingerprint(folder)} {made_by} batch {params.batch_size} code {params.code}"
+    key = f"{folder_fingerprint(folder)} {made_by} batch {params.batch_size} rows {params.rows}"
     cache = RowCache(params.cache, key, embedding_kind(encoder.dim), shard)
     workers = snakemake.config["embed"]["workers"]
     add_missing_images(encoder, params.root, ids, contents, cache, workers=workers, **settings)

@@ -17,7 +17,7 @@ with job_log(snakemake.log[0]):
     captions, contents = list(table["caption"]), list(table["caption_hash"])
     encoder = load_encoder(folder)
     made_by = {"precision": precision_used(choose_device(), params.precision)}
-    key = f"{folder_fingerprint(folder)} {made_by} batch {params.batch_size} code {params.code}"
+    key = f"{folder_fingerprint(folder)} {made_by} batch {params.batch_size} rows {params.rows}"
     cache = RowCache(params.cache, key, embedding_kind(encoder.dim))
     settings = {key: params[key] for key in ("batch_size", "precision")}
     add_missing_texts(encoder, captions, contents, cache, **settings)
