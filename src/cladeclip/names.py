@@ -16,6 +16,34 @@ SPLIT = r"all|holdout-\d+|open-\d+"
 
 
 @dataclass(frozen=True)
+class Split:
+    """Who sees which picture when: `all`, or a fold of the protocols `holdout` and `open` (see datasets/splits.py)."""
+
+    protocol: str
+    fold: int | None = None
+
+    def __str__(self) -> str:
+        return self.protocol if self.fold is None else f"{self.protocol}-{self.fold}"
+
+    @classmethod
+    def parse(cls, name: str) -> "Split":
+        if not re.fullmatch(SPLIT, name):
+            raise ConfigError(f"'{name}' names no split; use all, holdout-NUMBER or open-NUMBER.")
+        protocol, _, fold = name.partition("-")
+        return cls(protocol, int(fold) if fold else None)
+
+    @property
+    def is_holdout(self) -> bool:
+        """Whether pictures of known species were kept from all training, and ask."""
+        return self.protocol == "holdout"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether whole species were, too."""
+        return self.protocol == "open"
+
+
+@dataclass(frozen=True)
 class Features:
     """What of an image is embedded: its pixels (`image`), its caption (`text`) or both (`fused`)."""
 

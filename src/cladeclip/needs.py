@@ -12,7 +12,7 @@ from cladeclip.datasets.listing import files_below
 from cladeclip.datasets.pictures import UNUSABLE, open_picture
 from cladeclip.encoders.speed import Speed
 from cladeclip.errors import size_in_words
-from cladeclip.names import ClusterLabels, Features, Model, parse_labels
+from cladeclip.names import ClusterLabels, Features, Model, Split, parse_labels
 from cladeclip.plan import (
     all_models,
     clustered_features,
@@ -119,9 +119,9 @@ def seconds_of_rules(
 
     def evaluation(split: str, model: str) -> float:
         found, asked = n, n
-        if split.startswith("holdout"):
+        if Split.parse(split).is_holdout:
             asked = n * config["split"]["query_share"]
-        elif split.startswith("open"):
+        elif Split.parse(split).is_open:
             found = asked = n * config["split"]["unseen_share"]
         d = dim(_encoder_of(model))
         search = found * asked * (4 * d + OF_A_PAIR)
@@ -158,7 +158,7 @@ def seconds_of_rules(
         "train": sum(training(model) for split in config["splits"] for model in trained_models(config, split)),
         "evaluate": sum(evaluation(split, model) for split, model in models),
         "zero_shot": machine.start * len(models) if config["eval"]["zero_shot"] else 0.0,
-        "hierarchy": sum(evaluation(split, model) for split, model in models if split.startswith("open")),
+        "hierarchy": sum(evaluation(split, model) for split, model in models if Split.parse(split).is_open),
         "embeddings_map": MAP_SECONDS * min(n, config["report"]["map_points"]) / 10_000,
         "report": 4 * machine.start,  # with saliency, the comparison and the manifest
     }

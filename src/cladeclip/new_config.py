@@ -17,7 +17,7 @@ from cladeclip.datasets.naming import KINDS, kinds_beside_species, merged_names,
 from cladeclip.datasets.specimens import together
 from cladeclip.errors import CladeclipError, ConfigError
 from cladeclip.names import NAME
-from cladeclip.tables import HIGHER_RANKS
+from cladeclip.ranks import HIGHER_RANKS
 
 # The files of config/ that are not its user's.
 SHIPPED = ("config", "schema", "demo", "mini", "rehearsal")

@@ -34,9 +34,6 @@ class Contract:
     key: tuple[str, ...]
 
 
-# Darwin Core's terms for the ranks above the genus, from low to high: columns that `images` has where the data has them.
-HIGHER_RANKS = ("family", "order", "class", "phylum", "kingdom")
-
 STRING, INT, FLOAT = pa.string(), pa.int64(), pa.float64()
 
 LISTING = Contract(

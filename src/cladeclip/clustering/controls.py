@@ -5,6 +5,7 @@ import pandas as pd
 
 from cladeclip.errors import DataError
 from cladeclip.names import ControlLabels
+from cladeclip.ranks import COLUMN_OF_RANK
 
 
 def control_labels(fit_images: pd.DataFrame, control: ControlLabels, *, seed: int) -> np.ndarray:
@@ -23,7 +24,7 @@ def control_labels(fit_images: pd.DataFrame, control: ControlLabels, *, seed: in
                 "give another one in labels.controls."
             )
         return np.random.default_rng(seed).permutation(np.arange(len(fit_images)) % k).astype(np.int64)
-    column = {"species": "scientific_name", "genus": "genus"}[control.kind]
+    column = COLUMN_OF_RANK[control.kind]
     # A name that says no genus is a class of its own.
     names = fit_images[column].where(fit_images[column] != "", fit_images["scientific_name"])
     return np.unique(names.to_numpy(dtype=str), return_inverse=True)[1].astype(np.int64)

@@ -15,10 +15,7 @@ from sklearn.metrics import (
     silhouette_score,
 )
 
-from cladeclip.tables import HIGHER_RANKS
-
-# The ranks that labels are compared with, as far as the data has them.
-TRUTH = {"species": "scientific_name"} | {rank: rank for rank in ("genus", *HIGHER_RANKS, "category")}
+from cladeclip.ranks import COLUMN_OF_RANK
 
 
 def fit_images(images: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
@@ -51,7 +48,7 @@ def label_quality(labels: np.ndarray, fit: pd.DataFrame) -> dict[str, Any]:
         "singletons": int((sizes == 1).sum()),
         "size": dict(zip(("min", "q25", "median", "q75", "max"), map(float, quantiles), strict=True)),
     }
-    for rank, column in TRUTH.items():
+    for rank, column in COLUMN_OF_RANK.items():
         # A rank that some images lack would make one class of all that is unknown.
         if column not in fit or fit[column].isna().any() or (fit[column] == "").any():
             continue

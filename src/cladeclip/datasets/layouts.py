@@ -16,7 +16,7 @@ from cladeclip.datasets.names import higher_ranks_in, joined, says_nothing
 from cladeclip.datasets.pictures import may_be_picture
 from cladeclip.datasets.table_file import column_of, read_table_file
 from cladeclip.errors import ConfigError, DataError
-from cladeclip.tables import HIGHER_RANKS
+from cladeclip.ranks import HIGHER_RANKS
 
 # Where no column is mapped, the first of these that the table has.
 IMAGE_COLUMNS = ("image_path", "image", "path", "file_name", "filename", "fileNameAsDelivered", "file")

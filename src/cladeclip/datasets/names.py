@@ -13,7 +13,7 @@ from functools import cache
 import nameparser
 
 from cladeclip.errors import DataError
-from cladeclip.tables import HIGHER_RANKS
+from cladeclip.ranks import HIGHER_RANKS
 
 # What a name is: a binomial; something below or beside a species (`Heliconius erato petiverana`, `Lepomis cf. gulosus`); a
 # genus, alone or with `sp.`; a hybrid; other words; and what is no species: above a genus, no name yet, a key of a database.

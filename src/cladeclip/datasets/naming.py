@@ -20,7 +20,7 @@ from cladeclip.datasets.names import (
     rank_of,
     read_names,
 )
-from cladeclip.tables import HIGHER_RANKS
+from cladeclip.ranks import HIGHER_RANKS
 
 logger = logging.getLogger(__name__)
 

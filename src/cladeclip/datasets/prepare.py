@@ -19,7 +19,7 @@ from cladeclip.datasets.pictures import may_be_picture, open_picture
 from cladeclip.datasets.specimens import together
 from cladeclip.errors import DataError
 from cladeclip.progress import progress
-from cladeclip.tables import HIGHER_RANKS
+from cladeclip.ranks import HIGHER_RANKS
 
 logger = logging.getLogger(__name__)
 

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from cladeclip.errors import DataError
+from cladeclip.names import Split
 from cladeclip.random_streams import stream_of
+from cladeclip.ranks import COLUMN_OF_RANK
 
 UNNAMED = "unnamed"
-RANK_COLUMNS = {"species": "scientific_name", "genus": "genus"}
 
 
 def make_split(
@@ -71,16 +72,16 @@ def _parts(
 ) -> np.ndarray:
     """The part (n,) of every image."""
     part = np.full(len(images), "fit", dtype=object)
-    protocol, _, fold = split.partition("-")
-    if protocol != "all":
+    parsed = Split.parse(split)
+    if parsed.fold is not None:
         # A group belongs to the species of its first picture that has one, should its pictures disagree.
         named = images[images["scientific_name"] != ""]
         groups = named.sort_values("image_id").drop_duplicates("content_group")
-        asked = _queries(groups, int(fold), query_share, seed)
+        asked = _queries(groups, parsed.fold, query_share, seed)
         part[images["content_group"].isin(asked).to_numpy()] = "query"
-        if protocol == "open":
-            column = RANK_COLUMNS[unseen_rank]
-            unseen = _unseen(groups, int(fold), unseen_share, column, seed)
+        if parsed.is_open:
+            column = COLUMN_OF_RANK[unseen_rank]
+            unseen = _unseen(groups, parsed.fold, unseen_share, column, seed)
             of_unseen = images[column].isin(unseen)
             # A group may have pictures of several species: with one of an unseen species in it, none of it is fitted.
             part[images["content_group"].isin(images.loc[of_unseen, "content_group"]).to_numpy()] = "query"

@@ -12,6 +12,7 @@ from cladeclip.evaluation.probe import linear_probe
 from cladeclip.evaluation.protocol import ALL, Subset, subsets
 from cladeclip.evaluation.search import Answers, search
 from cladeclip.evaluation.significance import bootstrap_intervals
+from cladeclip.names import Split
 from cladeclip.tables import MEASURES, ONE_BY_ONE, PROBE, RETRIEVED
 
 # Of the nearest gallery pictures, so many are kept for the report.
@@ -72,7 +73,7 @@ def evaluate(
     """
     drawn: dict[str, Any] = {"protocol": protocol, "query_share": query_share, "genus_only_names": genus_only_names}
     first = list(subsets(images, split, seed=seed, **drawn))
-    seeds = range(seed + 1, seed + 1 if protocol.startswith("holdout") else seed + repeats)
+    seeds = range(seed + 1, seed + 1 if Split.parse(protocol).is_holdout else seed + repeats)
     others = [subset for other in seeds for subset in subsets(images, split, seed=other, **drawn)]
     alone = list(_one_by_one(images, split, seed, drawn)) if one_by_one else []
     found = search(embeddings, first, [*others, *alone], device=device)

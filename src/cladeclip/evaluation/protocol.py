@@ -7,8 +7,11 @@ import numpy as np
 import pandas as pd
 
 from cladeclip.errors import DataError
+from cladeclip.names import Split
+from cladeclip.ranks import COLUMN_OF_RANK
 
-RANKS = {"species": "scientific_name", "genus": "genus", "taxa": "category"}
+# What pictures are scored by: two ranks, and the category under the name that the evaluation gives it.
+SCORED_BY = {"species": COLUMN_OF_RANK["species"], "genus": COLUMN_OF_RANK["genus"], "taxa": COLUMN_OF_RANK["category"]}
 ALL = "All"
 
 
@@ -54,16 +57,17 @@ def subsets(
     Raises:
         DataError: a subset of the taxa has no query or no gallery.
     """
-    names_at = {column: images[source].to_numpy(dtype=object).astype(str) for column, source in RANKS.items()}
+    asking = Split.parse(protocol)
+    names_at = {column: images[source].to_numpy(dtype=object).astype(str) for column, source in SCORED_BY.items()}
     part = split.set_index("image_id")["part"].reindex(images["image_id"]).to_numpy()
     for taxa in [*sorted(images["category"].unique()), ALL]:
         members = np.ones(len(images), dtype=bool) if taxa == ALL else (images["category"] == taxa).to_numpy()
-        if protocol.startswith("holdout"):
+        if asking.is_holdout:
             members = members & (part != "unseen")
             is_query, is_gallery = members & (part == "query"), members & (part == "fit")
             asks = is_query
         else:
-            if protocol.startswith("open"):
+            if asking.is_open:
                 members = members & (part == "unseen")
             is_query = members & _drawn(images, members, query_share, seed)
             is_gallery, asks = members & ~is_query, members

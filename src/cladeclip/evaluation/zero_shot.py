@@ -9,7 +9,7 @@ from cladeclip.encoders.embed import embed_texts
 from cladeclip.encoders.encoder import Encoder
 from cladeclip.encoders.fusion import normalise
 from cladeclip.evaluation.protocol import Subset
-from cladeclip.tables import HIGHER_RANKS
+from cladeclip.ranks import HIGHER_RANKS
 
 # The seven of open_clip's SIMPLE_IMAGENET_TEMPLATES, and the plain sentence of BioCLIP's protocol before them.
 TEMPLATES = (

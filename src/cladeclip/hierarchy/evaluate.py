@@ -19,7 +19,8 @@ from cladeclip.hierarchy.measures import (
     fpr_at_95,
     rank_measures,
 )
-from cladeclip.hierarchy.taxonomy import COLUMNS, Taxonomy
+from cladeclip.hierarchy.taxonomy import Taxonomy
+from cladeclip.ranks import COLUMN_OF_RANK
 
 CURVE_POINTS = 200
 
@@ -159,5 +160,5 @@ def _answers(
     table["nearest_image_id"] = ids[fit[closest[:, 0]]]
     for rank in taxonomy.ranks:
         table[rank] = words[rank]
-        table[f"true_{rank}"] = images[COLUMNS[rank]].astype(str).to_numpy()[asked]
+        table[f"true_{rank}"] = images[COLUMN_OF_RANK[rank]].astype(str).to_numpy()[asked]
     return table

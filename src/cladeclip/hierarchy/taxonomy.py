@@ -8,10 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cladeclip.errors import DataError
-from cladeclip.tables import HIGHER_RANKS
-
-# From low to high, with the column of `images` that has the names.
-COLUMNS = {"species": "scientific_name", "genus": "genus"} | {rank: rank for rank in (*HIGHER_RANKS, "category")}
+from cladeclip.ranks import COLUMN_OF_RANK
 
 
 @dataclass(frozen=True)
@@ -33,14 +30,14 @@ class Taxonomy:
         """The taxonomy of the `images` table.
 
         Args:
-            ranks: of COLUMNS; where not given, all that every image has a name at.
+            ranks: of COLUMN_OF_RANK; where not given, all that every image has a name at.
 
         Raises:
             DataError: a rank is not there or has blanks, or a name has two parents.
         """
-        chosen = [rank for rank in COLUMNS if rank in ranks] if ranks is not None else _complete_ranks(images)
+        chosen = [rank for rank in COLUMN_OF_RANK if rank in ranks] if ranks is not None else _complete_ranks(images)
         for rank in ranks or ():
-            if rank not in COLUMNS or not _complete(images, rank):
+            if rank not in COLUMN_OF_RANK or not _complete(images, rank):
                 complete = ", ".join(_complete_ranks(images))
                 raise DataError(f"hierarchy.ranks: the data has no {rank!r} for every picture; it has {complete}.")
         if not chosen:
@@ -50,13 +47,13 @@ class Taxonomy:
             _check_one_parent(images, above, below)
         names, parents = [], []
         for place, rank in enumerate(chosen):
-            of_rank = images[COLUMNS[rank]].astype(str).to_numpy(dtype=str)
+            of_rank = images[COLUMN_OF_RANK[rank]].astype(str).to_numpy(dtype=str)
             found, first = np.unique(of_rank, return_index=True)
             names.append(tuple(found.tolist()))
             if place == 0:
                 parents.append(np.zeros(len(found), dtype=np.int64))
             else:
-                above = images[COLUMNS[chosen[place - 1]]].astype(str).to_numpy(dtype=str)[first]
+                above = images[COLUMN_OF_RANK[chosen[place - 1]]].astype(str).to_numpy(dtype=str)[first]
                 parents.append(np.searchsorted(np.array(names[place - 1]), above))
         return cls(tuple(chosen), tuple(names), tuple(parents))
 
@@ -65,7 +62,7 @@ class Taxonomy:
         columns = []
         for rank, names in zip(self.ranks, self.names, strict=True):
             number = pd.Series(np.arange(len(names)), index=names)
-            columns.append(number.reindex(images[COLUMNS[rank]].astype(str)).fillna(-1).to_numpy(np.int64))
+            columns.append(number.reindex(images[COLUMN_OF_RANK[rank]].astype(str)).fillna(-1).to_numpy(np.int64))
         return np.stack(columns, axis=1)
 
     def children(self, place: int) -> np.ndarray:
@@ -76,21 +73,21 @@ class Taxonomy:
 
 
 def _complete(images: pd.DataFrame, rank: str) -> bool:
-    column = COLUMNS[rank]
+    column = COLUMN_OF_RANK[rank]
     return column in images and bool((images[column].fillna("").astype(str) != "").all())
 
 
 def _complete_ranks(images: pd.DataFrame) -> list[str]:
-    return [rank for rank in COLUMNS if _complete(images, rank)]
+    return [rank for rank in COLUMN_OF_RANK if _complete(images, rank)]
 
 
 def _check_one_parent(images: pd.DataFrame, above: str, below: str) -> None:
-    pairs = images.drop_duplicates([COLUMNS[below], COLUMNS[above]])
-    twice = pairs[pairs.duplicated(COLUMNS[below], keep=False)].sort_values([COLUMNS[below], "image_id"])
+    pairs = images.drop_duplicates([COLUMN_OF_RANK[below], COLUMN_OF_RANK[above]])
+    twice = pairs[pairs.duplicated(COLUMN_OF_RANK[below], keep=False)].sort_values([COLUMN_OF_RANK[below], "image_id"])
     if len(twice):
-        name = twice[COLUMNS[below]].iloc[0]
-        rows = twice[twice[COLUMNS[below]] == name]
-        said = " and ".join(f"{row[COLUMNS[above]]} ({row['image_id']})" for _, row in rows.iterrows())
+        name = twice[COLUMN_OF_RANK[below]].iloc[0]
+        rows = twice[twice[COLUMN_OF_RANK[below]] == name]
+        said = " and ".join(f"{row[COLUMN_OF_RANK[above]]} ({row['image_id']})" for _, row in rows.iterrows())
         raise DataError(
             f"the {below} {name!r} has two parents at the rank {above}: {said}. Correct the metadata, or leave one of "
             "the two ranks out of hierarchy.ranks."

@@ -9,7 +9,7 @@ import pandas as pd
 
 from cladeclip.errors import DataError, first_line
 from cladeclip.evaluation.significance import PairedComparison, paired_comparison
-from cladeclip.names import ClusterLabels, ControlLabels, Model, parse_labels
+from cladeclip.names import ClusterLabels, ControlLabels, Model, Split, parse_labels
 from cladeclip.tables import ACCURACY, CHANGES, MEASURES, PREDICTIONS, read_table
 
 # Interval over queries, spread over query draws or folds, spread over training seeds; see docs/method.md.
@@ -57,7 +57,7 @@ def comparison_table(accuracy_paths: Iterable[str | Path], imports: Iterable[str
     table = pd.concat(frames, ignore_index=True)
     trained = [Model.parse(model) for model in table["model"]]
     replicated = pd.Series([f"{one.student}.{one.labels}" if one else None for one in trained], index=table.index)
-    protocol = table["split"].str.partition("-")[0]
+    protocol = table["split"].map(lambda split: Split.parse(split).protocol)
     for column in MEASURES:
         table[f"{column}_sd_seeds"] = _spread(table, column, [replicated, table["split"]])
         over_folds = _spread(table, column, [table["model"], protocol])

@@ -12,7 +12,7 @@ import pandas as pd
 from cladeclip.errors import ConfigError
 from cladeclip.evaluation.protocol import ALL
 from cladeclip.evaluation.significance import PairedComparison, PairedTest, holm
-from cladeclip.names import ClusterLabels, ControlLabels, Model, parse_labels
+from cladeclip.names import ClusterLabels, ControlLabels, Model, Split, parse_labels
 from cladeclip.plan import primary_labels, teachers
 from cladeclip.reporting.comparison import (
     UNCERTAINTY,
@@ -194,7 +194,9 @@ def _headline(
     best = ranked[0][0] if ranked else rows["model"].iloc[0]
     name, n_query = describe_model(best, config), int(rows["n_query"].iloc[0])
     taxa = "" if primary.taxa == ALL else f" ({primary.taxa})"
-    asked = f"of {n_query} {PROTOCOLS[primary.split.partition('-')[0]]} ({primary.split}, {MEASURES[primary.measure]})"
+    asked = (
+        f"of {n_query} {PROTOCOLS[Split.parse(primary.split).protocol]} ({primary.split}, {MEASURES[primary.measure]})"
+    )
     won = f"{name[0].upper()}{name[1:]} names the {primary.column}{taxa} right for {of[best]:.1%} {asked}"
     if not ranked:
         return [f"{won}, the best of {len(rows)} models.", "No student was trained on clusters in this run."]
@@ -312,7 +314,7 @@ def _uncertainty(row: pd.Series, primary: Primary, replicas: int) -> str:
     low, high, splits, seeds = (row[f"{primary.measure}_{kind}"] for kind in UNCERTAINTY)
     said = f"; 95 % interval over queries {low:.1%} to {high:.1%}" if pd.notna(low) else ""
     if pd.notna(splits):
-        said += f"; sd over {'folds' if primary.split.startswith('holdout') else 'query draws'} {splits:.1%}"
+        said += f"; sd over {'folds' if Split.parse(primary.split).is_holdout else 'query draws'} {splits:.1%}"
     if pd.notna(seeds):
         said += f"; mean of {replicas} training seeds, sd {seeds:.1%}"
     return said

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cladeclip.hierarchy.measures import KNOWN, NEW, mistaken_for
-from cladeclip.names import Model
+from cladeclip.names import Model, Split
 from cladeclip.plan import trained_models
 from cladeclip.random_streams import stream_of
 from cladeclip.reporting.charts import accuracy_against_coverage
@@ -29,7 +29,7 @@ def hierarchy_section(
     Mistaken species and pictures are of the model with the lowest area under the risk-coverage curve, at the lowest rank and
     averaged over the open splits.
     """
-    splits = [split for split in config["splits"] if split.startswith("open-")]
+    splits = [split for split in config["splits"] if Split.parse(split).is_open]
     if not splits:
         return None
 
