@@ -12,6 +12,7 @@ configfile: str(DEFAULTS if DEFAULTS.exists() else Path(workflow.basedir, DEFAUL
 
 
 include: "rules/common.smk"
+include: "rules/resources.smk"
 include: "rules/prepare.smk"
 include: "rules/caption.smk"
 include: "rules/embed.smk"
@@ -34,14 +35,7 @@ localrules:
 rule all:
     default_target: True
     input:
-        f"{RESULTS}/report.html",
-        f"{RESULTS}/manifest.json",
-        # Every product by name: a deleted one is noticed and made again.
-        checkpoints(),
-        evaluations(),
-        zero_shot_tables(),
-        hierarchies(),
-        unnamed_named(),
+        FILES.all(),
     message:
         "All results are up to date."
 

@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 
 from cladeclip import tables
-from cladeclip.tables import HIGHER_RANKS, MEASURES, RETRIEVED, Contract
+from cladeclip.ranks import HIGHER_RANKS
+from cladeclip.tables import MEASURES, RETRIEVED, Contract
 
 DOCS = Path(__file__).parent
 CONFIG = DOCS.parent / "config"

@@ -1,20 +1,36 @@
 # One caption a picture, for the text and fused features.
 
 
+def writes_captions(wildcards):
+    """Whether a model does it, and not a template or a table."""
+    return known("captioners", wildcards.captioner)["kind"] == "internvl"
+
+
+def caption_file(wildcards):
+    captioner = known("captioners", wildcards.captioner)
+    return captioner["path"] if captioner["kind"] == "file" else []
+
+
+def caption_model(wildcards):
+    return WEIGHTS.captioner(wildcards.captioner) if writes_captions(wildcards) else []
+
+
 localrules:
     fetch_captioner,
 
 
 rule fetch_captioner:
     output:
-        f"{WEIGHTS}/captioners/{{captioner}}/captioner.json",
+        WEIGHTS.captioner("{captioner}"),
     log:
-        f"{LOGS}/fetch_captioner/{{captioner}}.log",
+        RESULTS.log("fetch_captioner/{captioner}"),
     conda:
         ENVIRONMENT
     params:
         captioner=lambda wildcards: {
-            key: value for key, value in captioner_of(wildcards).items() if key in ("model", "revision")
+            key: value
+            for key, value in known("captioners", wildcards.captioner).items()
+            if key in ("model", "revision")
         },
         code=code("fetch_captioner"),
     message:
@@ -29,11 +45,11 @@ rule caption:
         file=caption_file,
         model=caption_model,
     output:
-        f"{RESULTS}/captions/{{captioner}}.parquet",
+        RESULTS.captions("{captioner}"),
     log:
-        f"{LOGS}/caption/{{captioner}}.log",
+        RESULTS.log("caption/{captioner}"),
     benchmark:
-        f"{BENCHMARKS}/caption/{{captioner}}.tsv"
+        RESULTS.benchmark("caption/{captioner}")
     conda:
         ENVIRONMENT
     threads: config["embed"]["threads"]
@@ -47,9 +63,13 @@ rule caption:
         root=ROOT,
         # Which state of a model is used stands in its captioner.json.
         captioner=lambda wildcards: ordered(
-            {key: value for key, value in captioner_of(wildcards).items() if key not in ("revision", "licence")}
+            {
+                key: value
+                for key, value in known("captioners", wildcards.captioner).items()
+                if key not in ("revision", "licence")
+            }
         ),
-        cache=f"{RESULTS}/cache/captions/{{captioner}}",
+        cache=RESULTS.cache("captions", "{captioner}"),
         code=code("caption"),
         rows=code_of_rows("captions"),
     message:

@@ -1,19 +1,20 @@
 # Class labels for the students: clusters of a teacher's embeddings, or controls.
+CLUSTERS = str(ClusterLabels("{teacher}", "{features}", "{k}"))
 
 
 rule cluster:
     input:
-        embeddings=f"{RESULTS}/embeddings/{{teacher}}/{{features}}.parquet",
+        embeddings=RESULTS.features("{teacher}", "{features}"),
         images=rules.prepare.output.images,
         split=rules.split.output[0],
     output:
-        labels=f"{RESULTS}/{{split}}/clusters/{{teacher}}-{{features}}-k{{k}}.parquet",
-        centroids=f"{RESULTS}/{{split}}/clusters/{{teacher}}-{{features}}-k{{k}}.centroids.parquet",
-        quality=f"{RESULTS}/{{split}}/clusters/{{teacher}}-{{features}}-k{{k}}.quality.json",
+        labels=RESULTS.labels("{split}", CLUSTERS),
+        centroids=RESULTS.labels("{split}", CLUSTERS, "centroids.parquet"),
+        quality=RESULTS.labels("{split}", CLUSTERS, "quality.json"),
     log:
-        f"{LOGS}/cluster/{{split}}/{{teacher}}-{{features}}-k{{k}}.log",
+        RESULTS.log(f"cluster/{{split}}/{CLUSTERS}"),
     benchmark:
-        f"{BENCHMARKS}/cluster/{{split}}/{{teacher}}-{{features}}-k{{k}}.tsv"
+        RESULTS.benchmark(f"cluster/{{split}}/{CLUSTERS}")
     wildcard_constraints:
         # The longest name first: 'vit-h' must not claim the labels of 'vit-h-14'.
         teacher="|".join(sorted(ENCODERS, key=len, reverse=True)),
@@ -41,12 +42,12 @@ rule control:
         images=rules.prepare.output.images,
         split=rules.split.output[0],
     output:
-        labels=f"{RESULTS}/{{split}}/clusters/{{control}}.parquet",
-        quality=f"{RESULTS}/{{split}}/clusters/{{control}}.quality.json",
+        labels=RESULTS.labels("{split}", "{control}"),
+        quality=RESULTS.labels("{split}", "{control}", "quality.json"),
     log:
-        f"{LOGS}/control/{{split}}/{{control}}.log",
+        RESULTS.log("control/{split}/{control}"),
     benchmark:
-        f"{BENCHMARKS}/control/{{split}}/{{control}}.tsv"
+        RESULTS.benchmark("control/{split}/{control}")
     wildcard_constraints:
         control=r"species|genus|random-k\d+",
     conda:

@@ -1,8 +1,16 @@
 # Embeddings of pictures and captions, by one rule for teachers, baselines and trained students.
+from cladeclip.shards import shard_names
+
 EMBED = config["embed"]
-EMBEDDINGS = f"{RESULTS}/{{place}}embeddings/{{encoder}}/image.parquet"
+EMBEDDINGS = RESULTS.features("{encoder}", "image", "{place}")
 # With several shards, each is a job that writes a part, and the parts are joined.
-SHARDED = f"{RESULTS}/{{place}}shards/{{encoder}}/{{shard}}.parquet"
+SHARDED = RESULTS.shard("{encoder}", "{shard}", "{place}")
+SHARD = ".{shard}" if EMBED["shards"] > 1 else ""
+
+
+def weight_file_of(wildcards):
+    weights = known("encoders", wildcards.encoder).get("weights", "")
+    return weights if weights and not weights.startswith("python-package:") else []
 
 
 localrules:
@@ -15,8 +23,8 @@ localrules:
 rule fetch:
     input:
         SOURCE_MARKER,
-        encoder_records(),
-        [f"{WEIGHTS}/captioners/{captioner}/captioner.json" for captioner in plan.models_that_caption(config)],
+        FILES.encoder_records(),
+        FILES.captioner_records(),
     message:
         "Everything that has to be downloaded is there: the rest needs no internet."
 
@@ -25,15 +33,15 @@ rule fetch_weights:
     input:
         weight_file_of,
     output:
-        f"{WEIGHTS}/{{encoder}}/encoder.json",
+        WEIGHTS.encoder("{encoder}"),
     log:
-        f"{LOGS}/fetch_weights/{{encoder}}.log",
+        RESULTS.log("fetch_weights/{encoder}"),
     conda:
         ENVIRONMENT
     params:
         # Title and licence are for people: another one makes no weights stale.
         definition=lambda wildcards: ordered(
-            {k: v for k, v in encoder_named(wildcards.encoder).items() if k not in ("title", "licence")}
+            {k: v for k, v in known("encoders", wildcards.encoder).items() if k not in ("title", "licence")}
         ),
         code=lambda wildcards: code("fetch_weights", wildcards.encoder),
     message:
@@ -45,13 +53,13 @@ rule fetch_weights:
 rule embed:
     input:
         images=rules.prepare.output.images,
-        encoder=encoder_file,
+        encoder=lambda wildcards: FILES.weights_of(wildcards.encoder, wildcards.place.rstrip("/")),
     output:
         EMBEDDINGS if EMBED["shards"] == 1 else temp(SHARDED),
     log:
-        f"{LOGS}/embed/{{place}}{{encoder}}{SHARD}.log",
+        RESULTS.log("embed/{place}{encoder}" + SHARD),
     benchmark:
-        f"{BENCHMARKS}/embed/{{place}}{{encoder}}{SHARD}.tsv"
+        RESULTS.benchmark("embed/{place}{encoder}" + SHARD)
     wildcard_constraints:
         place=rf"(({SPLIT})/)?",
         encoder=rf"{NAME}(\.{NAME}\.seed\d+)?",
@@ -65,7 +73,7 @@ rule embed:
         runtime=minutes(60, per_mb=4 / EMBED["shards"], of="images"),
     params:
         root=ROOT,
-        cache=lambda wildcards: f"{RESULTS}/cache/images/{wildcards.place}{wildcards.encoder}",
+        cache=lambda wildcards: RESULTS.cache("images", wildcards.place + wildcards.encoder),
         batch_size=EMBED["batch_size"],
         decode=EMBED["decode"],
         precision=EMBED["precision"],
@@ -83,9 +91,9 @@ rule join_shards:
     output:
         EMBEDDINGS if EMBED["shards"] > 1 else [],
     log:
-        f"{LOGS}/join_shards/{{place}}{{encoder}}.log",
+        RESULTS.log("join_shards/{place}{encoder}"),
     benchmark:
-        f"{BENCHMARKS}/join_shards/{{place}}{{encoder}}.tsv"
+        RESULTS.benchmark("join_shards/{place}{encoder}")
     wildcard_constraints:
         place=rf"(({SPLIT})/)?",
         encoder=rf"{NAME}(\.{NAME}\.seed\d+)?",
@@ -104,11 +112,11 @@ rule embed_text:
         captions=rules.caption.output[0],
         encoder=rules.fetch_weights.output[0],
     output:
-        f"{RESULTS}/embeddings/{{encoder}}/text-{{captioner}}.parquet",
+        RESULTS.features("{encoder}", "text-{captioner}"),
     log:
-        f"{LOGS}/embed_text/{{encoder}}-{{captioner}}.log",
+        RESULTS.log("embed_text/{encoder}-{captioner}"),
     benchmark:
-        f"{BENCHMARKS}/embed_text/{{encoder}}-{{captioner}}.tsv"
+        RESULTS.benchmark("embed_text/{encoder}-{captioner}")
     conda:
         ENVIRONMENT
     threads: EMBED["threads"]
@@ -117,7 +125,7 @@ rule embed_text:
         mem_mb=memory(3000, per_weights=3),
         runtime=minutes(30, per_mb=4, of="captions"),
     params:
-        cache=f"{RESULTS}/cache/texts/{{encoder}}/{{captioner}}",
+        cache=RESULTS.cache("texts", "{encoder}/{captioner}"),
         batch_size=EMBED["text_batch_size"],
         precision=EMBED["precision"],
         code=lambda wildcards: code("embed_text", wildcards.encoder),
@@ -130,14 +138,14 @@ rule embed_text:
 
 rule fuse:
     input:
-        image=f"{RESULTS}/embeddings/{{encoder}}/image.parquet",
+        image=RESULTS.features("{encoder}", "image"),
         text=rules.embed_text.output[0],
     output:
-        f"{RESULTS}/embeddings/{{encoder}}/fused-{{captioner}}.parquet",
+        RESULTS.features("{encoder}", "fused-{captioner}"),
     log:
-        f"{LOGS}/fuse/{{encoder}}-{{captioner}}.log",
+        RESULTS.log("fuse/{encoder}-{captioner}"),
     benchmark:
-        f"{BENCHMARKS}/fuse/{{encoder}}-{{captioner}}.tsv"
+        RESULTS.benchmark("fuse/{encoder}-{captioner}")
     conda:
         ENVIRONMENT
     resources:

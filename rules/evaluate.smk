@@ -6,15 +6,15 @@ QUERIES = {key: config["eval"][key] for key in ("query_share", "seed", "genus_on
 
 rule evaluate:
     input:
-        embeddings=lambda wildcards: embeddings_path(wildcards.model, wildcards.split),
+        embeddings=lambda wildcards: RESULTS.embeddings(wildcards.model, wildcards.split),
         images=rules.prepare.output.images,
         split=rules.split.output[0],
     output:
-        **{table: f"{RESULTS}/{{split}}/evaluation/{{model}}/{table}.parquet" for table in EVALUATION_TABLES},
+        **{table: RESULTS.evaluation("{split}", "{model}", table) for table in plan.EVALUATION_TABLES},
     log:
-        f"{LOGS}/evaluate/{{split}}/{{model}}.log",
+        RESULTS.log("evaluate/{split}/{model}"),
     benchmark:
-        f"{BENCHMARKS}/evaluate/{{split}}/{{model}}.tsv"
+        RESULTS.benchmark("evaluate/{split}/{model}")
     conda:
         ENVIRONMENT
     threads: config["eval"]["threads"]
@@ -36,15 +36,15 @@ rule evaluate:
 rule zero_shot:
     input:
         embeddings=rules.evaluate.input.embeddings,
-        encoder=lambda wildcards: encoder_of_model(wildcards.model, wildcards.split),
+        encoder=lambda wildcards: FILES.weights_of(wildcards.model, wildcards.split),
         images=rules.prepare.output.images,
         split=rules.split.output[0],
     output:
-        f"{RESULTS}/{{split}}/evaluation/{{model}}/zero_shot.parquet",
+        RESULTS.evaluation("{split}", "{model}", "zero_shot"),
     log:
-        f"{LOGS}/zero_shot/{{split}}/{{model}}.log",
+        RESULTS.log("zero_shot/{split}/{model}"),
     benchmark:
-        f"{BENCHMARKS}/zero_shot/{{split}}/{{model}}.tsv"
+        RESULTS.benchmark("zero_shot/{split}/{model}")
     conda:
         ENVIRONMENT
     threads: EMBED["threads"]

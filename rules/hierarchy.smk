@@ -1,4 +1,19 @@
 # Answers at several ranks and new species: heads on a model's embeddings. Part of `all` on open splits.
+import hashlib
+
+from cladeclip.datasets.listing import pictures_below
+
+
+def new_pictures(wildcards):
+    """What tells whether the new pictures are others than last time: their names, sizes and times."""
+    folder = config["identify"]["images"]
+    if not folder:
+        raise WorkflowError("config: identify.images is empty; name the folder of the new pictures.")
+    try:
+        seen = pictures_below(folder).to_csv(index=False)
+    except CladeclipError as error:
+        raise WorkflowError(f"config: identify.images: {error}") from error
+    return hashlib.sha256(seen.encode()).hexdigest()[:16]
 
 
 rule hierarchy:
@@ -7,11 +22,11 @@ rule hierarchy:
         images=rules.prepare.output.images,
         split=rules.split.output[0],
     output:
-        **{table: f"{RESULTS}/{{split}}/evaluation/{{model}}/{table}.parquet" for table in HIERARCHY_TABLES},
+        **{table: RESULTS.evaluation("{split}", "{model}", table) for table in plan.HIERARCHY_TABLES},
     log:
-        f"{LOGS}/hierarchy/{{split}}/{{model}}.log",
+        RESULTS.log("hierarchy/{split}/{model}"),
     benchmark:
-        f"{BENCHMARKS}/hierarchy/{{split}}/{{model}}.tsv"
+        RESULTS.benchmark("hierarchy/{split}/{model}")
     conda:
         ENVIRONMENT
     threads: config["eval"]["threads"]
@@ -34,12 +49,12 @@ rule name_unnamed:
         images=rules.prepare.output.images,
         split=rules.split.output[0],
     output:
-        parquet=f"{RESULTS}/{{split}}/unnamed/{{model}}.parquet",
-        csv=f"{RESULTS}/{{split}}/unnamed/{{model}}.csv",
+        parquet=RESULTS.unnamed("{split}", "{model}"),
+        csv=RESULTS.unnamed("{split}", "{model}", "csv"),
     log:
-        f"{LOGS}/name_unnamed/{{split}}/{{model}}.log",
+        RESULTS.log("name_unnamed/{split}/{model}"),
     benchmark:
-        f"{BENCHMARKS}/name_unnamed/{{split}}/{{model}}.tsv"
+        RESULTS.benchmark("name_unnamed/{split}/{model}")
     conda:
         ENVIRONMENT
     threads: config["eval"]["threads"]
@@ -59,16 +74,16 @@ rule name_unnamed:
 rule identify:
     input:
         embeddings=rules.evaluate.input.embeddings,
-        encoder=lambda wildcards: encoder_of_model(wildcards.model, wildcards.split),
+        encoder=lambda wildcards: FILES.weights_of(wildcards.model, wildcards.split),
         images=rules.prepare.output.images,
         split=rules.split.output[0],
     output:
-        parquet=f"{RESULTS}/{{split}}/identify/{{model}}.parquet",
-        csv=f"{RESULTS}/{{split}}/identify/{{model}}.csv",
+        parquet=RESULTS.identified("{split}", "{model}"),
+        csv=RESULTS.identified("{split}", "{model}", "csv"),
     log:
-        f"{LOGS}/identify/{{split}}/{{model}}.log",
+        RESULTS.log("identify/{split}/{model}"),
     benchmark:
-        f"{BENCHMARKS}/identify/{{split}}/{{model}}.tsv"
+        RESULTS.benchmark("identify/{split}/{model}")
     conda:
         ENVIRONMENT
     threads: EMBED["threads"]

@@ -16,7 +16,7 @@ rule fetch_vlm4bio:
     output:
         f"{ROOT}/.fetched.json",
     log:
-        f"{LOGS}/fetch_vlm4bio.log",
+        RESULTS.log("fetch_vlm4bio"),
     # Before the weights: what its user has to bring by hand is said at once.
     priority: 1
     conda:
@@ -37,9 +37,9 @@ rule draw_specimens:
         # What was drawn, in words: for a captioner of kind `file`.
         captions=f"{ROOT}/captions.csv",
     log:
-        f"{LOGS}/draw_specimens.log",
+        RESULTS.log("draw_specimens"),
     benchmark:
-        f"{BENCHMARKS}/draw_specimens.tsv"
+        RESULTS.benchmark("draw_specimens")
     conda:
         ENVIRONMENT
     threads: 2
@@ -56,9 +56,9 @@ rule listing:
     input:
         SOURCE_MARKER,
     output:
-        f"{RESULTS}/listing.parquet",
+        RESULTS.table("listing"),
     log:
-        f"{LOGS}/listing.log",
+        RESULTS.log("listing"),
     conda:
         ENVIRONMENT
     params:
@@ -74,13 +74,13 @@ rule prepare:
         listing=rules.listing.output[0],
         synonyms=DATASET["synonyms"] or [],
     output:
-        images=f"{RESULTS}/images.parquet",
-        quarantine=f"{RESULTS}/quarantine.parquet",
-        names=f"{RESULTS}/names.parquet",
+        images=RESULTS.table("images"),
+        quarantine=RESULTS.table("quarantine"),
+        names=RESULTS.table("names"),
     log:
-        f"{LOGS}/prepare.log",
+        RESULTS.log("prepare"),
     benchmark:
-        f"{BENCHMARKS}/prepare.tsv"
+        RESULTS.benchmark("prepare")
     conda:
         ENVIRONMENT
     threads: 2
@@ -100,13 +100,13 @@ rule prepare:
 
 rule near_duplicates:
     input:
-        embeddings=lambda wildcards: embeddings_path(NEAR_DUPLICATES["encoder"], None),
+        embeddings=lambda wildcards: RESULTS.features(NEAR_DUPLICATES["encoder"], "image"),
     output:
-        f"{RESULTS}/near_duplicates.parquet",
+        RESULTS.table("near_duplicates"),
     log:
-        f"{LOGS}/near_duplicates.log",
+        RESULTS.log("near_duplicates"),
     benchmark:
-        f"{BENCHMARKS}/near_duplicates.tsv"
+        RESULTS.benchmark("near_duplicates")
     conda:
         ENVIRONMENT
     threads: 2
@@ -127,11 +127,11 @@ rule split:
         images=rules.prepare.output.images,
         near_duplicates=rules.near_duplicates.output[0] if NEAR_DUPLICATES else [],
     output:
-        report(f"{RESULTS}/{{split}}/split.parquet", category="Data"),
+        report(RESULTS.split("{split}"), category="Data"),
     log:
-        f"{LOGS}/split/{{split}}.log",
+        RESULTS.log("split/{split}"),
     benchmark:
-        f"{BENCHMARKS}/split/{{split}}.tsv"
+        RESULTS.benchmark("split/{split}")
     conda:
         ENVIRONMENT
     resources:
@@ -150,11 +150,11 @@ rule store:
     input:
         images=rules.prepare.output.images,
     output:
-        f"{RESULTS}/store/{{side}}.arrow",
+        RESULTS.store("{side}"),
     log:
-        f"{LOGS}/store/{{side}}.log",
+        RESULTS.log("store/{side}"),
     benchmark:
-        f"{BENCHMARKS}/store/{{side}}.tsv"
+        RESULTS.benchmark("store/{side}")
     wildcard_constraints:
         side=r"\d+",
     conda:

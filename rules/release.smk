@@ -9,25 +9,25 @@ localrules:
 
 rule release:
     input:
-        [f"{RESULTS}/{split}/release/{model}/README.md" for split, model in TRAININGS],
+        FILES.releases(),
     message:
         f"Every trained student lies in {RESULTS}/SPLIT/release."
 
 
 rule release_one:
     input:
-        model=f"{RESULTS}/{{split}}/checkpoints/{{model}}/model.safetensors",
-        accuracy=f"{RESULTS}/{{split}}/evaluation/{{model}}/accuracy.parquet",
-        before=lambda wildcards: f"{RESULTS}/{wildcards.split}/evaluation/{Model.parse(wildcards.model).student}/accuracy.parquet",
-        quality=lambda wildcards: f"{RESULTS}/{wildcards.split}/clusters/{Model.parse(wildcards.model).labels}.quality.json",
+        model=RESULTS.checkpoint("{split}", "{model}"),
+        accuracy=RESULTS.evaluation("{split}", "{model}", "accuracy"),
+        before=lambda wildcards: RESULTS.evaluation(wildcards.split, Model.parse(wildcards.model).student, "accuracy"),
+        quality=lambda wildcards: RESULTS.labels(wildcards.split, Model.parse(wildcards.model).labels, "quality.json"),
         images=rules.prepare.output.images,
         split=rules.split.output[0],
     output:
-        f"{RESULTS}/{{split}}/release/{{model}}/README.md",
+        RESULTS.release("{split}", "{model}"),
     log:
-        f"{LOGS}/release/{{split}}/{{model}}.log",
+        RESULTS.log("release/{split}/{model}"),
     benchmark:
-        f"{BENCHMARKS}/release/{{split}}/{{model}}.tsv"
+        RESULTS.benchmark("release/{split}/{model}")
     wildcard_constraints:
         model=TRAINED,
     conda:

@@ -1,5 +1,5 @@
 # The comparison of all models, the page that people read, and the checksums of everything.
-
+from cladeclip.atomic import sha256_of_file
 
 # The settings that the report shows and that make it again: without those that change how a job runs, not its result.
 SETTINGS = ordered(
@@ -14,7 +14,9 @@ SETTINGS = ordered(
     }
 )
 # What decides which models and pictures the report looks at closely.
-CHOSEN = ordered({"report": {"primary": config["report"]["primary"]}, "encoders": ENCODERS, "weights": WEIGHTS})
+CHOSEN = ordered(
+    {"report": {"primary": config["report"]["primary"]}, "encoders": ENCODERS, "weights": config["weights"]}
+)
 TEMPLATES = sorted(
     path for kind in ("html", "css", "js") for path in Path(SOURCE, "cladeclip/reporting").glob(f"*.{kind}")
 )
@@ -34,22 +36,23 @@ localrules:
 
 rule compare:
     input:
-        accuracy=evaluations("accuracy"),
-        predictions=evaluations("predictions"),
+        accuracy=FILES.evaluations("accuracy"),
+        predictions=FILES.evaluations("predictions"),
         imports=config["report"]["import"],
     output:
-        parquet=f"{RESULTS}/comparison.parquet",
-        csv=report(f"{RESULTS}/comparison.csv", category="Comparison"),
-        changes=f"{RESULTS}/changes.parquet",
+        parquet=RESULTS.table("comparison"),
+        csv=report(RESULTS.file("comparison.csv"), category="Comparison"),
+        changes=RESULTS.table("changes"),
     log:
-        f"{LOGS}/compare.log",
+        RESULTS.log("compare"),
     benchmark:
-        f"{BENCHMARKS}/compare.tsv"
+        RESULTS.benchmark("compare")
     conda:
         ENVIRONMENT
     params:
-        results=lambda wildcards: RESULTS,
-        trained=TRAININGS,
+        results=lambda wildcards: str(RESULTS),
+        models=FILES.models(),
+        trained=plan.trainings(config),
         code=code("compare"),
     message:
         "Comparing all models."
@@ -59,15 +62,15 @@ rule compare:
 
 rule embeddings_map:
     input:
-        comparison=f"{RESULTS}/comparison.parquet",
-        embeddings=embeddings_mapped(),
-        images=f"{RESULTS}/images.parquet",
+        comparison=RESULTS.table("comparison"),
+        embeddings=FILES.mapped(),
+        images=RESULTS.table("images"),
     output:
-        f"{RESULTS}/embeddings_map.parquet",
+        RESULTS.table("embeddings_map"),
     log:
-        f"{LOGS}/embeddings_map.log",
+        RESULTS.log("embeddings_map"),
     benchmark:
-        f"{BENCHMARKS}/embeddings_map.tsv"
+        RESULTS.benchmark("embeddings_map")
     conda:
         ENVIRONMENT
     threads: config["eval"]["threads"]
@@ -77,7 +80,7 @@ rule embeddings_map:
     params:
         config=CHOSEN,
         points=config["report"]["map_points"],
-        results=lambda wildcards: RESULTS,
+        results=lambda wildcards: str(RESULTS),
         code=code("embeddings_map"),
     message:
         "Drawing a map of the embeddings."
@@ -87,16 +90,16 @@ rule embeddings_map:
 
 rule saliency:
     input:
-        comparison=f"{RESULTS}/comparison.parquet",
-        predictions=predictions_shown(),
-        models=models_shown(),
-        images=f"{RESULTS}/images.parquet",
+        comparison=RESULTS.table("comparison"),
+        predictions=FILES.evaluations("predictions", [FILES.primary_split]),
+        models=FILES.students_shown(),
+        images=RESULTS.table("images"),
     output:
-        f"{RESULTS}/saliency.parquet",
+        RESULTS.table("saliency"),
     log:
-        f"{LOGS}/saliency.log",
+        RESULTS.log("saliency"),
     benchmark:
-        f"{BENCHMARKS}/saliency.tsv"
+        RESULTS.benchmark("saliency")
     conda:
         ENVIRONMENT
     threads: config["eval"]["threads"]
@@ -108,8 +111,8 @@ rule saliency:
     params:
         config=CHOSEN,
         root=ROOT,
-        results=lambda wildcards: RESULTS,
-        code=code("saliency", *STUDENTS),
+        results=lambda wildcards: str(RESULTS),
+        code=code("saliency", *config["students"]),
     message:
         "Showing what the best student looks at."
     script:
@@ -118,37 +121,37 @@ rule saliency:
 
 rule report:
     input:
-        comparison=f"{RESULTS}/comparison.parquet",
-        changes=f"{RESULTS}/changes.parquet",
-        evaluations=[evaluations(table) for table in EVALUATION_TABLES],
-        zero_shot=zero_shot_tables(),
-        hierarchies=hierarchies(),
-        pictures=rules.train.input.store if hierarchies() or TRAININGS else [],
-        histories=histories_shown(),
-        map=f"{RESULTS}/embeddings_map.parquet",
-        saliency=f"{RESULTS}/saliency.parquet" if histories_shown() else [],
+        comparison=RESULTS.table("comparison"),
+        changes=RESULTS.table("changes"),
+        evaluations=[FILES.evaluations(table) for table in plan.EVALUATION_TABLES],
+        zero_shot=FILES.zero_shot(),
+        hierarchies=FILES.hierarchies(),
+        pictures=FILES.store() if FILES.hierarchies() or plan.trainings(config) else [],
+        histories=FILES.histories_shown(),
+        map=RESULTS.table("embeddings_map"),
+        saliency=RESULTS.table("saliency") if FILES.histories_shown() else [],
         also=expand("{run}/comparison.parquet", run=config["report"]["also"]),
-        encoders=encoder_records(),
-        clusters=label_files("parquet"),
-        qualities=label_files("quality.json"),
-        images=f"{RESULTS}/images.parquet",
-        quarantine=f"{RESULTS}/quarantine.parquet",
-        names=f"{RESULTS}/names.parquet",
+        encoders=FILES.encoder_records(),
+        clusters=FILES.labels("parquet"),
+        qualities=FILES.labels("quality.json"),
+        images=RESULTS.table("images"),
+        quarantine=RESULTS.table("quarantine"),
+        names=RESULTS.table("names"),
         near_duplicates=rules.split.input.near_duplicates,
-        splits=[f"{RESULTS}/{split}/split.parquet" for split in config["splits"]],
+        splits=[RESULTS.split(split) for split in config["splits"]],
     output:
-        page=report(f"{RESULTS}/report.html", category="Report"),
-        summary=f"{RESULTS}/summary.json",
-        figures=directory(f"{RESULTS}/figures"),
+        page=report(RESULTS.file("report.html"), category="Report"),
+        summary=RESULTS.file("summary.json"),
+        figures=directory(RESULTS.file("figures")),
     log:
-        f"{LOGS}/report.log",
+        RESULTS.log("report"),
     benchmark:
-        f"{BENCHMARKS}/report.tsv"
+        RESULTS.benchmark("report")
     conda:
         ENVIRONMENT
     params:
         config=SETTINGS,
-        results=lambda wildcards: RESULTS,
+        results=lambda wildcards: str(RESULTS),
         code=code("report"),
         templates=[sha256_of_file(template)[:16] for template in TEMPLATES],
     message:
@@ -159,44 +162,19 @@ rule report:
 
 rule manifest:
     input:
-        results=sorted(
-            {
-                *(
-                    f"{RESULTS}/{table}.parquet"
-                    for table in ("images", "quarantine", "names", "comparison", "changes")
-                ),
-                f"{RESULTS}/comparison.csv",
-                *(path for table in EVALUATION_TABLES for path in evaluations(table)),
-                *zero_shot_tables(),
-                *hierarchies(),
-                *label_files("quality.json"),
-                *label_files("parquet"),
-                *label_files("centroids.parquet", clusters_alone=True),
-                *checkpoints(),
-                *checkpoint_configs(),
-                *checkpoints("training.csv"),
-                *([rules.train.input.store] if TRAININGS else []),
-                *(f"{RESULTS}/{split}/split.parquet" for split in config["splits"]),
-                *teachers_features(),
-                *(
-                    embeddings_path(model, split)
-                    for split in config["splits"]
-                    for model in plan.all_models(config, split)
-                ),
-            }
-        ),
+        results=FILES.listed(),
         # Not in the manifest: each lists its own files.
-        encoders=encoder_records(),
+        encoders=FILES.encoder_records(),
     output:
-        f"{RESULTS}/manifest.json",
+        RESULTS.file("manifest.json"),
     log:
-        f"{LOGS}/manifest.log",
+        RESULTS.log("manifest"),
     benchmark:
-        f"{BENCHMARKS}/manifest.tsv"
+        RESULTS.benchmark("manifest")
     conda:
         ENVIRONMENT
     params:
-        results=lambda wildcards: RESULTS,
+        results=lambda wildcards: str(RESULTS),
         code=code("manifest"),
     message:
         "Writing the checksums of all results."
@@ -207,12 +185,12 @@ rule manifest:
 # Not part of `all`: asked for by name. Neither has inputs: they look at what is there, and make nothing.
 rule verify:
     log:
-        f"{LOGS}/verify.log",
+        RESULTS.log("verify"),
     conda:
         ENVIRONMENT
     params:
-        results=lambda wildcards: RESULTS,
-        weights=WEIGHTS,
+        results=lambda wildcards: str(RESULTS),
+        weights=config["weights"],
     message:
         "Comparing every result with {params.results}/manifest.json."
     script:
@@ -221,6 +199,6 @@ rule verify:
 
 use rule verify as repair with:
     log:
-        f"{LOGS}/repair.log",
+        RESULTS.log("repair"),
     message:
         "Removing what is not as {params.results}/manifest.json says."

@@ -3,22 +3,33 @@ TRAIN = config["train"]
 # Keys that change how a training runs, but not its result.
 RUNNING = {"workers", "threads", "gpus", "checkpoint_minutes", "lr_range"}
 TRAIN_SETTINGS = ordered({key: value for key, value in TRAIN.items() if key not in RUNNING})
-CHECKPOINT = f"{RESULTS}/{{split}}/checkpoints/{{student}}.{{labels}}.seed{{seed}}"
+TRAINED_MODEL = str(Model("{student}", "{labels}", "{seed}"))
+CHECKPOINT = {
+    family: {
+        "model": RESULTS.checkpoint("{split}", TRAINED_MODEL),
+        "config": RESULTS.checkpoint("{split}", TRAINED_MODEL, file),
+        "history": RESULTS.checkpoint("{split}", TRAINED_MODEL, "training.csv"),
+    }
+    for family, file in plan.CHECKPOINT_CONFIGS.items()
+}
+
+
+def of_family(family):
+    """A wildcard constraint that only encoders of this family fit."""
+    return "|".join(name for name, encoder in ENCODERS.items() if encoder["family"] == family) or "(?!)"
 
 
 rule train:
     input:
-        encoder=f"{WEIGHTS}/{{student}}/encoder.json",
-        store=f"{RESULTS}/store/{TRAIN['store_px']}.arrow",
-        labels=f"{RESULTS}/{{split}}/clusters/{{labels}}.parquet",
+        encoder=WEIGHTS.encoder("{student}"),
+        store=FILES.store(),
+        labels=RESULTS.labels("{split}", "{labels}"),
     output:
-        model=f"{CHECKPOINT}/model.safetensors",
-        config=f"{CHECKPOINT}/{CHECKPOINT_CONFIGS['open_clip']}",
-        history=f"{CHECKPOINT}/training.csv",
+        **CHECKPOINT["open_clip"],
     log:
-        f"{LOGS}/train/{{split}}/{{student}}.{{labels}}.seed{{seed}}.log",
+        RESULTS.log(f"train/{{split}}/{TRAINED_MODEL}"),
     benchmark:
-        f"{BENCHMARKS}/train/{{split}}/{{student}}.{{labels}}.seed{{seed}}.tsv"
+        RESULTS.benchmark(f"train/{{split}}/{TRAINED_MODEL}")
     wildcard_constraints:
         student=of_family("open_clip"),
     # The longest jobs first: what is short fills the gaps that they leave.
@@ -32,7 +43,7 @@ rule train:
         runtime=minutes(120, per_mb=0.004 * TRAIN["epochs"] / max(1, TRAIN["gpus"]), of="store"),
     params:
         settings=TRAIN_SETTINGS,
-        events=f"{LOGS}/train/{{split}}/{{student}}.{{labels}}.seed{{seed}}",
+        events=RESULTS.events(f"train/{{split}}/{TRAINED_MODEL}"),
         code=lambda wildcards: code("train", wildcards.student),
     message:
         "Training {wildcards.student} on {wildcards.labels}, seed {wildcards.seed} ({wildcards.split})."
@@ -47,12 +58,12 @@ rule lr_range:
         store=rules.train.input.store,
         labels=rules.train.input.labels,
     output:
-        table=f"{RESULTS}/lr_range/{{split}}/{{student}}.{{labels}}.seed{{seed}}.csv",
-        plot=f"{RESULTS}/lr_range/{{split}}/{{student}}.{{labels}}.seed{{seed}}.svg",
+        table=RESULTS.lr_range("{split}", TRAINED_MODEL, "csv"),
+        plot=RESULTS.lr_range("{split}", TRAINED_MODEL, "svg"),
     log:
-        f"{LOGS}/lr_range/{{split}}/{{student}}.{{labels}}.seed{{seed}}.log",
+        RESULTS.log(f"lr_range/{{split}}/{TRAINED_MODEL}"),
     benchmark:
-        f"{BENCHMARKS}/lr_range/{{split}}/{{student}}.{{labels}}.seed{{seed}}.tsv"
+        RESULTS.benchmark(f"lr_range/{{split}}/{TRAINED_MODEL}")
     conda:
         ENVIRONMENT
     threads: TRAIN["threads"]
@@ -72,18 +83,14 @@ rule lr_range:
 
 use rule train as train_timm with:
     output:
-        model=f"{CHECKPOINT}/model.safetensors",
-        config=f"{CHECKPOINT}/{CHECKPOINT_CONFIGS['timm']}",
-        history=f"{CHECKPOINT}/training.csv",
+        **CHECKPOINT["timm"],
     wildcard_constraints:
         student=of_family("timm"),
 
 
 use rule train as train_unicom with:
     output:
-        model=f"{CHECKPOINT}/model.safetensors",
-        config=f"{CHECKPOINT}/{CHECKPOINT_CONFIGS['unicom']}",
-        history=f"{CHECKPOINT}/training.csv",
+        **CHECKPOINT["unicom"],
     wildcard_constraints:
         student=of_family("unicom"),
 

@@ -1,7 +1,7 @@
 import pytest
 
 from cladeclip.errors import ConfigError
-from cladeclip.names import ClusterLabels, ControlLabels, Features, Model, parse_labels
+from cladeclip.names import ClusterLabels, ControlLabels, Features, Model, Split, parse_labels
 
 ENCODERS = ["vit-h", "vit-h-14", "lite0"]
 
@@ -37,3 +37,15 @@ def test_features():
     assert Features.parse("image") == Features("image", None)
     with pytest.raises(ConfigError):
         Features.parse("fused")
+
+
+@pytest.mark.parametrize("split", [Split("all"), Split("holdout", 0), Split("open", 12)])
+def test_splits_are_read_back_from_their_name(split):
+    assert Split.parse(str(split)) == split
+    assert (split.is_holdout, split.is_open) == (split.protocol == "holdout", split.protocol == "open")
+
+
+@pytest.mark.parametrize("name", ["", "holdout", "holdout-", "open-x", "all-1", "openly-1"])
+def test_other_names_are_no_splits(name):
+    with pytest.raises(ConfigError, match="names no split"):
+        Split.parse(name)

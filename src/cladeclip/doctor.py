@@ -21,7 +21,7 @@ from cladeclip.encoders.hub_sources import HubSource, captioner_source, encoder_
 from cladeclip.encoders.weights import IN_PACKAGE
 from cladeclip.errors import CladeclipError
 from cladeclip.names import parse_labels
-from cladeclip.plan import cluster_labels, encoders_in_use, models_that_caption
+from cladeclip.plan import Files, cluster_labels, encoders_in_use, models_that_caption
 
 if TYPE_CHECKING:
     from cladeclip.encoders.speed import Speed
@@ -150,7 +150,7 @@ def faults(config: Mapping[str, Any], n: int) -> Iterator[str]:
 
 def species(config: Mapping[str, Any], n: int) -> int:
     """How many species n pictures have: counted where the run has listed them, else guessed."""
-    images = Path("results", config["dataset"]["name"], "images.parquet")
+    images = Path(Files(config).results.table("images"))
     if images.is_file():
         import pyarrow.parquet as pq
 
@@ -160,7 +160,7 @@ def species(config: Mapping[str, Any], n: int) -> int:
 
 def pictures(config: Mapping[str, Any]) -> tuple[int, str]:
     """How many pictures the run has, and how that is known."""
-    images = Path("results", config["dataset"]["name"], "images.parquet")
+    images = Path(Files(config).results.table("images"))
     if images.is_file():
         import pyarrow.parquet as pq
 

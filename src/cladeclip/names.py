@@ -120,9 +120,3 @@ class Model:
         """The trained student of this name, or None for the name of an encoder that was not trained here."""
         match = re.fullmatch(rf"({NAME})\.({NAME})\.seed(\d+)", name)
         return cls(match[1], match[2], int(match[3])) if match else None
-
-
-def embeddings_file(model: str, split: str) -> str:
-    """Where a model's embeddings are below the results: a trained student's below its split, those of others not."""
-    place = f"{split}/" if Model.parse(model) else ""
-    return f"{place}embeddings/{model}/image.parquet"

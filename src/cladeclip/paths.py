@@ -51,7 +51,7 @@ class Results:
         return self.table(f"{split}/split")
 
     def labels(self, split: str, labels: str, ending: str = "parquet") -> str:
-        """Clusters or controls: the labels, with `quality.json` how good they are, with `centroids.parquet` their centres."""
+        """Clusters or controls: the labels, how good they are (`quality.json`), their centres (`centroids.parquet`)."""
         return self.file(f"{split}/clusters/{labels}.{ending}")
 
     def checkpoint(self, split: str, model: str, file: str = "model.safetensors") -> str:

@@ -1,12 +1,38 @@
-"""What a config asks for, by the names that stand in paths: what is trained, and which encoders and captioners that takes.
+"""What a run consists of: what a config asks for, by the names that stand in paths, and the files that this comes to.
 
 Imports nothing heavy, since every `snakemake` command runs it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cladeclip.names import ClusterLabels, Features, Model, parse_labels
+from cladeclip.encoders.weights import OPEN_CLIP_CONFIG, TIMM_CONFIG, UNICOM_CONFIG
+from cladeclip.names import ClusterLabels, Features, Model, Split, parse_labels
+from cladeclip.paths import Results, Weights
+
+# What is written of every model on every split, and of every model on open splits. The contracts of these tables are in
+# tables.py, which takes longer to import than to repeat.
+EVALUATION_TABLES = (
+    "accuracy",
+    "predictions",
+    "neighbours",
+    "knn",
+    "retrieval",
+    "classes",
+    "confusions",
+    "one_by_one",
+    "probe",
+)
+HIERARCHY_TABLES = ("hierarchy", "coverage", "novelty", "taxonomic_answers")
+# What there is once a run and later stages read or people take away.
+TABLES_OF_A_RUN = ("images", "quarantine", "names", "comparison", "changes")
+# What says how a checkpoint of this family is loaded.
+CHECKPOINT_CONFIGS = {
+    "open_clip": OPEN_CLIP_CONFIG,
+    "timm": TIMM_CONFIG,
+    "transformers": TIMM_CONFIG,
+    "unicom": UNICOM_CONFIG,
+}
 
 
 def cluster_labels(config: Mapping[str, Any]) -> list[str]:
@@ -94,3 +120,145 @@ def models_that_caption(config: Mapping[str, Any]) -> list[str]:
     return [
         name for name, captioner in config["captioners"].items() if name in used and captioner["kind"] == "internvl"
     ]
+
+
+def encoder_of(model: str) -> str:
+    """The encoder that a model is, or was before its training."""
+    trained = Model.parse(model)
+    return trained.student if trained else model
+
+
+class Files:
+    """The files of a run, in the order of its models."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.config = config
+        self.results = Results(f"results/{config['dataset']['name']}")
+        self.weights = Weights(config["weights"])
+        self.primary_split: str = config["report"]["primary"]["split"]
+
+    def family(self, model: str) -> str:
+        return self.config["encoders"][encoder_of(model)]["family"]
+
+    def models(self, splits: Iterable[str] | None = None) -> list[tuple[str, str]]:
+        """Everything that is evaluated, as split and model."""
+        splits = self.config["splits"] if splits is None else splits
+        return [(split, model) for split in splits for model in all_models(self.config, split)]
+
+    def evaluations(self, table: str, splits: Iterable[str] | None = None) -> list[str]:
+        return [self.results.evaluation(split, model, table) for split, model in self.models(splits)]
+
+    def zero_shot(self) -> list[str]:
+        """Of the models that can read names, where they are asked to."""
+        if not self.config["eval"]["zero_shot"]:
+            return []
+        readers = [(split, model) for split, model in self.models() if self.family(model) == "open_clip"]
+        return [self.results.evaluation(split, model, "zero_shot") for split, model in readers]
+
+    def hierarchies(self) -> list[str]:
+        """The tables on names at several ranks: those of open splits, where some species are new."""
+        open_splits = [split for split in self.config["splits"] if Split.parse(split).is_open]
+        return [path for table in HIERARCHY_TABLES for path in self.evaluations(table, open_splits)]
+
+    def unnamed(self) -> list[str]:
+        """What pictures without a species are named, where they are kept."""
+        named = models_that_name(self.config) if self.config["dataset"]["unnamed"] == "keep" else []
+        return [self.results.unnamed(self.primary_split, model, "csv") for model in named]
+
+    def labels(self, ending: str, of: Iterable[str] | None = None) -> list[str]:
+        """The labels of every split, those among `of`."""
+        kinds = set(all_labels(self.config) if of is None else of)
+        return [
+            self.results.labels(split, name, ending)
+            for split in self.config["splits"]
+            for name in labels_on(self.config, split)
+            if name in kinds
+        ]
+
+    def checkpoints(self, file: str = "model.safetensors") -> list[str]:
+        return [self.results.checkpoint(split, model, file) for split, model in trainings(self.config)]
+
+    def histories_shown(self) -> list[str]:
+        """The courses of the trainings on the primary split."""
+        trained = trained_models(self.config, self.primary_split)
+        return [self.results.checkpoint(self.primary_split, model, "training.csv") for model in trained]
+
+    def checkpoint_configs(self) -> list[str]:
+        return [
+            self.results.checkpoint(split, model, CHECKPOINT_CONFIGS[self.family(model)])
+            for split, model in trainings(self.config)
+        ]
+
+    def releases(self) -> list[str]:
+        return [self.results.release(split, model) for split, model in trainings(self.config)]
+
+    def store(self) -> str:
+        """The reduced pictures that trainings read."""
+        return self.results.store(self.config["train"]["store_px"])
+
+    def encoder_records(self) -> list[str]:
+        """What says that the weights of an encoder in use are there, and which they are."""
+        return [self.weights.encoder(encoder) for encoder in encoders_in_use(self.config)]
+
+    def captioner_records(self) -> list[str]:
+        return [self.weights.captioner(captioner) for captioner in models_that_caption(self.config)]
+
+    def weights_of(self, model: str, split: str) -> str:
+        """What says which weights a model has: encoder.json, or the weights that a student's training wrote."""
+        return self.results.checkpoint(split, model) if Model.parse(model) else self.weights.encoder(model)
+
+    def teachers_features(self) -> list[str]:
+        """What is clustered, and the captions and embeddings that it was made of."""
+        paths = []
+        for teacher, features in clustered_features(self.config):
+            parsed, made_of = Features.parse(features), [features]
+            if parsed.captioner:
+                paths.append(self.results.captions(parsed.captioner))
+            if parsed.kind == "fused":
+                made_of += ["image", f"text-{parsed.captioner}"]
+            paths += [self.results.features(teacher, one) for one in made_of]
+        return paths
+
+    def mapped(self) -> list[str]:
+        """What the report's map can be drawn of: which models it is drawn of shows only when they are compared."""
+        models = [*all_models(self.config, self.primary_split), *teachers(self.config)]
+        return sorted({self.results.embeddings(model, self.primary_split) for model in models})
+
+    def students_shown(self) -> list[str]:
+        """The weights of the students, before and after training on the primary split."""
+        models = [*self.config["students"], *trained_models(self.config, self.primary_split)]
+        return [self.weights_of(model, self.primary_split) for model in models]
+
+    def all(self) -> list[str]:
+        """What `snakemake` makes. Every product by name: a deleted one is noticed and made again."""
+        return [
+            self.results.file("report.html"),
+            self.results.file("manifest.json"),
+            *self.checkpoints(),
+            *self.evaluations("accuracy"),
+            *self.zero_shot(),
+            *self.hierarchies(),
+            *self.unnamed(),
+        ]
+
+    def listed(self) -> list[str]:
+        """What the manifest lists: every result but what is drawn, the summary and the page."""
+        return sorted(
+            {
+                *map(self.results.table, TABLES_OF_A_RUN),
+                self.results.file("comparison.csv"),
+                *map(self.results.split, self.config["splits"]),
+                *(path for table in EVALUATION_TABLES for path in self.evaluations(table)),
+                *self.zero_shot(),
+                *self.hierarchies(),
+                *self.labels("parquet"),
+                *self.labels("quality.json"),
+                *self.labels("centroids.parquet", cluster_labels(self.config)),
+                *self.checkpoints(),
+                *self.checkpoint_configs(),
+                *self.checkpoints("training.csv"),
+                *([self.store()] if trainings(self.config) else []),
+                *self.teachers_features(),
+                *(self.results.embeddings(model, split) for split, model in self.models()),
+            }
+        )

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from cladeclip.errors import DataError
+from cladeclip.paths import Results
 from cladeclip.reporting.comparison import (
     CSV_COLUMNS,
     Primary,
@@ -30,21 +31,19 @@ ACCURACIES = {
 
 
 def table_of(folder, accuracies, split="holdout-0"):
-    return comparison_table(paths_of(folder, accuracies, split))
+    return comparison_table(Results(folder), models_of(folder, accuracies, split))
 
 
-def paths_of(folder, accuracies, split):
-    paths = []
+def models_of(folder, accuracies, split):
     for model, accuracy in accuracies.items():
-        path = folder / split / "evaluation" / model / "accuracy.parquet"
+        path = Results(folder).evaluation(split, model, "accuracy")
         columns = ("accuracy_individual", "accuracy_avg", "distance_individual", "distance_avg")
         row = {"taxa": "All", "column": "species", **dict.fromkeys(columns, accuracy)}
         row |= {"accuracy_individual": accuracy / 2}
         row |= {f"{name}_{kind}": np.nan for name in columns for kind in OF_EACH_MEASURE}
         row |= {"n_query": 10, "n_gallery": 20, "n_labels": 5, "n_query_without_gallery": 0}
         write_table(path, ACCURACY, pd.DataFrame([row]), {})
-        paths.append(path)
-    return paths
+    return [(split, model) for model in accuracies]
 
 
 def test_the_spread_over_seeds_is_that_of_the_replicas_alone(tmp_path):
@@ -71,8 +70,8 @@ def test_in_the_csv_spreads_are_percent_and_what_has_none_is_empty(tmp_path):
 
 
 def test_folds_of_a_protocol_have_a_spread_where_query_draws_have_none(tmp_path):
-    folds = [paths_of(tmp_path, {"vit": accuracy}, f"holdout-{fold}") for fold, accuracy in enumerate([0.4, 0.5, 0.9])]
-    table = comparison_table([path for paths in folds for path in paths])
+    folds = [models_of(tmp_path, {"vit": accuracy}, f"holdout-{fold}") for fold, accuracy in enumerate([0.4, 0.5, 0.9])]
+    table = comparison_table(Results(tmp_path), [model for models in folds for model in models])
     assert table["accuracy_avg_sd_splits"].tolist() == pytest.approx([np.std([0.4, 0.5, 0.9], ddof=1)] * 3)
 
 
@@ -114,7 +113,7 @@ trained_vlm_unicom_100,All,taxa,99.1,88.4,99.1,90
 
 def test_results_from_elsewhere_stand_beside_and_are_marked(tmp_path):
     (tmp_path / "theirs.csv").write_text(WEEK_13)
-    table = comparison_table(paths_of(tmp_path, ACCURACIES, "holdout-0"), [tmp_path / "theirs.csv"])
+    table = comparison_table(Results(tmp_path), models_of(tmp_path, ACCURACIES, "holdout-0"), [tmp_path / "theirs.csv"])
     write_table(tmp_path / "comparison.parquet", COMPARISON, table, {})
     read = read_table(tmp_path / "comparison.parquet", COMPARISON)
     theirs = read[read["split"] == "imported"].set_index("column")

@@ -7,7 +7,7 @@ from test_hierarchy_section import opened, pictures_of  # noqa: F401 (a fixture)
 from test_report import CONFIG, SPREAD
 
 from cladeclip.errors import ConfigError
-from cladeclip.names import embeddings_file
+from cladeclip.paths import Results
 from cladeclip.reporting.findings import summarise
 from cladeclip.reporting.gallery_section import clusters, neighbours
 from cladeclip.reporting.report import render_report
@@ -19,7 +19,7 @@ EVALUATED = CONFIG | {"eval": {**CONFIG["eval"], "query_share": 0.34, "seed": 5}
 
 @pytest.fixture(scope="module")
 def groups(opened):  # noqa: F811
-    return neighbours(opened, EVALUATED, BEST, pictures_of(opened))
+    return neighbours(Results(opened), EVALUATED, BEST, pictures_of(opened))
 
 
 def test_every_query_is_of_one_kind(opened, groups):  # noqa: F811
@@ -47,7 +47,7 @@ def test_the_pictures_are_the_nearest_of_the_gallery_by_a_plain_loop(opened, gro
     gallery = [image_id for image_id in names.index if split[image_id] == "fit"]
     for when, model in (("before", "vit-b-32"), ("after", BEST)):
         table = dict(
-            zip(names.index, rows_for(opened / embeddings_file(model, "holdout-0"), list(names.index)), strict=True)
+            zip(names.index, rows_for(Results(opened).embeddings(model, "holdout-0"), list(names.index)), strict=True)
         )
         for query in (query for group in groups for query in group["queries"]):
             one = table[query["image_id"]].astype(float)
@@ -62,7 +62,7 @@ def test_the_pictures_are_the_nearest_of_the_gallery_by_a_plain_loop(opened, gro
 
 
 def test_clusters_show_the_pictures_nearest_to_their_centroid(opened):  # noqa: F811
-    found = clusters(opened, CONFIG, BEST, pictures_of(opened))
+    found = clusters(Results(opened), CONFIG, BEST, pictures_of(opened))
     table = pd.read_parquet(opened / "holdout-0" / "clusters" / "handmade-image-k9.parquet")
     names = pd.read_parquet(opened / "images.parquet").set_index("image_id")["scientific_name"]
     assert len(found) == 8
@@ -75,23 +75,25 @@ def test_clusters_show_the_pictures_nearest_to_their_centroid(opened):  # noqa: 
 
 def test_nothing_is_shown_where_nothing_was_trained(opened):  # noqa: F811
     pictures = pictures_of(opened)
-    assert neighbours(opened, CONFIG, None, pictures) == clusters(opened, CONFIG, None, pictures) == []
-    assert clusters(opened, CONFIG, next(model for model in SPREAD if "random" in model), pictures) == []
+    assert (
+        neighbours(Results(opened), CONFIG, None, pictures) == clusters(Results(opened), CONFIG, None, pictures) == []
+    )
+    assert clusters(Results(opened), CONFIG, next(model for model in SPREAD if "random" in model), pictures) == []
 
 
 def test_the_page_stays_below_its_limit_and_says_what_it_left_out(opened):  # noqa: F811
     config = EVALUATED | {"splits": ["holdout-0", "open-0"]}
-    summary = summarise(opened, config)
-    whole = render_report(opened, config, summary).page
+    summary = summarise(Results(opened), config)
+    whole = render_report(Results(opened), config, summary).page
     urls = re.findall(r"data:image/webp;base64,[A-Za-z0-9+/=]+", whole)
     n_pictures = len(urls)
     assert "were left out" not in whole
     for share in (0.2, 0.6):
         limit = (len(whole.encode()) - share * sum(map(len, urls))) / 1e6
-        page = render_report(opened, config | {"report": {**config["report"], "max_mb": limit}}, summary).page
+        page = render_report(Results(opened), config | {"report": {**config["report"], "max_mb": limit}}, summary).page
         assert len(page.encode()) <= 1e6 * limit
         kept = page.count("data:image/webp;base64,")
         assert 0 < kept < n_pictures
         assert f"{n_pictures - kept} pictures were left out" in page
     with pytest.raises(ConfigError, match=r"report.max_mb is 0.01, but the report takes .* MB without any picture"):
-        render_report(opened, config | {"report": {**config["report"], "max_mb": 0.01}}, summary)
+        render_report(Results(opened), config | {"report": {**config["report"], "max_mb": 0.01}}, summary)

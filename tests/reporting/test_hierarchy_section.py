@@ -1,6 +1,7 @@
 import base64
 import io
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from cladeclip.evaluation.embeddings_map import on_the_plane
 from cladeclip.hierarchy.classifier import Settings
 from cladeclip.hierarchy.evaluate import evaluate_hierarchy
 from cladeclip.hierarchy.heads import HeadSettings
-from cladeclip.names import embeddings_file
+from cladeclip.paths import Results
 from cladeclip.reporting.findings import summarise
 from cladeclip.reporting.hierarchy_section import hierarchy_section
 from cladeclip.reporting.report import render_report
@@ -45,6 +46,7 @@ def opened(images, specimens, tmp_path_factory):
     results_of(folder, hostile, SPREAD)
     split = make_split(hostile, "open-0", query_share=0.34, seed=5)
     write_table(folder / "open-0" / "split.parquet", SPLIT, split, {})
+    shutil.copytree(folder / "holdout-0" / "clusters", folder / "open-0" / "clusters")
     rng = np.random.default_rng(0)
     centres = {name: rng.normal(size=12) for name in sorted(set(hostile["scientific_name"]))}
     for model, width in SPREAD.items():
@@ -65,7 +67,7 @@ def opened(images, specimens, tmp_path_factory):
             write_table(place / f"{contract.name}.parquet", contract, getattr(found, contract.name), {})
     drawn = []
     for model in models_mapped(read_table(folder / "comparison.parquet", COMPARISON), OPEN):
-        embeddings = rows_for(folder / embeddings_file(model, "holdout-0"), list(images["image_id"]))
+        embeddings = rows_for(Results(folder).embeddings(model, "holdout-0"), list(images["image_id"]))
         places = on_the_plane(embeddings, seed=0, threads=1)
         drawn.append(places.assign(model=model, image_id=list(images["image_id"])))
     write_table(folder / "embeddings_map.parquet", EMBEDDINGS_MAP, pd.concat(drawn), {})
@@ -83,12 +85,12 @@ def answers_of(folder, model):
 
 
 def test_there_is_no_section_without_an_open_split(opened):
-    assert hierarchy_section(opened, CONFIG, MODELS, None, pictures_of(opened)) is None
-    assert "new species" not in render_report(opened, CONFIG, summarise(opened, CONFIG)).page
+    assert hierarchy_section(Results(opened), CONFIG, MODELS, None, pictures_of(opened)) is None
+    assert "new species" not in render_report(Results(opened), CONFIG, summarise(Results(opened), CONFIG)).page
 
 
 def test_its_figures_follow_from_the_answers(opened):
-    section = hierarchy_section(opened, OPEN, MODELS, None, pictures_of(opened))
+    section = hierarchy_section(Results(opened), OPEN, MODELS, None, pictures_of(opened))
     assert len(section["rows"]) == len(MODELS) * 2 * len(section["ranks"])
     assert [row["model"] for row in section["new"]] == MODELS
     for row in section["new"]:
@@ -106,7 +108,7 @@ def test_its_figures_follow_from_the_answers(opened):
 
 
 def test_the_pictures_are_of_the_model_that_goes_wrong_least(opened):
-    section = hierarchy_section(opened, OPEN, MODELS, None, pictures_of(opened))
+    section = hierarchy_section(Results(opened), OPEN, MODELS, None, pictures_of(opened))
     risk = {
         model: next(
             row["aurc"]
@@ -135,15 +137,15 @@ def test_the_pictures_are_of_the_model_that_goes_wrong_least(opened):
 
 
 def test_without_a_store_there_are_names_and_no_pictures(opened, tmp_path):
-    section = hierarchy_section(opened, OPEN, MODELS, None, Thumbnails(tmp_path / "none.arrow"))
+    section = hierarchy_section(Results(opened), OPEN, MODELS, None, Thumbnails(tmp_path / "none.arrow"))
     assert all(row["picture"] == "" for group in section["examples"] for row in group["pictures"])
 
 
 def test_the_page_shows_the_section_and_no_name_is_markup(opened):
-    text = render_report(opened, OPEN, summarise(opened, OPEN)).page
+    text = render_report(Results(opened), OPEN, summarise(Results(opened), OPEN)).page
     assert HOSTILE not in text
     assert "Answers at each rank" in text
-    assert text == render_report(opened, OPEN, summarise(opened, OPEN)).page
+    assert text == render_report(Results(opened), OPEN, summarise(Results(opened), OPEN)).page
     page = Page(text)
     assert page.tags.count("script") == 4  # tables and charts; the map's data, Vega, and the map
     pictures = [link for link in page.links if not link.startswith("#")]

@@ -4,6 +4,7 @@ import pytest
 from test_gallery_section import BEST
 from test_hierarchy_section import OPEN, opened, pictures_of  # noqa: F401 (a fixture)
 
+from cladeclip.paths import Results
 from cladeclip.reporting.map_section import EXTENT, METHODS, map_section
 from cladeclip.reporting.shown import best_student, models_mapped
 from cladeclip.tables import COMPARISON, EMBEDDINGS_MAP, read_table, write_table
@@ -11,7 +12,7 @@ from cladeclip.tables import COMPARISON, EMBEDDINGS_MAP, read_table, write_table
 
 @pytest.fixture(scope="module")
 def section(opened):  # noqa: F811
-    return map_section(opened, OPEN, {BEST: "the best"}, pictures_of(opened))
+    return map_section(Results(opened), OPEN, {BEST: "the best"}, pictures_of(opened))
 
 
 def test_the_map_is_of_the_best_student_itself_untrained_and_its_teacher(opened, section):  # noqa: F811
@@ -55,7 +56,7 @@ def test_every_point_has_its_picture_name_and_colours(opened, section):  # noqa:
 
 
 def test_there_is_no_map_without_its_table_or_its_rows(opened, tmp_path):  # noqa: F811
-    assert map_section(tmp_path, OPEN, {}, pictures_of(opened)) is None
+    assert map_section(Results(tmp_path), OPEN, {}, pictures_of(opened)) is None
     empty = pd.DataFrame(columns=list(EMBEDDINGS_MAP.columns))
     write_table(tmp_path / "embeddings_map.parquet", EMBEDDINGS_MAP, empty, {})
-    assert map_section(tmp_path, OPEN, {}, pictures_of(opened)) is None
+    assert map_section(Results(tmp_path), OPEN, {}, pictures_of(opened)) is None

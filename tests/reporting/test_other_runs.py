@@ -3,6 +3,7 @@ import pytest
 from test_report import CONFIG, SPREAD, results_of
 
 from cladeclip.errors import TableError
+from cladeclip.paths import Results
 from cladeclip.reporting.comparison import Primary
 from cladeclip.reporting.findings import summarise
 from cladeclip.reporting.other_runs import other_runs_section
@@ -49,9 +50,9 @@ def test_a_model_of_one_run_alone_is_shown_without_a_difference(runs):
 
 def test_the_page_shows_them_and_names_a_run_that_is_not_there(runs):
     config = CONFIG | {"report": {**CONFIG["report"], "also": [str(runs[1])]}}
-    text = render_report(runs[0], config, summarise(runs[0], config)).page
+    text = render_report(Results(runs[0]), config, summarise(Results(runs[0]), config)).page
     assert "Beside other runs" in text
     assert text.count(f"<td>{runs[1]}</td>") == len(pd.read_parquet(runs[0] / "comparison.parquet"))
     config["report"]["also"] = ["results/nowhere"]
     with pytest.raises(TableError, match=r"results/nowhere/comparison.parquet: the comparison table does not exist"):
-        render_report(runs[0], config, summarise(runs[0], config))
+        render_report(Results(runs[0]), config, summarise(Results(runs[0]), config))

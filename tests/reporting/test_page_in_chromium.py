@@ -15,6 +15,7 @@ from test_gallery_section import EVALUATED
 from test_hierarchy_section import OPEN, opened  # noqa: F401 (a fixture)
 from test_report import CONFIG, HOSTILE, results_of
 
+from cladeclip.paths import Results
 from cladeclip.reporting.comparison import changes_by_training, comparison_table
 from cladeclip.reporting.findings import summarise
 from cladeclip.reporting.report import render_report
@@ -42,7 +43,7 @@ def browser():
 def file(opened, tmp_path_factory):  # noqa: F811
     config = OPEN | {"eval": EVALUATED["eval"]}
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(render_report(opened, config, summarise(opened, config)).page, encoding="utf-8")
+    path.write_text(render_report(Results(opened), config, summarise(Results(opened), config)).page, encoding="utf-8")
     return path
 
 
@@ -337,10 +338,10 @@ def large(images, tmp_path_factory):
         for kind in ("quality.json", "parquet"):
             labels = split / "clusters" / f"handmade-image-k9.{kind}"
             shutil.copyfile(labels, labels.with_name(f"handmade-image-k{k}.{kind}"))
-    paths = sorted(folder.glob("holdout-0/evaluation/*/accuracy.parquet"))
-    write_table(folder / "comparison.parquet", COMPARISON, comparison_table(paths), {})
-    trained = [("holdout-0", path.parent.name) for path in paths if "seed" in path.parent.name]
-    write_table(folder / "changes.parquet", CHANGES, changes_by_training(folder, trained), {})
+    models = [("holdout-0", path.name) for path in sorted((split / "evaluation").iterdir())]
+    write_table(folder / "comparison.parquet", COMPARISON, comparison_table(Results(folder), models), {})
+    trained = [(split, model) for split, model in models if "seed" in model]
+    write_table(folder / "changes.parquet", CHANGES, changes_by_training(Results(folder), trained), {})
     config = CONFIG | {"labels": {**CONFIG["labels"], "k": ks}}
     return folder, config
 
@@ -348,7 +349,7 @@ def large(images, tmp_path_factory):
 def test_with_60_models_and_740_species_it_opens_in_3_seconds_below_its_budget(large, read, tmp_path):
     folder, config = large
     path = tmp_path / "report.html"
-    report = render_report(folder, config, summarise(folder, config))
+    report = render_report(Results(folder), config, summarise(Results(folder), config))
     path.write_text(report.page, encoding="utf-8")
     assert path.stat().st_size < 1e6 * config["report"]["max_mb"]
     seconds = []
@@ -388,7 +389,7 @@ def crowded(opened, tmp_path_factory):  # noqa: F811
 def test_10000_points_stay_fluid(crowded, read, tmp_path):
     config = OPEN | {"eval": EVALUATED["eval"]}
     path = tmp_path / "report.html"
-    path.write_text(render_report(crowded, config, summarise(crowded, config)).page, encoding="utf-8")
+    path.write_text(render_report(Results(crowded), config, summarise(Results(crowded), config)).page, encoding="utf-8")
     page = read(path)
     page.locator("#map").scroll_into_view_if_needed()
     box = page.locator("#map canvas").bounding_box()

@@ -15,7 +15,7 @@ from cladeclip.datasets.splits import make_split
 from cladeclip.errors import ConfigError
 from cladeclip.evaluation.evaluate import evaluate
 from cladeclip.evaluation.significance import holm
-from cladeclip.names import embeddings_file
+from cladeclip.paths import Results
 from cladeclip.reporting.charts import course_of_training
 from cladeclip.reporting.comparison import CSV_COLUMNS, changes_by_training, comparison_csv, comparison_table
 from cladeclip.reporting.findings import summarise, text_beside_image
@@ -76,13 +76,13 @@ def results_of(folder, images, spread):
     write_table(folder / "names.parquet", NAMES, names_of(images), {})
     rng = np.random.default_rng(0)
     centres = {name: rng.normal(size=12) for name in sorted(set(images["scientific_name"]))}
-    paths = []
+    models = [("holdout-0", model) for model in spread]
     for model, width in spread.items():
         noise = np.random.default_rng(1).normal(size=(len(images), 12))
         embeddings = np.stack([centres[name] for name in images["scientific_name"]]) + width * noise
         found = evaluate(images, embeddings.astype(np.float32), split, protocol="holdout-0", query_share=0.34, seed=5)
         ids, rows = np.unique(images["image_id"].to_numpy(dtype=str), return_index=True)
-        write_embeddings(folder / embeddings_file(model, "holdout-0"), list(ids), embeddings[rows], {})
+        write_embeddings(Results(folder).embeddings(model, "holdout-0"), list(ids), embeddings[rows], {})
         if "seed" in model:
             course = pd.DataFrame(
                 {"epoch": [1, 1, 2], "loss": [9.0, 8.0, 4.0 + width], "target_cosine": [0.1, 0.2, 0.5]}
@@ -91,10 +91,9 @@ def results_of(folder, images, spread):
         place = folder / "holdout-0" / "evaluation" / model
         for name, contract in EVALUATION.items():
             write_table(place / f"{name}.parquet", contract, getattr(found, name), {})
-        paths.append(place / "accuracy.parquet")
-    write_table(folder / "comparison.parquet", COMPARISON, comparison_table(paths), {})
+    write_table(folder / "comparison.parquet", COMPARISON, comparison_table(Results(folder), models), {})
     trained = [("holdout-0", model) for model in spread if "seed" in model]
-    write_table(folder / "changes.parquet", CHANGES, changes_by_training(folder, trained), {})
+    write_table(folder / "changes.parquet", CHANGES, changes_by_training(Results(folder), trained), {})
     inertia = {"handmade-image-k9": 50.0, "handmade-image-k18": 20.0, "handmade-image-k27": 15.0}
     fitted = split.loc[split["part"] == "fit", "image_id"].sort_values()
     place = np.arange(len(fitted))
@@ -106,7 +105,7 @@ def results_of(folder, images, spread):
         table = pd.DataFrame({"image_id": fitted, "label": place % 9, "distance": distance})
         write_table(folder / "holdout-0" / "clusters" / f"{labels}.parquet", CLUSTERS, table, {})
         write_json(folder / "holdout-0" / "clusters" / f"{labels}.quality.json", quality)
-    return paths
+    return models
 
 
 @pytest.fixture(scope="module")
@@ -120,8 +119,8 @@ def finished(images, tmp_path_factory):
 
 
 def test_the_csv_has_the_seeds_columns_in_percent(finished):
-    _, paths = finished
-    comparison = comparison_table(paths)
+    folder, models = finished
+    comparison = comparison_table(Results(folder), models)
     text = comparison_csv(comparison)
     assert text.splitlines()[0] == ",".join(CSV_COLUMNS)
     assert ",".join(CSV_COLUMNS).startswith(
@@ -134,7 +133,7 @@ def test_the_csv_has_the_seeds_columns_in_percent(finished):
 
 def test_the_summary_says_who_won_and_against_whom(finished):
     folder, _ = finished
-    summary = summarise(folder, CONFIG)
+    summary = summarise(Results(folder), CONFIG)
     best, verdict, against = summary["sentences"]
     assert best.startswith(
         "Best of 2 students trained on clusters (holdout-0, species, All): "
@@ -161,7 +160,7 @@ def test_the_summary_says_who_won_and_against_whom(finished):
 
 def test_equal_models_cannot_be_told_apart(images, tmp_path):
     results_of(tmp_path, images, dict.fromkeys(SPREAD, 0.3))
-    best, verdict, against = summarise(tmp_path, CONFIG)["sentences"]
+    best, verdict, against = summarise(Results(tmp_path), CONFIG)["sentences"]
     assert "beats" not in against
     assert "seed5 (and 1 other with the same score), right for" in best
     assert verdict.count("cannot be told apart from") == 2
@@ -170,13 +169,13 @@ def test_equal_models_cannot_be_told_apart(images, tmp_path):
 def test_a_worse_model_is_called_worse(images, tmp_path):
     spread = {**SPREAD, "vit-b-32.handmade-image-k9.seed5": 4.0, "vit-b-32": 0.1}
     results_of(tmp_path, images, spread)
-    assert "is worse than the untrained student" in summarise(tmp_path, CONFIG)["sentences"][1]
+    assert "is worse than the untrained student" in summarise(Results(tmp_path), CONFIG)["sentences"][1]
 
 
 def test_the_headline_does_not_hide_an_untrained_encoder_that_is_better(images, tmp_path):
     clusters = ("vit-b-32.handmade-image-k9.seed5", "vit-b-32.handmade-image-k18.seed5")
     results_of(tmp_path, images, SPREAD | dict.fromkeys(clusters, 4.0))
-    summary = summarise(tmp_path, CONFIG)
+    summary = summarise(Results(tmp_path), CONFIG)
     teacher = next(row for row in summary["best_against"] if row["model"] == "handmade")
     assert teacher["difference"] < 0
     behind = f"{-100 * teacher['difference']:.1f} points behind the best encoder that was not trained here"
@@ -189,7 +188,7 @@ def test_an_unknown_primary_taxon_is_said(finished):
     config = copy.deepcopy(CONFIG)
     config["report"]["primary"]["taxa"] = "Beetle"
     with pytest.raises(ConfigError, match=r"report.primary.taxa is 'Beetle'; the data has .*Bird"):
-        summarise(folder, config)
+        summarise(Results(folder), config)
 
 
 class Page(HTMLParser):
@@ -205,7 +204,7 @@ class Page(HTMLParser):
 
 def test_the_page_is_self_contained_and_shows_everything_as_text(finished):
     folder, _ = finished
-    text = render_report(folder, CONFIG, summarise(folder, CONFIG)).page
+    text = render_report(Results(folder), CONFIG, summarise(Results(folder), CONFIG)).page
     page = Page(text)
     assert page.tags.count("script") == 1
     assert "svg" in page.tags
@@ -222,9 +221,9 @@ def test_the_page_is_self_contained_and_shows_everything_as_text(finished):
 
 
 def test_the_page_has_every_number_of_the_comparison(finished):
-    folder, paths = finished
-    text = render_report(folder, CONFIG, summarise(folder, CONFIG)).page
-    comparison = comparison_table(paths)
+    folder, models = finished
+    text = render_report(Results(folder), CONFIG, summarise(Results(folder), CONFIG)).page
+    comparison = comparison_table(Results(folder), models)
     assert text.count("<tr") - text.count("<thead><tr") >= len(comparison)
     for value in comparison["accuracy_avg"]:
         assert f'<td class="n">{100 * value:.2f}<br><small>' in text
@@ -234,35 +233,36 @@ def test_the_page_has_every_number_of_the_comparison(finished):
 
 def test_the_page_is_the_same_bytes_again(finished):
     folder, _ = finished
-    summary = summarise(folder, CONFIG)
-    assert render_report(folder, CONFIG, summary).page == render_report(folder, CONFIG, summary).page
+    summary = summarise(Results(folder), CONFIG)
+    assert render_report(Results(folder), CONFIG, summary).page == render_report(Results(folder), CONFIG, summary).page
 
 
 def test_the_page_shows_what_is_known_of_each_k_and_where_the_inertia_bends(finished):
     folder, _ = finished
-    text = render_report(folder, CONFIG, summarise(folder, CONFIG)).page
+    config = CONFIG | {"labels": {**CONFIG["labels"], "k": [9, 18, 27]}}
+    text = render_report(Results(folder), config, summarise(Results(folder), CONFIG)).page
     assert "The inertia of the clusters of handmade image (holdout-0) bends most at k = 18." in text
     assert text.count("0.123") == 3
     assert text.count("<svg") == 6
 
 
 def test_what_training_fixed_and_broke_adds_up_to_the_difference(finished):
-    folder, paths = finished
+    folder, models = finished
     model = "vit-b-32.handmade-image-k18.seed5"
-    changes = changes_by_training(folder, [("holdout-0", model)])
-    accuracy = comparison_table(paths).set_index(["model", "taxa", "column"])["accuracy_individual"]
+    changes = changes_by_training(Results(folder), [("holdout-0", model)])
+    accuracy = comparison_table(Results(folder), models).set_index(["model", "taxa", "column"])["accuracy_individual"]
     for column, counted in changes.groupby("column"):
         gained = (counted["fixed"].sum() - counted["broken"].sum()) / counted["n_query"].sum()
         assert gained == pytest.approx(accuracy[model, "All", column] - accuracy["vit-b-32", "All", column])
     assert set(changes["column"]) == {"species", "genus"}
     assert changes["fixed"].sum() > 0
-    assert len(changes_by_training(folder, [])) == 0
+    assert len(changes_by_training(Results(folder), [])) == 0
 
 
 def test_the_page_shows_other_measures_and_what_the_best_mistakes(images, tmp_path):
     results_of(tmp_path, images, dict.fromkeys(SPREAD, 1.5))
-    summary = summarise(tmp_path, CONFIG)
-    text = render_report(tmp_path, CONFIG, summary).page
+    summary = summarise(Results(tmp_path), CONFIG)
+    text = render_report(Results(tmp_path), CONFIG, summary).page
     place = tmp_path / "holdout-0" / "evaluation" / summary["best"]
     confused = pd.read_parquet(place / "confusions.parquet")
     first = confused[confused["column"] == "species"].sort_values("n", ascending=False).iloc[0]
@@ -274,8 +274,8 @@ def test_the_page_shows_other_measures_and_what_the_best_mistakes(images, tmp_pa
 
 def test_the_page_has_every_species_and_genus_before_and_after_training(images, tmp_path):
     results_of(tmp_path, images, dict.fromkeys(SPREAD, 1.5))
-    summary = summarise(tmp_path, CONFIG)
-    text = render_report(tmp_path, CONFIG, summary).page
+    summary = summarise(Results(tmp_path), CONFIG)
+    text = render_report(Results(tmp_path), CONFIG, summary).page
     section = text[text.index('id="classes"') :].partition("</table>")[0]
     after, before = (
         pd.read_parquet(tmp_path / "holdout-0" / "evaluation" / model / "classes.parquet").set_index(
@@ -294,7 +294,7 @@ def test_the_page_has_every_species_and_genus_before_and_after_training(images, 
 
 def test_the_page_shows_the_course_of_the_trainings_where_there_are_any(finished):
     folder, _ = finished
-    text = render_report(folder, CONFIG, summarise(folder, CONFIG)).page
+    text = render_report(Results(folder), CONFIG, summarise(Results(folder), CONFIG)).page
     chart = text.split("The course of the trainings")[1].split("</figure>")[0]
     assert "svg" in chart
     trained = [model for model in SPREAD if "seed" in model]
@@ -309,13 +309,13 @@ def test_the_page_shows_the_course_of_the_trainings_where_there_are_any(finished
 
 
 def test_the_chart_against_k_has_the_interval_of_every_training_and_the_others_as_lines(finished):
-    folder, paths = finished
+    folder, models = finished
     (chart,) = (
         chart
-        for chart in render_report(folder, CONFIG, summarise(folder, CONFIG)).charts
+        for chart in render_report(Results(folder), CONFIG, summarise(Results(folder), CONFIG)).charts
         if chart.name == "accuracy-against-k"
     )
-    comparison = comparison_table(paths)
+    comparison = comparison_table(Results(folder), models)
     rows = comparison[(comparison["taxa"] == "All") & (comparison["column"] == "species")].set_index("model")
     trained = chart.data[chart.data["k"].notna()].set_index("k")
     assert set(trained.index) == {9, 18}
@@ -342,7 +342,7 @@ def test_captions_are_compared_with_the_same_training_without_them(images, tmp_p
     # Another k, another seed, or no twin: nothing is compared with them.
     assert text_beside_image(config, [image, fused, text, *others]) == {fused: image, text: image}
     results_of(tmp_path, images, {fused: 0.2, image: 3.0, "vit-b-32.random-k9.seed5": 3.0, "vit-b-32": 3.0})
-    summary = summarise(tmp_path, config)
+    summary = summarise(Results(tmp_path), config)
     (row,) = summary["text"]
     accuracy = {entry["model"]: entry["accuracy"] for entry in summary["ranking"]}
     assert (row["model"], row["without"]) == (fused, image)

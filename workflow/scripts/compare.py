@@ -2,12 +2,14 @@
 
 from cladeclip.atomic import write_text
 from cladeclip.job_log import job_log
+from cladeclip.paths import Results
 from cladeclip.reporting.comparison import changes_by_training, comparison_csv, comparison_table
 from cladeclip.tables import CHANGES, COMPARISON, write_table
 
 with job_log(snakemake.log[0]):
-    comparison = comparison_table(snakemake.input.accuracy, snakemake.input.imports)
+    results = Results(snakemake.params.results)
+    comparison = comparison_table(results, snakemake.params.models, snakemake.input.imports)
     write_table(snakemake.output.parquet, COMPARISON, comparison, {"stage": "compare"})
     write_text(snakemake.output.csv, comparison_csv(comparison))
-    changes = changes_by_training(snakemake.params.results, snakemake.params.trained)
+    changes = changes_by_training(results, snakemake.params.trained)
     write_table(snakemake.output.changes, CHANGES, changes, {"stage": "compare"})

@@ -1,15 +1,14 @@
 """Writes the page that people read, and its figures as files."""
 
-from pathlib import Path
-
 from cladeclip.atomic import write_json, write_text
 from cladeclip.job_log import job_log
+from cladeclip.paths import Results
 from cladeclip.reporting.charts import write_figures
 from cladeclip.reporting.findings import summarise
 from cladeclip.reporting.report import render_report
 
 with job_log(snakemake.log[0]):
-    results = Path(snakemake.params.results)
+    results = Results(snakemake.params.results)
     summary = summarise(results, snakemake.params.config)
     report = render_report(results, snakemake.params.config, summary)
     write_json(snakemake.output.summary, summary)

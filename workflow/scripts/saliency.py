@@ -10,18 +10,19 @@ from cladeclip.encoders.encoder import choose_device
 from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.saliency import overlay, saliency
 from cladeclip.job_log import job_log
+from cladeclip.paths import Results
 from cladeclip.reporting.shown import best_student, queries_shown, species_answers
 from cladeclip.tables import COMPARISON, SALIENCY, read_table, write_table
 
 with job_log(snakemake.log[0]):
-    config, results = snakemake.params.config, Path(snakemake.params.results)
+    config, results = snakemake.params.config, Results(snakemake.params.results)
     split, device = config["report"]["primary"]["split"], choose_device()
     best = best_student(read_table(snakemake.input.comparison, COMPARISON), config)
     rows = []
     if best is not None:
         kinds = queries_shown(results, split, str(best), best.student)
         queries = [image_id for kind in kinds for image_id in kind["image_ids"]]
-        checkpoint = results / split / "checkpoints" / str(best)
+        checkpoint = Path(results.checkpoint(split, str(best))).parent
         for model, folder in ((best.student, Path(config["weights"], best.student)), (str(best), checkpoint)):
             nearest = list(species_answers(results, split, model).loc[queries, "nearest_image_id"])
             encoder = load_encoder(folder).to(device)

@@ -10,6 +10,7 @@ import pandas as pd
 from cladeclip.errors import DataError, first_line
 from cladeclip.evaluation.significance import PairedComparison, paired_comparison
 from cladeclip.names import ClusterLabels, ControlLabels, Model, Split, parse_labels
+from cladeclip.paths import Results
 from cladeclip.tables import ACCURACY, CHANGES, MEASURES, PREDICTIONS, read_table
 
 # Interval over queries, spread over query draws or folds, spread over training seeds; see docs/method.md.
@@ -44,16 +45,18 @@ class Primary:
     split: str
 
 
-def comparison_table(accuracy_paths: Iterable[str | Path], imports: Iterable[str | Path] = ()) -> pd.DataFrame:
-    """The `comparison` table from every model's `accuracy` table, `.../{split}/evaluation/{model}/accuracy.parquet`.
+def comparison_table(
+    results: Results, models: Iterable[tuple[str, str]], imports: Iterable[str | Path] = ()
+) -> pd.DataFrame:
+    """The `comparison` table from the `accuracy` tables of `models` (split and model), and tables from elsewhere.
 
     The columns `*_sd_seeds` hold the standard deviation over the training seeds of the same student and labels (one value
     for all of them), where there are several; `*_sd_splits` that over folds, where query draws have not given one.
     """
-    frames = []
-    for path in map(Path, accuracy_paths):
-        split, _, model, _ = path.parts[-4:]
-        frames.append(read_table(path, ACCURACY).assign(split=split, model=model))
+    frames = [
+        read_table(results.evaluation(split, model, "accuracy"), ACCURACY).assign(split=split, model=model)
+        for split, model in models
+    ]
     table = pd.concat(frames, ignore_index=True)
     trained = [Model.parse(model) for model in table["model"]]
     replicated = pd.Series([f"{one.student}.{one.labels}" if one else None for one in trained], index=table.index)
@@ -169,11 +172,10 @@ def paired_tests(
     }
 
 
-def changes_by_training(results: str | Path, pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:
+def changes_by_training(results: Results, pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:
     """The `changes` table: what each trained student names right that it did not before training, and the other way.
 
     Args:
-        results: folder that holds `{split}/evaluation/{model}/predictions.parquet`.
         pairs: split and trained model.
     """
     tables, before = [], {}
@@ -193,9 +195,9 @@ def changes_by_training(results: str | Path, pairs: Iterable[tuple[str, str]]) -
     return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
 
 
-def _right_in_all(results: str | Path, split: str, model: str) -> pd.DataFrame:
+def _right_in_all(results: Results, split: str, model: str) -> pd.DataFrame:
     """Each query of All by species and genus: its label, and whether its nearest gallery image has it."""
-    table = read_table(Path(results, split, "evaluation", model, "predictions.parquet"), PREDICTIONS)
+    table = read_table(results.evaluation(split, model, "predictions"), PREDICTIONS)
     chosen = table[(table["taxa"] == "All") & (table["column"] != "taxa")].set_index(["column", "image_id"])
     return chosen[["label"]].assign(right=chosen["accuracy_individual"] == chosen["label"])
 

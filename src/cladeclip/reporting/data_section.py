@@ -1,13 +1,13 @@
 """The report's section on the data: what there is, how it was split, and what could not be used."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from cladeclip.datasets.naming import KINDS, kinds_beside_species, merged_names, some
 from cladeclip.evaluation.protocol import ALL
+from cladeclip.paths import Results
 from cladeclip.tables import ACCURACY, IMAGES, NAMES, NEAR_DUPLICATES, ONE_BY_ONE, QUARANTINE, SPLIT, read_table
 
 PARTS = ("fit", "query", "unseen", "unnamed")
@@ -16,7 +16,7 @@ LISTED = 200
 
 
 def data_section(
-    results: Path, config: Mapping[str, Any], models: Sequence[str], words: Mapping[str, str]
+    results: Results, config: Mapping[str, Any], models: Sequence[str], words: Mapping[str, str]
 ) -> dict[str, Any]:
     """What the template data.html shows.
 
@@ -24,14 +24,14 @@ def data_section(
         models: those on the primary split.
         words: what they are called.
     """
-    images = read_table(results / "images.parquet", IMAGES)
-    quarantine = read_table(results / "quarantine.parquet", QUARANTINE)
+    images = read_table(results.table("images"), IMAGES)
+    quarantine = read_table(results.table("quarantine"), QUARANTINE)
     return {
         "counts": _counts(images),
-        "names": _names(read_table(results / "names.parquet", NAMES)),
+        "names": _names(read_table(results.table("names"), NAMES)),
         "specimens": images["specimen"].nunique() if "specimen" in images else None,
         "n_together": _n_together(results, config),
-        "leaks": _leaks(results / config["report"]["primary"]["split"] / "evaluation", models, words),
+        "leaks": _leaks(results, config["report"]["primary"]["split"], models, words),
         "near_duplicates": _near_duplicates(results, config),
         "n_unnamed": int((images["scientific_name"] == "").sum()),
         "splits": [_split(results, split) for split in config["splits"]],
@@ -41,26 +41,25 @@ def data_section(
     }
 
 
-def _split(results: Path, split: str) -> dict[str, Any]:
-    sizes = read_table(results / split / "split.parquet", SPLIT)["part"].value_counts()
+def _split(results: Results, split: str) -> dict[str, Any]:
+    sizes = read_table(results.split(split), SPLIT)["part"].value_counts()
     return {"name": split} | {part: int(sizes.get(part, 0)) for part in PARTS}
 
 
-def _n_together(results: Path, config: Mapping[str, Any]) -> int:
+def _n_together(results: Results, config: Mapping[str, Any]) -> int:
     """How many groups of several pictures the primary split keeps together."""
-    split = read_table(results / config["report"]["primary"]["split"] / "split.parquet", SPLIT)
+    split = read_table(results.split(config["report"]["primary"]["split"]), SPLIT)
     return int((split["group"].value_counts() > 1).sum())
 
 
-def _leaks(evaluations: Path, models: Sequence[str], words: Mapping[str, str]) -> list[dict[str, Any]]:
+def _leaks(results: Results, split: str, models: Sequence[str], words: Mapping[str, str]) -> list[dict[str, Any]]:
     """For each encoder that was not trained here its accuracy, and what it would be with pictures drawn one by one."""
     rows = []
     for model in models:
-        folder = evaluations / model
-        alone = read_table(folder / "one_by_one.parquet", ONE_BY_ONE)
+        alone = read_table(results.evaluation(split, model, "one_by_one"), ONE_BY_ONE)
         if alone.empty:
             continue
-        accuracy = read_table(folder / "accuracy.parquet", ACCURACY)
+        accuracy = read_table(results.evaluation(split, model, "accuracy"), ACCURACY)
         together = accuracy[(accuracy["taxa"] == ALL) & (accuracy["column"] == "species")].iloc[0]
         rows.append(
             {
@@ -72,11 +71,11 @@ def _leaks(evaluations: Path, models: Sequence[str], words: Mapping[str, str]) -
     return rows
 
 
-def _near_duplicates(results: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
+def _near_duplicates(results: Results, config: Mapping[str, Any]) -> dict[str, Any] | None:
     asked = config["split"]["near_duplicates"]
     if not asked:
         return None
-    pairs = read_table(results / "near_duplicates.parquet", NEAR_DUPLICATES).sort_values("cosine", ascending=False)
+    pairs = read_table(results.table("near_duplicates"), NEAR_DUPLICATES).sort_values("cosine", ascending=False)
     return {**asked, "n": len(pairs), "pairs": pairs.head(LISTED).to_dict(orient="records")}
 
 

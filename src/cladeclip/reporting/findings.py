@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from cladeclip.errors import ConfigError
 from cladeclip.evaluation.protocol import ALL
 from cladeclip.evaluation.significance import PairedComparison, PairedTest, holm
 from cladeclip.names import ClusterLabels, ControlLabels, Model, Split, parse_labels
+from cladeclip.paths import Results
 from cladeclip.plan import primary_labels, teachers
 from cladeclip.reporting.comparison import (
     UNCERTAINTY,
@@ -33,14 +33,14 @@ MEASURES = {
 }
 
 
-def summarise(results: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+def summarise(results: Results, config: Mapping[str, Any]) -> dict[str, Any]:
     """The ranking of the primary comparison, the planned tests, and the sentences that follow from them.
 
     The planned tests compare the student of the primary k (the first student, teacher, features and seed of the config)
     with the same student untrained and with those trained on labels without meaning.
     """
     primary = Primary(**config["report"]["primary"])
-    comparison = read_table(results / "comparison.parquet", COMPARISON)
+    comparison = read_table(results.table("comparison"), COMPARISON)
     rows = primary_rows(comparison, primary)
     if rows.empty:
         known = ", ".join(sorted(set(comparison["taxa"])))
@@ -50,13 +50,11 @@ def summarise(results: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     rivals = _planned_rivals(config, main, list(rows["model"]))
     ranked = best_on_clusters(comparison, primary, config["encoders"])
     best = ranked[0][0] if ranked else None
-    groups = read_table(results / primary.split / "split.parquet", SPLIT).set_index("image_id")["group"]
+    groups = read_table(results.split(primary.split), SPLIT).set_index("image_id")["group"]
 
     def against(reference: str | None, others: list[str]) -> dict[str, PairedComparison]:
         paths = {
-            model: results / primary.split / "evaluation" / model / "predictions.parquet"
-            for model in [reference, *others]
-            if model
+            model: results.evaluation(primary.split, model, "predictions") for model in [reference, *others] if model
         }
         return paired_tests(paths, reference, others, primary, groups) if reference else {}
 

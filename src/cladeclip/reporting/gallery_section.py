@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cladeclip.names import ClusterLabels, Model, parse_labels
+from cladeclip.paths import Results
 from cladeclip.random_streams import stream_of
 from cladeclip.reporting.comparison import Primary
 from cladeclip.reporting.shown import queries_shown
@@ -19,7 +20,7 @@ PICTURES_A_CLUSTER = 8
 
 
 def neighbours(
-    results: Path, config: Mapping[str, Any], model: str | None, pictures: Thumbnails
+    results: Results, config: Mapping[str, Any], model: str | None, pictures: Thumbnails
 ) -> list[dict[str, Any]]:
     """For queries of each of shown.KINDS: the gallery pictures that are nearest by cosine, before and after training.
 
@@ -34,12 +35,12 @@ def neighbours(
     if trained is None or model is None:
         return []
     split = Primary(**config["report"]["primary"]).split
-    images = read_table(results / "images.parquet", IMAGES)
+    images = read_table(results.table("images"), IMAGES)
     chosen = queries_shown(results, split, model, trained.student)
     labels = dict(zip(images["image_id"], images["scientific_name"].astype(str), strict=True))
     queries = [image_id for group in chosen for image_id in group["image_ids"]]
     nearest = {
-        when: _nearest(results / split / "evaluation" / name / "neighbours.parquet", queries)
+        when: _nearest(results.evaluation(split, name, "neighbours"), queries)
         for when, name in (("before", trained.student), ("after", model))
     }
     overlays = _overlays(results)
@@ -70,23 +71,25 @@ def neighbours(
     ]
 
 
-def _overlays(results: Path) -> dict[tuple[str, str], bytes]:
+def _overlays(results: Results) -> dict[tuple[str, str], bytes]:
     """The overlays of saliency.parquet, by model and image_id; none where the run has none."""
-    path = results / "saliency.parquet"
+    path = Path(results.table("saliency"))
     if not path.is_file():
         return {}
     table = read_table(path, SALIENCY)
     return dict(zip(zip(table["model"], table["image_id"], strict=True), table["overlay"], strict=True))
 
 
-def _nearest(path: Path, queries: list[str]) -> dict[str, list[str]]:
+def _nearest(path: str, queries: list[str]) -> dict[str, list[str]]:
     """For each query the gallery pictures with the highest cosine, the nearest first, as the evaluation found them."""
     table = read_table(path, NEIGHBOURS)
     found = table[table["image_id"].isin(queries)].sort_values("place").groupby("image_id")["neighbour_image_id"]
     return found.agg(list).to_dict()
 
 
-def clusters(results: Path, config: Mapping[str, Any], model: str | None, pictures: Thumbnails) -> list[dict[str, Any]]:
+def clusters(
+    results: Results, config: Mapping[str, Any], model: str | None, pictures: Thumbnails
+) -> list[dict[str, Any]]:
     """Pictures of the clusters that the best student was trained on: of some clusters, drawn, those nearest the centroid.
 
     Returns:
@@ -96,8 +99,8 @@ def clusters(results: Path, config: Mapping[str, Any], model: str | None, pictur
     if trained is None or not isinstance(parse_labels(trained.labels, config["encoders"]), ClusterLabels):
         return []
     split = Primary(**config["report"]["primary"]).split
-    table = read_table(results / split / "clusters" / f"{trained.labels}.parquet", CLUSTERS)
-    images = read_table(results / "images.parquet", IMAGES)
+    table = read_table(results.labels(split, trained.labels), CLUSTERS)
+    images = read_table(results.table("images"), IMAGES)
     table = table.merge(images[["image_id", "scientific_name", "genus"]], on="image_id", validate="one_to_one")
     table = table.sort_values(["label", "distance", "image_id"])
     labels = np.unique(table["label"])

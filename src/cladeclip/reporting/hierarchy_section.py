@@ -1,7 +1,6 @@
 """The report's section on answers at several ranks and new species, on open splits; made from tables alone."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ import pandas as pd
 
 from cladeclip.hierarchy.measures import KNOWN, NEW, mistaken_for
 from cladeclip.names import Model, Split
+from cladeclip.paths import Results
 from cladeclip.plan import trained_models
 from cladeclip.random_streams import stream_of
 from cladeclip.reporting.charts import accuracy_against_coverage
@@ -20,7 +20,7 @@ PICTURES_A_RANK = 4
 
 
 def hierarchy_section(
-    results: Path, config: Mapping[str, Any], models: Sequence[str], best: str | None, pictures: Thumbnails
+    results: Results, config: Mapping[str, Any], models: Sequence[str], best: str | None, pictures: Thumbnails
 ) -> dict[str, Any] | None:
     """What the template hierarchy.html shows of these models, trained students where they were trained; None where no split
     is open.
@@ -35,9 +35,7 @@ def hierarchy_section(
 
     def read(contract: Contract) -> pd.DataFrame:
         tables = [
-            read_table(results / split / "evaluation" / model / f"{contract.name}.parquet", contract).assign(
-                split=split, model=model
-            )
+            read_table(results.evaluation(split, model, contract.name), contract).assign(split=split, model=model)
             for split in splits
             for model in models
             if Model.parse(model) is None or model in trained_models(config, split)
@@ -50,7 +48,7 @@ def hierarchy_section(
     shown = at_lowest[at_lowest["part"] == KNOWN].groupby("model", sort=False)["aurc"].mean().idxmin()
     curves = read(COVERAGE)
     drawn = [model for model in models if Model.parse(model) is None or model == best]
-    answers = read_table(results / splits[0] / "evaluation" / shown / "taxonomic_answers.parquet", TAXONOMIC_ANSWERS)
+    answers = read_table(results.evaluation(splits[0], shown, "taxonomic_answers"), TAXONOMIC_ANSWERS)
     return {
         "splits": splits,
         "ranks": ranks,

@@ -1,7 +1,6 @@
 """The report's section on the labels that the students learned: how well they agree with species, and their sizes."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,8 @@ import pandas as pd
 from cladeclip.atomic import read_json
 from cladeclip.clustering.quality import elbow
 from cladeclip.names import ClusterLabels, parse_labels
+from cladeclip.paths import Results
+from cladeclip.plan import labels_on
 from cladeclip.reporting.charts import Chart, agreement_against_k, cluster_sizes, inertia_against_k
 from cladeclip.tables import CLUSTERS, read_table
 
@@ -17,7 +18,7 @@ from cladeclip.tables import CLUSTERS, read_table
 SIZES_DRAWN = 7
 
 
-def labels_section(results: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+def labels_section(results: Results, config: Mapping[str, Any]) -> dict[str, Any]:
     """What the template labels.html shows: qualities, charts (agreement, sizes, inertia) and where inertia bends."""
     qualities = _qualities(results, config)
     curves = _inertia_curves(qualities, config)
@@ -28,24 +29,25 @@ def labels_section(results: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     return {"qualities": qualities, "elbows": _elbows(curves), "charts": charts}
 
 
-def _sizes(results: Path, qualities: list[dict[str, Any]], config: Mapping[str, Any]) -> pd.DataFrame:
+def _sizes(results: Results, qualities: list[dict[str, Any]], config: Mapping[str, Any]) -> pd.DataFrame:
     """The sizes of the classes of each set of labels on the primary split, the largest first; clusters before controls."""
     split = config["report"]["primary"]["split"]
     names = [quality["labels"] for quality in qualities if quality["split"] == split]
     names.sort(key=lambda name: not isinstance(parse_labels(name, config["encoders"]), ClusterLabels))
     tables = []
     for name in names[:SIZES_DRAWN]:
-        table = read_table(results / split / "clusters" / f"{name}.parquet", CLUSTERS)
+        table = read_table(results.labels(split, name), CLUSTERS)
         sizes = table["label"].value_counts().to_numpy()
         tables.append(pd.DataFrame({"labels": name, "place": np.arange(1, len(sizes) + 1), "size": sizes}))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["labels", "place", "size"])
 
 
-def _qualities(results: Path, config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    found = []
-    for split in config["splits"]:
-        for path in sorted((results / split / "clusters").glob("*.quality.json")):
-            found.append({"split": split, "labels": path.name.removesuffix(".quality.json"), **read_json(path)})
+def _qualities(results: Results, config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found = [
+        {"split": split, "labels": name, **read_json(results.labels(split, name, "quality.json"))}
+        for split in config["splits"]
+        for name in labels_on(config, split)
+    ]
     return sorted(found, key=lambda quality: (quality["split"], quality["n_labels"], quality["labels"]))
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import vl_convert
 
 from cladeclip.names import Model
+from cladeclip.paths import Results
 from cladeclip.reporting.charts import PALETTE, map_of_embeddings
 from cladeclip.reporting.shown import models_mapped
 from cladeclip.reporting.thumbnails import Thumbnails
@@ -23,7 +24,7 @@ METHODS = {"tsne": "t-SNE", "pca": "PCA"}
 
 
 def map_section(
-    results: Path, config: Mapping[str, Any], words: Mapping[str, str], pictures: Thumbnails
+    results: Results, config: Mapping[str, Any], words: Mapping[str, str], pictures: Thumbnails
 ) -> dict[str, Any] | None:
     """What map.js draws; None where there is no map.
 
@@ -32,15 +33,15 @@ def map_section(
         places x and y, in the order of images); colours (what points can be coloured by: a name and a text an image);
         images (image_id, name, picture); and spec, the drawing, whose data come from the page.
     """
-    path = results / "embeddings_map.parquet"
+    path = Path(results.table("embeddings_map"))
     if not path.is_file():
         return None
     table = read_table(path, EMBEDDINGS_MAP)
     if table.empty:
         return None
-    models = models_mapped(read_table(results / "comparison.parquet", COMPARISON), config)
+    models = models_mapped(read_table(results.table("comparison"), COMPARISON), config)
     ids = table.loc[table["model"] == models[0], "image_id"].to_numpy()
-    images = read_table(results / "images.parquet", IMAGES).set_index("image_id").loc[ids]
+    images = read_table(results.table("images"), IMAGES).set_index("image_id").loc[ids]
     colours = {
         "category": images["category"],
         "genus": images["genus"].replace("", "no genus"),
@@ -50,7 +51,7 @@ def map_section(
     for model in models:
         trained = Model.parse(model)
         if trained:
-            labels = read_table(results / split / "clusters" / f"{trained.labels}.parquet", CLUSTERS)
+            labels = read_table(results.labels(split, trained.labels), CLUSTERS)
             found = labels.set_index("image_id")["label"].reindex(ids)
             colours[f"cluster ({trained.labels})"] = found.map(
                 lambda label: "held out" if np.isnan(label) else f"cluster {label:.0f}"

@@ -19,6 +19,7 @@ from cladeclip import __version__
 from cladeclip.errors import ConfigError
 from cladeclip.evaluation.protocol import ALL
 from cladeclip.names import Model
+from cladeclip.paths import Results
 from cladeclip.plan import encoders_in_use, trainings
 from cladeclip.reporting.charts import PALETTE, Chart, accuracy_against_k, accuracy_by_category, course_of_training
 from cladeclip.reporting.comparison import IMPORTED, Primary
@@ -55,7 +56,7 @@ class Report:
     charts: list[Chart]
 
 
-def render_report(results: Path, config: Mapping[str, Any], summary: Mapping[str, Any]) -> Report:
+def render_report(results: Results, config: Mapping[str, Any], summary: Mapping[str, Any]) -> Report:
     """The page, of at most `report.max_mb` MB; whatever comes from the data is escaped.
 
     Where it would be larger, pictures are left out from the end of the page on, and the page says how many.
@@ -63,7 +64,7 @@ def render_report(results: Path, config: Mapping[str, Any], summary: Mapping[str
     Raises:
         ConfigError: the tables and charts alone are larger.
     """
-    store = results / "store" / f"{config['train']['store_px']}.arrow"
+    store = Path(results.store(config["train"]["store_px"]))
     limit = config["report"]["max_mb"] * 1e6
     pictures = Thumbnails(store)
     report = _report(results, config, summary, pictures)
@@ -79,8 +80,8 @@ def render_report(results: Path, config: Mapping[str, Any], summary: Mapping[str
     return report
 
 
-def _report(results: Path, config: Mapping[str, Any], summary: Mapping[str, Any], pictures: Thumbnails) -> Report:
-    comparison = read_table(results / "comparison.parquet", COMPARISON)
+def _report(results: Results, config: Mapping[str, Any], summary: Mapping[str, Any], pictures: Thumbnails) -> Report:
+    comparison = read_table(results.table("comparison"), COMPARISON)
     primary = Primary(**config["report"]["primary"])
     models, best = [row["model"] for row in summary["ranking"]], summary["best"]
     words = {model: describe_model(model, config) for model in [*models, *(model for _, model in trainings(config))]}
@@ -137,7 +138,7 @@ def _report(results: Path, config: Mapping[str, Any], summary: Mapping[str, Any]
             versions=versions(),
             commit=git_commit(Path(__file__).parent),
             weights=weights_of(encoders_in_use(config), Path(config["weights"])),
-            costs=costs(results / "benchmarks").to_dict(orient="records"),
+            costs=costs(Path(results.file("benchmarks"))).to_dict(orient="records"),
             settings=settings,
             dataset_root=config["dataset"]["root"],
         )
@@ -190,16 +191,15 @@ def _compared(summary: Mapping[str, Any]) -> list[str]:
     return chosen[: len(PALETTE)]
 
 
-def _read_outs(results: Path, config: Mapping[str, Any], models: list[str]) -> list[dict[str, Any]]:
+def _read_outs(results: Results, config: Mapping[str, Any], models: list[str]) -> list[dict[str, Any]]:
     """Other measures of every model, for All by species and genus on the split of the primary comparison."""
     rows = []
     split = config["report"]["primary"]["split"]
     for model in models:
-        folder = results / split / "evaluation" / model
-        retrieval = read_table(folder / "retrieval.parquet", RETRIEVAL)
-        knn = read_table(folder / "knn.parquet", KNN)
-        probe = read_table(folder / "probe.parquet", PROBE).set_index("column")["micro"]
-        names = folder / "zero_shot.parquet"
+        retrieval = read_table(results.evaluation(split, model, "retrieval"), RETRIEVAL)
+        knn = read_table(results.evaluation(split, model, "knn"), KNN)
+        probe = read_table(results.evaluation(split, model, "probe"), PROBE).set_index("column")["micro"]
+        names = Path(results.evaluation(split, model, "zero_shot"))
         named = read_table(names, ZERO_SHOT) if names.is_file() and config["eval"]["zero_shot"] else None
         for column in ("species", "genus"):
             of_column = retrieval[(retrieval["taxa"] == ALL) & (retrieval["column"] == column)]
@@ -227,7 +227,7 @@ def _rows(comparison: pd.DataFrame, config: Mapping[str, Any]) -> list[dict[str,
     ]
 
 
-def _training_chart(results: Path, split: str, models: list[str], compared: list[str]) -> Chart | None:
+def _training_chart(results: Results, split: str, models: list[str], compared: list[str]) -> Chart | None:
     """The course of the trainings of a split; None where there is none, or none took a step.
 
     Where there are more than can be told apart: of those compared.
@@ -237,7 +237,7 @@ def _training_chart(results: Path, split: str, models: list[str], compared: list
         trained = [model for model in trained if model in compared]
     histories = []
     for model in trained:
-        history = pd.read_csv(results / split / "checkpoints" / model / "training.csv")
+        history = pd.read_csv(results.checkpoint(split, model, "training.csv"))
         histories.append(history[["epoch", "loss", "target_cosine"]].assign(model=model))
     history = pd.concat(histories, ignore_index=True) if histories else pd.DataFrame()
     return course_of_training(history) if len(history) else None

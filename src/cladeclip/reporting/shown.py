@@ -4,13 +4,13 @@ The rules that make maps and overlays choose by the same functions as the page.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from cladeclip.evaluation.protocol import ALL
 from cladeclip.names import ClusterLabels, Model, parse_labels
+from cladeclip.paths import Results
 from cladeclip.random_streams import stream_of
 from cladeclip.reporting.comparison import Primary, best_on_clusters, primary_rows
 from cladeclip.tables import PREDICTIONS, read_table
@@ -45,13 +45,13 @@ def models_mapped(comparison: pd.DataFrame, config: Mapping[str, Any]) -> list[s
     return list(dict.fromkeys([str(best), best.student, labels.teacher]))
 
 
-def species_answers(results: Path, split: str, model: str) -> pd.DataFrame:
+def species_answers(results: Results, split: str, model: str) -> pd.DataFrame:
     """The model's answers to every query of All by species: rows of `predictions`, by image_id."""
-    table = read_table(results / split / "evaluation" / model / "predictions.parquet", PREDICTIONS)
+    table = read_table(results.evaluation(split, model, "predictions"), PREDICTIONS)
     return table[(table["taxa"] == ALL) & (table["column"] == "species")].set_index("image_id").sort_index()
 
 
-def queries_shown(results: Path, split: str, after: str, before: str) -> list[dict[str, Any]]:
+def queries_shown(results: Results, split: str, after: str, before: str) -> list[dict[str, Any]]:
     """Queries of All by species, by whether they were right before and after training: some of each of KINDS, drawn.
 
     Args:

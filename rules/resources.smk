@@ -1,0 +1,68 @@
+# What jobs ask for: GPUs, memory and time. Nothing here imports torch.
+
+
+def needs_gpu(wildcards):
+    name = wildcards.get("encoder") or wildcards.model
+    return int(ENCODERS.get(name, {}).get("family") != "handcrafted")
+
+
+def gpus(wanted):
+    """How many GPUs a rule asks for (a number, or a function of the wildcards), and of which type if the config names one."""
+    asked = {"gpu": wanted}
+    if config["gpu_model"]:
+        asked["gpu_model"] = lambda wildcards: (
+            config["gpu_model"] if (wanted(wildcards) if callable(wanted) else wanted) else ""
+        )
+    return asked
+
+
+def megabytes(files):
+    """Their size on disk. Snakemake's own input.size_mb starts an event loop each time, seconds in a large plan."""
+    return sum(Path(file).stat().st_size for file in files) / 1e6
+
+
+def counted(input, of):
+    """The input of that name, as a list of files; all inputs where there is no name."""
+    return [input[of]] if of else input
+
+
+def tries(attempt, rulename, wildcards):
+    """How many times as much a job asks for: on a retry as many as its attempts, but only if one before it began.
+
+    What the cluster refused to start was not killed for its memory or time: it would be refused for more, too.
+    """
+    log = Path(workflow.get_rule(rulename).log[0].apply_wildcards(wildcards))
+    began = attempt > 1 and log.exists() and log.stat().st_mtime > STARTED
+    return attempt if began else 1
+
+
+def memory(base, per_input=0, per_weights=0, of=""):
+    """The mem_mb of a rule: `base`, and so many times its inputs and its encoder's weights; as much again on a retry.
+
+    `of` is the input that counts, by its name; all where it is not given.
+
+    Where the inputs are not there yet, Snakemake asks again before the job starts.
+    """
+
+    def mem_mb(wildcards, input, attempt, rulename):
+        needed = base + (per_input * megabytes(counted(input, of)) if per_input else 0)
+        if per_weights:
+            # Snakemake knows the error that this raises by the name of the input.
+            Path(input.encoder).stat()
+            weights = Path(input.encoder).parent.glob("*.safetensors")
+            needed += per_weights * megabytes(weights)
+        return int(tries(attempt, rulename, wildcards) * needed)
+
+    return mem_mb
+
+
+def minutes(base, per_mb=0, of=""):
+    """The runtime of a rule: `base`, and so many minutes for each MB of its inputs, or of the one named `of`; as much again
+    on a retry.
+    """
+
+    def runtime(wildcards, input, attempt, rulename):
+        needed = base + (per_mb * megabytes(counted(input, of)) if per_mb else 0)
+        return int(tries(attempt, rulename, wildcards) * needed)
+
+    return runtime
