@@ -12,6 +12,7 @@ configfile: str(DEFAULTS if DEFAULTS.exists() else Path(workflow.basedir, DEFAUL
 
 
 include: "rules/common.smk"
+include: "rules/inputs.smk"
 include: "rules/resources.smk"
 include: "rules/prepare.smk"
 include: "rules/caption.smk"

@@ -1,20 +1,6 @@
 # One caption a picture, for the text and fused features.
 
 
-def writes_captions(wildcards):
-    """Whether a model does it, and not a template or a table."""
-    return known("captioners", wildcards.captioner)["kind"] == "internvl"
-
-
-def caption_file(wildcards):
-    captioner = known("captioners", wildcards.captioner)
-    return captioner["path"] if captioner["kind"] == "file" else []
-
-
-def caption_model(wildcards):
-    return WEIGHTS.captioner(wildcards.captioner) if writes_captions(wildcards) else []
-
-
 localrules:
     fetch_captioner,
 

@@ -8,11 +8,6 @@ SHARDED = RESULTS.shard("{encoder}", "{shard}", "{place}")
 SHARD = ".{shard}" if EMBED["shards"] > 1 else ""
 
 
-def weight_file_of(wildcards):
-    weights = known("encoders", wildcards.encoder).get("weights", "")
-    return weights if weights and not weights.startswith("python-package:") else []
-
-
 localrules:
     fetch,
     fetch_weights,
@@ -57,9 +52,9 @@ rule embed:
     output:
         EMBEDDINGS if EMBED["shards"] == 1 else temp(SHARDED),
     log:
-        RESULTS.log("embed/{place}{encoder}" + SHARD),
+        RESULTS.log(f"embed/{{place}}{{encoder}}{SHARD}"),
     benchmark:
-        RESULTS.benchmark("embed/{place}{encoder}" + SHARD)
+        RESULTS.benchmark(f"embed/{{place}}{{encoder}}{SHARD}")
     wildcard_constraints:
         place=rf"(({SPLIT})/)?",
         encoder=rf"{NAME}(\.{NAME}\.seed\d+)?",
@@ -73,7 +68,7 @@ rule embed:
         runtime=minutes(60, per_mb=4 / EMBED["shards"], of="images"),
     params:
         root=ROOT,
-        cache=lambda wildcards: RESULTS.cache("images", wildcards.place + wildcards.encoder),
+        cache=lambda wildcards: RESULTS.cache("images", f"{wildcards.place}{wildcards.encoder}"),
         batch_size=EMBED["batch_size"],
         decode=EMBED["decode"],
         precision=EMBED["precision"],

@@ -1,19 +1,4 @@
 # Answers at several ranks and new species: heads on a model's embeddings. Part of `all` on open splits.
-import hashlib
-
-from cladeclip.datasets.listing import pictures_below
-
-
-def new_pictures(wildcards):
-    """What tells whether the new pictures are others than last time: their names, sizes and times."""
-    folder = config["identify"]["images"]
-    if not folder:
-        raise WorkflowError("config: identify.images is empty; name the folder of the new pictures.")
-    try:
-        seen = pictures_below(folder).to_csv(index=False)
-    except CladeclipError as error:
-        raise WorkflowError(f"config: identify.images: {error}") from error
-    return hashlib.sha256(seen.encode()).hexdigest()[:16]
 
 
 rule hierarchy:

@@ -14,11 +14,6 @@ CHECKPOINT = {
 }
 
 
-def of_family(family):
-    """A wildcard constraint that only encoders of this family fit."""
-    return "|".join(name for name, encoder in ENCODERS.items() if encoder["family"] == family) or "(?!)"
-
-
 rule train:
     input:
         encoder=WEIGHTS.encoder("{student}"),
