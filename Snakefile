@@ -25,8 +25,8 @@ include: "rules/report.smk"
 include: "rules/release.smk"
 
 
-# The fingerprints of the code, for the next command.
-remember()
+# What the fingerprints of the code are made of, for the next command: jobs ask for some of them only after this.
+remember(*HOME.glob("workflow/scripts/*.py"))
 
 
 localrules:

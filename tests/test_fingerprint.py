@@ -165,7 +165,9 @@ def test_what_is_remembered_changes_no_fingerprint(tmp_path, monkeypatch, memory
         return fingerprint.fingerprint_of(Path(REPOSITORY, "workflow", "scripts", "train.py"))
 
     before = anew()
-    fingerprint.remember()
+    forget()
+    fingerprint._in_use.clear()
+    fingerprint.remember(REPOSITORY / "workflow" / "scripts" / "train.py")
     assert json.loads(fingerprint.MEMORY.read_text())["files"]
     if memory is not None:
         fingerprint.MEMORY.write_text(memory)

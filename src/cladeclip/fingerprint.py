@@ -110,8 +110,13 @@ def _remembered() -> dict[str, Definitions]:
     return {}
 
 
-def remember() -> None:
-    """Keeps what was read for the next command; a folder that cannot be written to costs half a second then."""
+def remember(*roots: str | Path) -> None:
+    """Keeps what these reach, and what was read besides, for the next command.
+
+    A folder that cannot be written to costs half a second then.
+    """
+    for root in roots:
+        reached_by(root)
     if _in_use != _remembered():
         with suppress(OSError):
             write_json(MEMORY, {"reader": READER, "files": _in_use})
