@@ -67,11 +67,11 @@ def decoding_and_encoding_alone(encoder: Encoder, root: str, pictures: list[str]
 
 def our_loader(encoder: Encoder, root: str, pictures: list[str]) -> None:
     store = PictureStore(Path(root, "store.arrow"))
-    data = TrainingPictures(store, pictures, np.zeros(len(pictures), dtype=np.int64), encoder, "timm", seed=0)
+    data = TrainingPictures(store, pictures, encoder, "timm", seed=0)
     finish = BatchFinish(encoder, "timm", 0, torch.device("cpu"))
     batches = EpochBatches(len(pictures), 16, EPOCHS, seed=0)
-    for number, (batch, _) in enumerate(training_loader(data, batches, workers=CORES, pin=False)):
-        finish(batch, number)
+    for batch, erasures in training_loader(data, batches, workers=CORES, pin=False):
+        finish(batch, erasures)
 
 
 class OriginalFiles(Dataset):

@@ -62,7 +62,7 @@ def gradients_of_two_steps(rank, count, job, folder):
     training.head.update, training.optimiser.step = recorded_update, recorded_step
     ids, labels = list(table["image_id"]), table["label"].to_numpy(dtype=np.int64)
     groups = picture_groups(encoder, PictureStore(job.store), ids, labels, settings, training, workers=0)
-    losses = [training.take_step(next(groups), epoch=1).loss for _ in range(2)]
+    losses = [float(training.take_step(next(groups), epoch=1).loss) for _ in range(2)]
     torch.save({"losses": losses, "seen": seen, "rows": len(training.head.centres)}, f"{folder}/{rank}.pt")
     if count > 1:
         dist.destroy_process_group()

@@ -2,13 +2,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.stats import ks_2samp
 from timm.data import create_transform
+from timm.data.random_erasing import RandomErasing
 
 from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.weights import make_encoder_folder
-from cladeclip.training.pictures import BatchFinish, seeded, spare_posterize, train_transform
+from cladeclip.training.pictures import BatchFinish, drawn_erasure, seeded, spare_posterize, train_transform
 
 CPU = torch.device("cpu")
+NOTHING_ERASED = torch.zeros(1, 5, dtype=torch.int64)
 
 
 @pytest.fixture(scope="module")
@@ -39,29 +42,54 @@ def test_worker_and_batch_together_do_what_timms_pipeline_does(encoder, picture)
         with seeded(key):
             ours = train_transform(encoder, "crop_flip")(picture)
         assert ours.dtype == torch.uint8
-        torch.testing.assert_close(
-            BatchFinish(encoder, "crop_flip", 0, CPU)(ours[None], 0)[0], theirs, atol=1e-5, rtol=0
-        )
+        finished = BatchFinish(encoder, "crop_flip", 0, CPU)(ours[None], NOTHING_ERASED)[0]
+        torch.testing.assert_close(finished, theirs, atol=1e-5, rtol=0)
 
 
 def test_the_published_augmentation_erases_a_quarter_of_the_pictures_with_noise(encoder):
     batch = torch.full((400, 3, 32, 32), 128, dtype=torch.uint8)
-    plain = BatchFinish(encoder, "crop_flip", 0, CPU)(batch, 0)
+    plain = BatchFinish(encoder, "crop_flip", 0, CPU)(batch, NOTHING_ERASED.expand(400, 5))
     assert (plain == plain[:1]).all()
+    with seeded(5):
+        erasures = torch.stack([drawn_erasure(0.25, 32, 32) for _ in range(400)])
     finish = BatchFinish(encoder, "timm", 0, CPU)
-    erased = finish(batch, 0)
+    erased = finish(batch, erasures)
     changed = erased != plain
     assert 0.17 < changed.flatten(1).any(1).float().mean() < 0.33
     noise = erased[changed]
     assert abs(float(noise.mean())) < 0.05
     assert abs(float(noise.std()) - 1) < 0.05
-    assert torch.equal(finish(batch, 0), erased)
-    assert not torch.equal(finish(batch, 1), erased)
+    assert torch.equal(finish(batch, erasures), erased)
+    # Each where its erasure says, whatever lies beside it in the batch.
+    for place in torch.nonzero(erasures[:, 2]).squeeze(1).tolist():
+        top, left, tall, wide, _ = erasures[place].tolist()
+        expected = torch.zeros(32, 32, dtype=torch.bool)
+        expected[top : top + tall, left : left + wide] = True
+        assert torch.equal(changed[place].all(0), expected)
+        assert torch.equal(finish(batch[:1], erasures[place : place + 1])[0], erased[place])
+
+
+def test_rectangles_are_those_that_timm_erases():
+    """The same law: how many pictures, and the distributions of area, aspect and place, by rank tests."""
+    theirs = RandomErasing(1.0, mode="const", device="cpu")
+    found = {"timm": [], "ours": []}
+    with seeded(7):
+        for _ in range(3000):
+            picture = torch.ones(3, 64, 96)
+            theirs(picture)
+            rows, columns = torch.nonzero(picture[0] == 0, as_tuple=True)
+            top, left = int(rows.min()), int(columns.min())
+            found["timm"].append((top, left, int(rows.max()) - top + 1, int(columns.max()) - left + 1))
+            found["ours"].append(tuple(drawn_erasure(1.0, 64, 96)[:4].tolist()))
+        assert abs(np.mean([bool(drawn_erasure(0.25, 64, 96)[2]) for _ in range(4000)]) - 0.25) < 0.03
+    of_timm, ours = (np.array(found[name], dtype=float) for name in ("timm", "ours"))
+    for law in (lambda r: r[:, 0], lambda r: r[:, 1], lambda r: r[:, 2] * r[:, 3], lambda r: r[:, 2] / r[:, 3]):
+        assert ks_2samp(law(of_timm), law(ours)).pvalue > 1e-3
 
 
 def test_the_encoders_own_transform_is_left_as_it_is(encoder, picture):
     batch = train_transform(encoder, "none")(picture)[None]
-    assert torch.equal(BatchFinish(encoder, "none", 0, CPU)(batch, 0), encoder.transform(picture)[None])
+    assert torch.equal(BatchFinish(encoder, "none", 0, CPU)(batch, NOTHING_ERASED), encoder.transform(picture)[None])
 
 
 def test_every_operation_works_at_its_strongest(encoder, picture):

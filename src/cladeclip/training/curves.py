@@ -32,13 +32,21 @@ class Curves:
     """Collects the reports of every `every`-th step and of the last one.
 
     Args:
-        rows: what was collected before, for a training that goes on.
+        first: the step that comes next, for a training that goes on.
+        rows: what was collected before.
         events: the folder of the event files; None writes none.
         pictures: seen by a step, for the pictures a second that the event files show beside the reports.
     """
 
     def __init__(
-        self, every: int, total: int, pictures: int, rows: list[StepReport] | None = None, events: Path | None = None
+        self,
+        every: int,
+        total: int,
+        pictures: int,
+        *,
+        first: int = 1,
+        rows: list[StepReport] | None = None,
+        events: Path | None = None,
     ) -> None:
         self.every, self.total, self.pictures, self.rows = every, total, pictures, list(rows or [])
         self.writer = None
@@ -47,20 +55,22 @@ class Curves:
 
             done = self.rows[-1].step + 1 if self.rows else 0
             self.writer = SummaryWriter(str(events), purge_step=done)
-        self.since, self.steps = time.perf_counter(), 0
+        self.since, self.last = time.perf_counter(), first - 1
+
+    def has(self, step: int) -> bool:
+        """Whether a step is reported."""
+        return (step - 1) % self.every == 0 or step == self.total
 
     def add(self, report: StepReport) -> None:
-        self.steps += 1
-        if (report.step - 1) % self.every and report.step != self.total:
-            return
         self.rows.append(report)
         if self.writer is not None:
             now = time.perf_counter()
-            shown = asdict(report) | {"pictures_per_second": self.steps * self.pictures / (now - self.since)}
+            seen = (report.step - self.last) * self.pictures
+            shown = asdict(report) | {"pictures_per_second": seen / (now - self.since)}
             for name, value in shown.items():
                 if name != "step":
                     self.writer.add_scalar(f"train/{name}", value, report.step)
-            self.since, self.steps = now, 0
+            self.since, self.last = now, report.step
 
     def table(self) -> pd.DataFrame:
         """The table of training.csv."""

@@ -7,12 +7,13 @@ The classes are spread over the processes of the training; no process holds all 
 training. Sources: UNICOM (An et al., ICLR 2023), Partial FC (An et al., CVPR 2022).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.optim.adamw import adamw
 
 from cladeclip.random_streams import torch_stream
 from cladeclip.training.margin import margin_logits
@@ -22,22 +23,23 @@ from cladeclip.training.softmax import ShardedCrossEntropy
 
 CENTRE_STD = 0.01
 SMALLEST_NORM = 1e-12
-# Centres are drawn, and updated, in blocks of rows. Drawn: the start does not depend on the number of processes.
-# Updated: what a step writes in between stays small, and in the processor's cache.
-ROWS_DRAWN, ROWS_UPDATED = 4096, 1024
+# Centres start in blocks of rows, so that the start does not depend on the number of processes.
+ROWS_DRAWN = 4096
 
 
 @dataclass(frozen=True)
 class Draw:
-    """What one optimiser step uses of this process's part of the head.
+    """What one optimiser step uses of this process's part of the head, on its device.
 
     Attributes:
         classes: (c,) int64, sorted: the classes whose centres take part; None is all of this process's.
         dimensions: (n,) int64, sorted: the embedding dimensions that take part; None is all of them.
+        n_together: how many centres all processes use.
     """
 
     classes: Tensor | None
     dimensions: Tensor | None
+    n_together: int = 0
 
 
 class Head:
@@ -70,35 +72,38 @@ class Head:
         """Draws for a step: all own classes in `labels`, random others up to round(sample_rate * own), and dimensions.
 
         Args:
-            labels: (n,) int64, those of all processes.
+            labels: (n,) int64, those of all processes, on the CPU: nothing that a GPU does is waited for.
             step: of the training; the draw depends on it and the seed alone.
         """
-        own = len(self.share)
-        wanted = round(self.settings.sample_rate * own)
+        present = torch.unique(labels)
+        shares = [replace(self.processes, rank=rank).share_of(self.n_classes) for rank in range(self.processes.count)]
+        sizes = [self._size(share, present) for share in shares]
+        own, size = len(self.share), sizes[self.processes.rank]
         classes = None
-        if wanted < own:
+        if size < own:
             priority = torch.rand(own, generator=torch_stream(self.seed, f"classes {step} {self.processes.rank}"))
-            positive = torch.unique(labels.cpu()) - self.share.start
-            positive = positive[(positive >= 0) & (positive < own)]
-            priority[positive] = 2.0
-            drawn = torch.topk(priority, max(wanted, len(positive), 1)).indices
-            classes = drawn.sort().values + self.share.start
+            priority[_within(present, self.share)] = 2.0
+            classes = self._moved(torch.topk(priority, size).indices.sort().values + self.share.start)
         dimensions = None
         if self.settings.num_feat < self.dim:
             # The same in every process.
             shuffled = torch.randperm(self.dim, generator=torch_stream(self.seed, f"dimensions {step}"))
-            dimensions = shuffled[: self.settings.num_feat].sort().values
-        return Draw(classes, dimensions)
+            dimensions = self._moved(shuffled[: self.settings.num_feat].sort().values)
+        return Draw(classes, dimensions, sum(sizes))
 
-    def drawn(self, draw: Draw) -> int:
-        """How many centres a step uses in this process."""
-        return len(self.share) if draw.classes is None else len(draw.classes)
+    def _size(self, share: range, present: Tensor) -> int:
+        """How many centres of a share a step uses whose labels have the classes `present`."""
+        wanted = round(self.settings.sample_rate * len(share))
+        return min(len(share), max(wanted, len(_within(present, share)), 1))
+
+    def _moved(self, drawn: Tensor) -> Tensor:
+        return drawn.to(self.centres.device, non_blocking=True)
 
     def drawn_centres(self, draw: Draw) -> Tensor:
         """The drawn centres (c, D) as a leaf that collects gradients."""
         if draw.classes is None:
             return self.centres.detach().requires_grad_()
-        return self.centres[self._rows(draw.classes)].requires_grad_()
+        return self.centres[draw.classes - self.share.start].requires_grad_()
 
     def loss(self, embeddings: Tensor, labels: Tensor, draw: Draw, centres: Tensor) -> tuple[Tensor, Tensor]:
         """The loss of all processes' embeddings (n, D) with labels (n,), and the mean cosine to their own centres.
@@ -108,8 +113,7 @@ class Head:
         """
         target = self._columns(labels, draw)
         if draw.dimensions is not None:
-            dimensions = draw.dimensions.to(embeddings.device)
-            embeddings, centres = embeddings[:, dimensions], centres[:, dimensions]
+            embeddings, centres = embeddings[:, draw.dimensions], centres[:, draw.dimensions]
         cosines: Tensor = CosinesToCentres.apply(functional.normalize(embeddings), centres)
         settings = self.settings
         logits = margin_logits(
@@ -122,8 +126,8 @@ class Head:
             gradient=settings.margin_gradient,
         )
         loss: Tensor = ShardedCrossEntropy.apply(logits, target, self.processes)
-        rows = torch.nonzero(target >= 0).squeeze(1)
-        own_cosines = self.processes.sum(cosines.detach()[rows, target[rows]].sum())
+        of_target = cosines.detach().gather(1, target.clamp(min=0)[:, None]).squeeze(1)
+        own_cosines = self.processes.sum(torch.where(target >= 0, of_target, 0.0).sum())
         return loss, own_cosines / len(labels)
 
     @torch.no_grad()
@@ -137,31 +141,41 @@ class Head:
         """
         if centres.grad is None:
             raise ValueError("Head.update: no gradient has reached the centres; call backward() first.")
-        beta1, beta2 = betas
-        correction1, correction2 = 1 - beta1**step, 1 - beta2**step
-        decay = 1 - lr * self.settings.weight_decay
-        for start in range(0, len(centres), ROWS_UPDATED):
-            block = slice(start, start + ROWS_UPDATED)
-            rows = block if draw.classes is None else self._rows(draw.classes[block])
-            gradient = centres.grad[block]
-            first = self.first_moment[rows].lerp_(gradient, 1 - beta1)
-            second = self.second_moment[rows].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-            denominator = (second / correction2).sqrt_().add_(eps)
-            updated = (self.centres[rows] * decay).addcdiv_(first, denominator, value=-lr / correction1)
-            self.first_moment[rows], self.second_moment[rows], self.centres[rows] = first, second, updated
-
-    def _rows(self, classes: Tensor) -> Tensor:
-        """Classes of this process to rows of its centres."""
-        return (classes - self.share.start).to(self.centres.device)
+        rows = None if draw.classes is None else draw.classes - self.share.start
+        of_head = (self.centres, self.first_moment, self.second_moment)
+        if rows is None:
+            weights, first, second = of_head
+        else:
+            weights, first, second = centres.detach(), self.first_moment[rows], self.second_moment[rows]
+        adamw(
+            [weights],
+            [centres.grad],
+            [first],
+            [second],
+            [],
+            # It counts this step itself.
+            [torch.full((), step - 1, dtype=torch.float32, device=weights.device)],
+            # One pass over all rows instead of one for each operation.
+            fused=True,
+            amsgrad=False,
+            beta1=betas[0],
+            beta2=betas[1],
+            lr=lr,
+            weight_decay=self.settings.weight_decay,
+            eps=eps,
+            maximize=False,
+        )
+        if rows is not None:
+            for held, updated in zip(of_head, (weights, first, second), strict=True):
+                held.index_copy_(0, rows, updated)
 
     def _columns(self, labels: Tensor, draw: Draw) -> Tensor:
         """The column of each label among the drawn classes, -1 where it is another process's."""
         if draw.classes is None:
             own = (labels >= self.share.start) & (labels < self.share.stop)
             return torch.where(own, labels - self.share.start, -1)
-        classes = draw.classes.to(labels.device)
-        column = torch.searchsorted(classes, labels).clamp(max=len(classes) - 1)
-        return torch.where(classes[column] == labels, column, -1)
+        column = torch.searchsorted(draw.classes, labels).clamp(max=len(draw.classes) - 1)
+        return torch.where(draw.classes[column] == labels, column, -1)
 
 
 class CosinesToCentres(torch.autograd.Function):
@@ -187,6 +201,11 @@ class CosinesToCentres(torch.autograd.Function):
         scaled = gradients[0] / norms
         along = torch.einsum("nc,nc->c", scaled, cosines).div_(norms)
         return scaled @ centres, (scaled.T @ units).addcmul_(centres, along[:, None], value=-1.0)
+
+
+def _within(classes: Tensor, share: range) -> Tensor:
+    """Those of the classes that are of a share, counted from its first."""
+    return classes[(classes >= share.start) & (classes < share.stop)] - share.start
 
 
 def initial_centres(share: range, dim: int, seed: int) -> Tensor:

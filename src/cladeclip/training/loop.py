@@ -1,8 +1,8 @@
 """The training loop: an encoder and a head of class centres, one optimiser step after the other."""
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from cladeclip.datasets.store import PictureStore
 from cladeclip.encoders.encoder import Encoder, choose_device
@@ -27,7 +26,10 @@ from cladeclip.training.settings import TrainSettings
 from cladeclip.training.state import TrainingState
 from cladeclip.training.stopping import NOTHING, TO_SAVE, TO_STOP, TrainingInterrupted, listening
 
-Batch = tuple[Tensor, Tensor]
+# Of one process: pictures (b, 3, h, w), erasures (b, 5), and the labels (b * processes,) of all; on the CPU.
+Batch = tuple[Tensor, Tensor, Tensor]
+# Later than any step.
+NEVER = torch.iinfo(torch.int64).max
 
 
 def train(
@@ -72,29 +74,40 @@ def train(
     groups = picture_groups(encoder, store, image_ids, labels, settings, training, workers=workers)
     events = events if processes.rank == 0 else None
     curves = Curves(
-        settings.log_every, total, settings.batch_size * settings.gradient_acc * processes.count, rows, events
+        settings.log_every,
+        total,
+        settings.batch_size * settings.gradient_acc * processes.count,
+        first=training.step + 1,
+        rows=rows,
+        events=events,
     )
     steps_an_epoch = total // settings.epochs
     bar = progress(total=total, initial=training.step, desc="training", unit="steps")
     with listening() as requests:
         for group in groups:
-            report = training.take_step(group, epoch=training.step // steps_an_epoch + 1)
-            if not math.isfinite(report.loss):
+            step = training.take_step(group, epoch=training.step // steps_an_epoch + 1)
+            bar.update()
+            reported, asked = curves.has(training.step), NOTHING
+            # Between reports nothing waits for a GPU, nor for another process.
+            if state is not None and training.step < total and (reported or processes.count == 1):
+                asked = TO_SAVE if state.due() and requests.asked == NOTHING else requests.take()
+                if processes.count > 1:
+                    # One process is asked, all act.
+                    asked = int(processes.max(torch.tensor(asked, device=where)))
+            if not reported and asked == NOTHING:
+                continue
+            if wrong := training.first_without_loss():
                 if state:
                     state.remove()
                 raise DataError(
-                    f"training: the loss is {report.loss} at step {report.step} of {total}; lower train.lr "
-                    f"(now {settings.lr}), or set train.precision to fp32."
+                    f"training: the loss is not a number at step {wrong} of {total}; lower train.lr (now {settings.lr}), "
+                    "or set train.precision to fp32."
                 )
-            curves.add(report)
-            bar.set_postfix(loss=f"{report.loss:.3f}", refresh=False)
-            bar.update()
-            if state is None or training.step == total:
-                continue
-            asked = TO_SAVE if state.due() and requests.asked == NOTHING else requests.take()
-            # One process is asked, all act.
-            asked = int(processes.max(torch.tensor(asked, device=where)))
-            if asked == NOTHING:
+            if reported:
+                report = step.report()
+                curves.add(report)
+                bar.set_postfix(loss=f"{report.loss:.3f}", refresh=False)
+            if asked == NOTHING or state is None:
                 continue
             saved = state.save(training, curves.rows, where)
             if asked == TO_STOP:
@@ -107,6 +120,23 @@ def train(
     curves.close()
     training.finish()
     return curves.table()
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one optimiser step showed: `loss` and `target_cosine` are still on the device, which may not have come so far."""
+
+    step: int
+    epoch: int
+    loss: Tensor
+    target_cosine: Tensor
+    positive_share: float
+    lr_encoder: float
+    lr_centres: float
+
+    def report(self) -> StepReport:
+        """Its numbers; waits for the device."""
+        return StepReport(**{**vars(self), "loss": float(self.loss), "target_cosine": float(self.target_cosine)})
 
 
 class Training:
@@ -139,6 +169,7 @@ class Training:
         self.forward = self._forward()
         self.finish_batch = BatchFinish(encoder, settings.augment, seed, device)
         self.step = 0
+        self._wrong_since = torch.full((), NEVER, device=device)
 
     def _forward(self) -> Any:
         """The tower as it is called: with its gradients averaged over the processes, and compiled if so wished."""
@@ -151,22 +182,22 @@ class Training:
             )
         return torch.compile(forward) if self.settings.compile else forward
 
-    def take_step(self, group: list[Batch], epoch: int) -> StepReport:
-        """One optimiser step from the `gradient_acc` batches of this process."""
+    def take_step(self, group: list[Batch], epoch: int) -> Step:
+        """One optimiser step from the `gradient_acc` batches of this process. It does not wait for the device."""
         settings, processes = self.settings, self.processes
-        everyones_labels = [processes.gather(labels.to(self.device)) for _, labels in group]
-        step_labels = torch.cat(everyones_labels)
+        step_labels = torch.cat([labels for *_, labels in group])
         draw = self.head.draw(step_labels, self.step)
         centres = self.head.drawn_centres(draw)
         losses, cosines = [], []
-        for number, ((pictures, _), labels) in enumerate(zip(group, everyones_labels, strict=True)):
+        for number, (pictures, erasures, on_cpu) in enumerate(group):
+            labels = on_cpu.to(self.device, non_blocking=True)
             last = number == len(group) - 1
             with nullcontext() if last or processes.count == 1 else self.forward.no_sync():
                 # Dropout and stochastic depth draw from torch's own stream.
                 with seeded(self.seed, self.step, number, processes.rank):
                     if self.device.type == "cuda":
                         torch.cuda.manual_seed(torch.initial_seed())
-                    batch = self.finish_batch(pictures, self._first_picture(number, len(labels)))
+                    batch = self.finish_batch(pictures, erasures)
                     with encoder_precision(self.device, settings.precision):
                         embeddings = self.forward(batch)
                 # The head sees the embeddings of all processes, in float32, and gives each its own gradient back.
@@ -181,34 +212,31 @@ class Training:
             losses.append(loss.detach())
             cosines.append(cosine)
         encoder_group, centre_group = self.optimiser.param_groups
-        report = StepReport(
+        taken = Step(
             step=self.step + 1,
             epoch=epoch,
-            loss=float(torch.stack(losses).mean()),
-            target_cosine=float(torch.stack(cosines).mean()),
-            positive_share=len(torch.unique(step_labels)) / self._centres_in_use(draw),
+            loss=torch.stack(losses).mean(),
+            target_cosine=torch.stack(cosines).mean(),
+            positive_share=len(torch.unique(step_labels)) / draw.n_together,
             lr_encoder=encoder_group["lr"],
             lr_centres=centre_group["lr"],
         )
         self.step += 1
+        this = torch.full_like(self._wrong_since, self.step)
+        self._wrong_since = torch.where(taken.loss.isfinite(), self._wrong_since, self._wrong_since.minimum(this))
         self.optimiser.step()
         betas, eps = centre_group["betas"], centre_group["eps"]
-        self.head.update(draw, centres, step=self.step, lr=report.lr_centres, betas=betas, eps=eps)
+        self.head.update(draw, centres, step=self.step, lr=taken.lr_centres, betas=betas, eps=eps)
         self.optimiser.zero_grad(set_to_none=True)
         self.schedule.step()
         if self.average is not None:
             self.average.update_parameters(self.tower)
-        return report
+        return taken
 
-    def _first_picture(self, number: int, pictures: int) -> int:
-        """The number, among all that the training sees, of this process's first picture in a batch of the step."""
-        batch = self.step * self.settings.gradient_acc + number
-        return batch * pictures + self.processes.rank * pictures // self.processes.count
-
-    def _centres_in_use(self, draw: Any) -> int:
-        if draw.classes is None:
-            return self.head.n_classes
-        return int(self.processes.sum(torch.tensor(self.head.drawn(draw), device=self.device)))
+    def first_without_loss(self) -> int:
+        """The first step whose loss was not a finite number, 0 where there is none; waits for the device."""
+        wrong = int(self._wrong_since)
+        return 0 if wrong == NEVER else wrong
 
     def finish(self) -> None:
         """Leaves the tower as it is to be used: with the averaged weights, if there is an average."""
@@ -314,14 +342,16 @@ def picture_groups(
         start=training.step * settings.gradient_acc,
         processes=training.processes,
     )
-    pictures = TrainingPictures(store, image_ids, labels, encoder, settings.augment, training.seed)
+    pictures = TrainingPictures(store, image_ids, encoder, settings.augment, training.seed)
     loader = training_loader(pictures, batches, workers=workers, pin=training.device.type == "cuda")
-    return groups_of(loader, settings.gradient_acc)
+    # The labels of all processes are known to each: none has to be asked.
+    everyones = (torch.from_numpy(labels[positions]) for _, positions in batches.everyones())
+    return groups_of(zip(loader, everyones, strict=True), settings.gradient_acc)
 
 
-def groups_of(loader: DataLoader, size: int) -> Iterator[list[Batch]]:
-    batches = iter(loader)
-    while group := list(islice(batches, size)):
+def groups_of(batches: Iterable[tuple[list[Tensor], Tensor]], size: int) -> Iterator[list[Batch]]:
+    ordered = iter(batches)
+    while group := [(pictures, erasures, labels) for (pictures, erasures), labels in islice(ordered, size)]:
         yield group
 
 

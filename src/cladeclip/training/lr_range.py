@@ -64,7 +64,7 @@ def lr_range(
     rows: list[dict[str, float]] = []
     average, best = 0.0, math.inf
     for group in progress(groups, total=steps, desc="range test", unit="steps"):
-        report = training.take_step(group, epoch=training.step // an_epoch + 1)
+        report = training.take_step(group, epoch=training.step // an_epoch + 1).report()
         average = SMOOTHING * average + (1 - SMOOTHING) * report.loss
         smoothed = average / (1 - SMOOTHING**report.step)
         if not math.isfinite(smoothed) or smoothed > EXPLODED * best:

@@ -1,6 +1,7 @@
 """The pictures that training sees: read from the store, augmented, in an order that only the seed decides."""
 
 import hashlib
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from cladeclip.datasets.store import PictureStore
 from cladeclip.encoders.encoder import Encoder
+from cladeclip.random_streams import torch_stream
 from cladeclip.training.processes import SINGLE, Processes
 from cladeclip.training.stopping import leave_signals_to_the_parent
 
@@ -36,33 +38,35 @@ def seeded(*key: int) -> Iterator[None]:
         torch.default_generator.set_state(before[2])
 
 
-class TrainingPictures(Dataset[tuple[Tensor, int]]):
-    """Items (augmented picture, label) by key (epoch, position): the augmentation depends on the key alone.
+class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
+    """Items (augmented picture, erasure) by key (epoch, position): the augmentation depends on the key alone.
 
     A picture is (3, image_px, image_px) uint8, a quarter of the bytes of float32 on its way from a worker; `BatchFinish`
-    does the rest with a whole batch at once. With augment `none` it is what the encoder's own transform gives.
+    does the rest with a whole batch at once. With augment `none` it is what the encoder's own transform gives. An erasure
+    is what `drawn_erasure` gives.
     """
 
     def __init__(
         self,
         store: PictureStore,
         image_ids: Sequence[str],
-        labels: np.ndarray,
         encoder: Encoder,
         augment: str,
         seed: int,
     ) -> None:
-        self.store, self.image_ids, self.labels, self.seed = store, list(image_ids), labels, seed
+        self.store, self.image_ids, self.seed = store, list(image_ids), seed
         self.transform = train_transform(encoder, augment)
+        self.erase = ERASED if augment == "timm" else 0.0
 
     def __len__(self) -> int:
         return len(self.image_ids)
 
-    def __getitem__(self, key: Key) -> tuple[Tensor, int]:
+    def __getitem__(self, key: Key) -> tuple[Tensor, Tensor]:
         epoch, position = key
         image: Image.Image = self.store.read(self.image_ids[position])
         with seeded(self.seed, epoch, position):
-            return self.transform(image), int(self.labels[position])
+            picture = self.transform(image)
+            return picture, drawn_erasure(self.erase, *picture.shape[1:])
 
 
 class EpochBatches(Sampler[list[Key]]):
@@ -97,13 +101,17 @@ class EpochBatches(Sampler[list[Key]]):
         return self.epochs * self.per_epoch - self.start
 
     def __iter__(self) -> Iterator[list[Key]]:
-        own = self.processes.rank * self.batch_size
+        own = slice(self.processes.rank * self.batch_size, (self.processes.rank + 1) * self.batch_size)
+        for epoch, positions in self.everyones():
+            yield [(epoch, int(position)) for position in positions[own]]
+
+    def everyones(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Epoch and positions (batch_size * processes,) of the batches of all processes together, in their order."""
         for epoch in range(self.start // max(self.per_epoch, 1), self.epochs):
             order = np.random.default_rng([self.seed, epoch]).permutation(self.n)
             first = self.start - epoch * self.per_epoch if epoch * self.per_epoch < self.start else 0
             for batch in range(first, self.per_epoch):
-                begin = batch * self.together + own
-                yield [(epoch, int(position)) for position in order[begin : begin + self.batch_size]]
+                yield epoch, order[batch * self.together : (batch + 1) * self.together]
 
 
 def training_loader(pictures: TrainingPictures, batches: EpochBatches, *, workers: int, pin: bool) -> DataLoader:
@@ -151,33 +159,58 @@ def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
     return image if bits >= 8 else ImageOps.posterize(image, max(bits, 1))
 
 
+# Random erasing (Zhong et al., AAAI 2020) as timm does it in mode `pixel`: the share of pictures, the share of a picture's
+# area, the aspect ratio, and how often a rectangle is drawn until one fits.
+ERASED, AREAS, ASPECTS, ATTEMPTS = 0.25, (0.02, 1 / 3), (0.3, 1 / 0.3), 10
+# Places in the noise at which an erased picture's may begin.
+NOISES = 2**20
+
+
+def drawn_erasure(probability: float, height: int, width: int) -> Tensor:
+    """(top, left, height, width, place in the noise) int64, drawn from Python's random numbers; zeros erase nothing."""
+    if random.random() < probability:
+        for _ in range(ATTEMPTS):
+            area = random.uniform(*AREAS) * height * width
+            aspect = math.exp(random.uniform(*map(math.log, ASPECTS)))
+            tall, wide = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+            if tall < height and wide < width:
+                top, left = random.randint(0, height - tall), random.randint(0, width - wide)
+                return torch.tensor([top, left, tall, wide, random.randrange(NOISES)])
+    return torch.zeros(5, dtype=torch.int64)
+
+
 class BatchFinish:
-    """What is done with a whole batch on the training device: normalisation and, with augment `timm`, random erasing."""
+    """What is done with a whole batch on the training device: normalisation, and erasing with noise.
+
+    What is erased is drawn where the pictures are read, and all noise comes from one draw on the CPU: both are the same on
+    every device, and none is waited for.
+    """
 
     def __init__(self, encoder: Encoder, augment: str, seed: int, device: torch.device) -> None:
-        from timm.data.random_erasing import RandomErasing
-
-        self.seed, self.device = seed, device
+        self.device = device
         self.mean, self.std = (
             255.0 * torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (encoder.mean, encoder.std)
         )
-        # Drawn on the CPU, so that the same pictures are erased on every device.
-        self.erase = RandomErasing(0.25 if augment == "timm" else 0.0, mode="pixel", device="cpu")
+        self.noise = torch.empty(0)
+        if augment == "timm":
+            size = NOISES + 3 * encoder.image_px**2
+            self.noise = torch.randn(size, generator=torch_stream(seed, "erasing")).to(device)
 
-    def __call__(self, pictures: Tensor, first: int) -> Tensor:
-        """The batch (b, 3, h, w) float32 on the device.
-
-        Args:
-            first: the number of its first picture among all that the training sees; it decides what is erased, so that
-                the same pictures are erased however they are spread over batches and processes.
-        """
+    def __call__(self, pictures: Tensor, erasures: Tensor) -> Tensor:
+        """The batch (b, 3, h, w) float32 on the device, from pictures uint8 and erasures (b, 5) on the CPU."""
         batch = pictures.to(self.device, non_blocking=True)
         if pictures.dtype == torch.uint8:
             batch = batch.float().sub_(self.mean).div_(self.std)
-        if self.erase.probability > 0:
-            with seeded(self.seed, first):
-                for number in range(len(batch)):
-                    random.seed(f"{self.seed} {first + number}")
-                    torch.default_generator.manual_seed(random.getrandbits(63))
-                    self.erase(batch[number])
-        return batch
+        rows = torch.nonzero(erasures[:, 2]).squeeze(1)
+        if len(rows) == 0:
+            return batch
+        of_picture = batch.shape[1:]
+        height, width = of_picture[1:]
+        top, left, tall, wide, place = erasures[rows].to(self.device, non_blocking=True).T[:, :, None, None, None]
+        y = torch.arange(height, device=self.device)[:, None]
+        x = torch.arange(width, device=self.device)
+        erased = (y >= top) & (y < top + tall) & (x >= left) & (x < left + wide)
+        # A view of as many rows as there are places; a row is copied for each picture.
+        noise = self.noise.unfold(0, of_picture.numel(), 1).index_select(0, place.flatten()).view(-1, *of_picture)
+        rows = rows.to(self.device, non_blocking=True)
+        return batch.index_copy_(0, rows, torch.where(erased, noise, batch.index_select(0, rows)))

@@ -25,17 +25,15 @@ class ShardedCrossEntropy(torch.autograd.Function):
         highest = processes.max(logits.amax(1))
         shares = logits.sub(highest[:, None]).exp_()
         total = processes.sum(shares.sum(1))
-        rows = torch.nonzero(target >= 0).squeeze(1)
-        columns = target[rows]
-        of_target = torch.zeros_like(highest)
-        of_target[rows] = logits[rows, columns] - highest[rows]
+        own, column = target >= 0, target.clamp(min=0)[:, None]
+        of_target = torch.where(own, logits.gather(1, column).squeeze(1) - highest, 0.0)
         processes.sum(of_target)
-        ctx.save_for_backward(shares.div_(total[:, None]), rows, columns)
+        ctx.save_for_backward(shares.div_(total[:, None]), own, column)
         return (total.log() - of_target).mean()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         # In place, since it is as large as the logits: a second backward pass would need a second forward pass.
-        gradient, rows, columns = ctx.saved_tensors
-        gradient[rows, columns] -= 1.0
+        gradient, own, column = ctx.saved_tensors
+        gradient.scatter_add_(1, column, -own.to(gradient.dtype)[:, None])
         return gradient.mul_(gradients[0] / len(gradient)), None, None
