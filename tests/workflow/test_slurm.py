@@ -112,6 +112,11 @@ class Demo(Checkout):
 
     def __init__(self, folder, cluster):
         super().__init__(folder)
+        # The node has two cores.
+        profile = folder / "profiles" / "slurm" / "config.yaml"
+        before = profile.read_text()
+        profile.write_text(before.replace("cpus_per_gpu: 8", "cpus_per_gpu: 1"))
+        assert profile.read_text() != before
         self.cluster = cluster
         self.results = folder / "results" / "demo"
 

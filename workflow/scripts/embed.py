@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cladeclip.cores import workers_for
 from cladeclip.encoders.embed import add_missing_images, write_cached
 from cladeclip.encoders.encoder import choose_device, precision_used
 from cladeclip.encoders.load import load_encoder
@@ -22,7 +23,7 @@ with job_log(snakemake.log[0]):
     made_by = {"decode": params.decode, "precision": precision_used(choose_device(), params.precision)}
     key = f"{folder_fingerprint(folder)} {made_by} batch {params.batch_size} rows {params.rows}"
     cache = RowCache(params.cache, key, embedding_kind(encoder.dim), shard)
-    workers = snakemake.config["embed"]["workers"]
+    workers = workers_for(snakemake.config["embed"]["workers"], threads=snakemake.threads)
     add_missing_images(encoder, params.root, ids, contents, cache, workers=workers, **settings)
     made_by |= {"encoder": snakemake.wildcards.encoder, "features": "image", **made_with(folder)}
     write_cached(snakemake.output[0], ids, contents, cache, encoder.dim, made_by)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from cladeclip.atomic import write_text
 from cladeclip.clustering.quality import fit_images
+from cladeclip.cores import workers_for
 from cladeclip.datasets.listing import pictures_below
 from cladeclip.datasets.prepare import check_picture
 from cladeclip.datasets.splits import scored_images
@@ -26,7 +27,8 @@ with job_log(snakemake.log[0]):
     unusable = {image_id: f"{check.reason}: {check.detail}" for image_id, check in checks.items() if check.reason}
     readable = [image_id for image_id in new if image_id not in unusable]
     encoder = load_encoder(Path(snakemake.input.encoder).parent)
-    embeddings = embed_images(encoder, folder, readable, workers=snakemake.config["embed"]["workers"], **params.embed)
+    workers = workers_for(snakemake.config["embed"]["workers"], threads=snakemake.threads)
+    embeddings = embed_images(encoder, folder, readable, workers=workers, **params.embed)
     classifier = configured_classifier(known, known_embeddings, config, seed=params.seed)
     found = identify(classifier, known, known_embeddings, readable, embeddings, unusable, score=config["score"])
     write_table(snakemake.output.parquet, IDENTIFIED, found, dict(snakemake.wildcards) | dict(config))

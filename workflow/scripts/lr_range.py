@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from cladeclip.atomic import atomic_path, write_text
+from cladeclip.cores import workers_for
 from cladeclip.datasets.store import PictureStore
 from cladeclip.encoders.load import load_encoder
 from cladeclip.job_log import job_log
@@ -20,7 +21,7 @@ with job_log(snakemake.log[0]):
         labels["label"].to_numpy(),
         TrainSettings.from_config(snakemake.params.settings),
         seed=int(snakemake.wildcards.seed),
-        workers=snakemake.config["train"]["workers"],
+        workers=workers_for(snakemake.config["train"]["workers"], threads=snakemake.threads),
         **snakemake.params.range,
     )
     with atomic_path(snakemake.output.table) as temporary:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cladeclip.cores import workers_for
 from cladeclip.job_log import job_log
 from cladeclip.training.job import TrainingJob
 from cladeclip.training.launch import launch
@@ -15,7 +16,7 @@ with job_log(snakemake.log[0]):
         checkpoint=str(Path(snakemake.output.model).parent),
         settings=dict(snakemake.params.settings),
         seed=int(snakemake.wildcards.seed),
-        workers=train["workers"],
+        workers=workers_for(train["workers"], threads=snakemake.threads),
         threads=snakemake.threads,
         checkpoint_minutes=train["checkpoint_minutes"],
         events=snakemake.params.events,
