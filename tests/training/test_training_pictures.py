@@ -8,7 +8,15 @@ from timm.data.random_erasing import RandomErasing
 
 from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.weights import make_encoder_folder
-from cladeclip.training.pictures import BatchFinish, drawn_erasure, seeded, spare_posterize, train_transform
+from cladeclip.training.pictures import (
+    BatchFinish,
+    as_image,
+    decoded,
+    drawn_erasure,
+    seeded,
+    spare_posterize,
+    train_transform,
+)
 
 CPU = torch.device("cpu")
 NOTHING_ERASED = torch.zeros(1, 5, dtype=torch.int64)
@@ -26,7 +34,17 @@ def picture():
     return Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 300, 3), dtype=np.uint8))
 
 
+def as_tensor(picture):
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+
+
+def test_pictures_are_decoded_as_by_pillow(store, images):
+    for image_id in images["image_id"][:5]:
+        assert as_image(decoded(store.encoded(image_id))).tobytes() == store.read(image_id).tobytes()
+
+
 def test_worker_and_batch_together_do_what_timms_pipeline_does(encoder, picture):
+    picture = picture.resize((40, 30)).resize((300, 200), Image.Resampling.BICUBIC)
     pipeline = create_transform(
         160,
         is_training=True,
@@ -40,10 +58,13 @@ def test_worker_and_batch_together_do_what_timms_pipeline_does(encoder, picture)
         with seeded(key):
             theirs = pipeline(picture)
         with seeded(key):
-            ours = train_transform(encoder, "crop_flip")(picture)
+            ours = train_transform(encoder, "crop_flip")(as_tensor(picture))
         assert ours.dtype == torch.uint8
         finished = BatchFinish(encoder, "crop_flip", 0, CPU)(ours[None], NOTHING_ERASED)[0]
-        torch.testing.assert_close(finished, theirs, atol=1e-5, rtol=0)
+        # Pillow resizes in another order, and rounds in between: two grey levels where nothing is sharper than a pixel.
+        levels = (finished - theirs).abs() * 255 * torch.tensor(encoder.std).view(3, 1, 1)
+        assert float(levels.max()) < 2.5
+        assert float(levels.mean()) < 0.1
 
 
 def test_the_published_augmentation_erases_a_quarter_of_the_pictures_with_noise(encoder):
@@ -88,7 +109,7 @@ def test_rectangles_are_those_that_timm_erases():
 
 
 def test_the_encoders_own_transform_is_left_as_it_is(encoder, picture):
-    batch = train_transform(encoder, "none")(picture)[None]
+    batch = train_transform(encoder, "none")(as_tensor(picture))[None]
     assert torch.equal(BatchFinish(encoder, "none", 0, CPU)(batch, NOTHING_ERASED), encoder.transform(picture)[None])
 
 

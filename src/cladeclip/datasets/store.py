@@ -70,12 +70,20 @@ class PictureStore:
         Raises:
             TableError: the store has no such picture.
         """
+        return Image.open(io.BytesIO(self.encoded(image_id))).convert("RGB")
+
+    def encoded(self, image_id: str) -> pa.Buffer:
+        """The stored picture as JPEG.
+
+        Raises:
+            TableError: the store has no such picture.
+        """
         if self._pictures is None:
             self._pictures = self._open().column("picture")
         row = self.position.get(image_id)
         if row is None:
             raise TableError(f"{self.path}: no picture {image_id}; delete the file and run again to rebuild it.")
-        return Image.open(io.BytesIO(self._pictures[row].as_buffer())).convert("RGB")
+        return self._pictures[row].as_buffer()
 
     def _open(self) -> pa.Table:
         try:
