@@ -24,7 +24,7 @@ from cladeclip.training.curves import Curves
 from cladeclip.training.head import Head
 from cladeclip.training.loop import Training, picture_groups, train_mode
 from cladeclip.training.optimisation import one_cycle
-from cladeclip.training.pictures import BatchFinish, EpochBatches, TrainingPictures, training_loader
+from cladeclip.training.pictures import BatchFinish, EpochBatches, TrainingPictures, decoded, training_loader
 from cladeclip.training.settings import TrainSettings
 
 DIM, BATCH = 512, 128
@@ -132,7 +132,7 @@ def where_the_time_goes(student: str, store: str, batch_size: int, steps: int, a
     for number in range(steps):
         start = time.perf_counter()
         for position in range(batch_size):
-            pictures.read(ids[(number * batch_size + position) % len(ids)])
+            decoded(pictures.encoded(ids[(number * batch_size + position) % len(ids)]))
         timed("decode", start)
         start = time.perf_counter()
         batch, erasures = next(loader)
