@@ -1,11 +1,23 @@
 import numpy as np
 import pytest
+import torch
 from sklearn.cluster import KMeans
 from sklearn.datasets import make_blobs
 from sklearn.metrics import adjusted_rand_score
 
-from cladeclip.clustering import kmeans
+from cladeclip.clustering import kmeans, lloyd
+from cladeclip.clustering.nearest import PointsInMemory, points_on
+from cladeclip.clustering.on_device import PointsOnDevice
 from cladeclip.errors import DataError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True, params=["faiss", "torch"])
+def library(request, monkeypatch):
+    """Everything holds for what runs on the CPU, and for what runs on a GPU."""
+    if request.param == "torch":
+        monkeypatch.setattr(lloyd, "points_on", lambda _, points: PointsOnDevice(points, CPU))
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +119,34 @@ def test_what_cannot_be_clustered_is_said(points, k, words):
     with pytest.raises(DataError) as caught:
         kmeans(points, k, seed=1)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("d", [12, 300])
+def test_both_libraries_find_the_same_centroids_and_means(d):
+    rng = np.random.default_rng(4)
+    points = rng.normal(size=(20_000, d)).astype(np.float32)
+    by_faiss, by_torch = PointsInMemory(points), PointsOnDevice(points, CPU)
+    starts = [held.start(50, np.random.default_rng(1)) for held in (by_faiss, by_torch)]
+    assert [len(np.unique(start)) for start in starts] == [50, 50]
+    squared, labels = by_faiss.nearest(points[starts[0]])
+    squared_too, labels_too = by_torch.nearest(points[starts[0]])
+    assert (labels == labels_too).mean() > 0.9999
+    np.testing.assert_allclose(squared, squared_too, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(by_faiss.means(labels, 50), by_torch.means(labels, 50), atol=1e-5)
+
+
+def test_a_start_among_points_that_repeat_has_k_of_them():
+    points = np.repeat(np.eye(4, dtype=np.float32), 5, axis=0)
+    for held in (PointsInMemory(points), PointsOnDevice(points, CPU)):
+        start = held.start(6, np.random.default_rng(0))
+        assert len(np.unique(start)) == 6
+        assert len(np.unique(points[start], axis=0)) == 4
+
+
+def test_where_no_gpu_shows_itself_faiss_does_it(monkeypatch):
+    assert isinstance(points_on("cpu", np.eye(3, dtype=np.float32)), PointsInMemory)
+    if not torch.cuda.is_available():
+        assert isinstance(points_on("auto", np.eye(3, dtype=np.float32)), PointsInMemory)
+        # Nor where a driver does, and torch sees none.
+        monkeypatch.setattr("cladeclip.clustering.nearest.DRIVERS", ("null",))
+        assert isinstance(points_on("auto", np.eye(3, dtype=np.float32)), PointsInMemory)

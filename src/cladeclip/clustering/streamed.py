@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cladeclip.clustering.lloyd import Clustering, fill_empty, kmeans, nearest_centroids
+from cladeclip.clustering.lloyd import Clustering, fill_empty, kmeans
+from cladeclip.clustering.nearest import points_on
 from cladeclip.encoders.fusion import normalise
 from cladeclip.tables import EmbeddingsFile, rows_for
 
@@ -65,7 +66,7 @@ def assign_all(path: str | Path, image_ids: Sequence[str], found: Clustering, *,
         if here:
             source, target = np.array(here).T
             found_rows += len(here)
-            squared[target], labels[target] = nearest_centroids(normalise(rows[source]), found.centroids, device)
+            squared[target], labels[target] = points_on(device, normalise(rows[source])).nearest(found.centroids)
     if found_rows < len(image_ids):
         rows_for(path, image_ids)  # says which image is missing
     centroids = found.centroids.copy()
