@@ -79,7 +79,13 @@ def chosen_ranks(config: Mapping[str, Any]) -> list[str] | None:
 
 
 def fit_classifier(
-    images: pd.DataFrame, embeddings: np.ndarray, taxonomy: Taxonomy, settings: Settings, *, seed: int
+    images: pd.DataFrame,
+    embeddings: np.ndarray,
+    taxonomy: Taxonomy,
+    settings: Settings,
+    *,
+    seed: int,
+    device: str | torch.device = "cpu",
 ) -> Classifier:
     """Fits a classifier on images with embeddings (n, d).
 
@@ -98,10 +104,10 @@ def fit_classifier(
         here, rest = folds == fold, folds != fold
         if not rest.any():  # one content group alone
             rest = here
-        heads = fit_heads(embeddings[rest], codes[rest], taxonomy, settings.heads, seed=seed)
+        heads = fit_heads(embeddings[rest], codes[rest], taxonomy, settings.heads, seed=seed, device=device)
         for of_rank, found in zip(logits, heads.logits(embeddings[here]), strict=True):
             of_rank[here] = found
-        others[fold] = Known(embeddings[rest], codes[rest], taxonomy, neighbour=settings.neighbour)
+        others[fold] = Known(embeddings[rest], codes[rest], taxonomy, neighbour=settings.neighbour, device=device)
     temperatures = [temperature(of_rank, codes[:, place]) for place, of_rank in enumerate(logits)]
     calibrated = [of_rank / t for of_rank, t in zip(logits, temperatures, strict=True)]
     limits = {}
@@ -111,6 +117,7 @@ def fit_classifier(
             here = folds == fold
             scores[here] = known.scores(score, embeddings[here], [of_rank[here] for of_rank in calibrated], codes[here])
         limits[score] = thresholds(scores, codes, taxonomy, quantile=settings.quantile, min_images=settings.min_images)
-    heads = fit_heads(embeddings, codes, taxonomy, settings.heads, seed=seed)
+    heads = fit_heads(embeddings, codes, taxonomy, settings.heads, seed=seed, device=device)
     heads.temperatures.copy_(torch.tensor(temperatures))
-    return Classifier(taxonomy, heads, Known(embeddings, codes, taxonomy, neighbour=settings.neighbour), limits)
+    known = Known(embeddings, codes, taxonomy, neighbour=settings.neighbour, device=device)
+    return Classifier(taxonomy, heads, known, limits)

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
+import torch
 
 from cladeclip.errors import DataError
 from cladeclip.evaluation.protocol import ALL, subsets
@@ -53,6 +54,7 @@ def evaluate_hierarchy(
     score: str,
     ranks: list[str] | None = None,
     settings: Settings | None = None,
+    device: str | torch.device = "cpu",
 ) -> HierarchyEvaluation:
     """Fits a classifier on the images that the split lets it see, and asks it about the others.
 
@@ -81,7 +83,9 @@ def evaluate_hierarchy(
         )
     # All images, those of new species too: a slip in the metadata is said whichever of them it is in.
     taxonomy = Taxonomy.of_images(images.iloc[fit], list(Taxonomy.of_images(images, ranks).ranks))
-    classifier = fit_classifier(images.iloc[fit], embeddings[fit], taxonomy, settings or Settings(), seed=seed)
+    classifier = fit_classifier(
+        images.iloc[fit], embeddings[fit], taxonomy, settings or Settings(), seed=seed, device=device
+    )
     found = classifier.answers(embeddings[asked], score)
     kinds = np.where(part[asked] == "unseen", NEW, KNOWN)
     truth = taxonomy.codes(images.iloc[asked])

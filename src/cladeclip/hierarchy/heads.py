@@ -70,8 +70,8 @@ class Heads(nn.Module):
     @torch.inference_mode()
     def logits(self, embeddings: np.ndarray) -> list[np.ndarray]:
         """Calibrated logits (n, n_r) float32 of each rank: their softmax is the probability of each name."""
-        found = self(torch.from_numpy(np.asarray(embeddings, dtype=np.float32)))
-        return [(logits / t).numpy() for logits, t in zip(found, self.temperatures, strict=True)]
+        found = self(torch.from_numpy(np.asarray(embeddings, dtype=np.float32)).to(self.mean.device))
+        return [(logits / t).cpu().numpy() for logits, t in zip(found, self.temperatures, strict=True)]
 
 
 def dependence(parent: Tensor, child: Tensor, parents: Tensor) -> Tensor:
@@ -106,25 +106,33 @@ def joint_loss(logits: Sequence[Tensor], codes: Tensor, parents: Sequence[Tensor
 
 
 def fit_heads(
-    embeddings: np.ndarray, codes: np.ndarray, taxonomy: Taxonomy, settings: HeadSettings, *, seed: int
+    embeddings: np.ndarray,
+    codes: np.ndarray,
+    taxonomy: Taxonomy,
+    settings: HeadSettings,
+    *,
+    seed: int,
+    device: str | torch.device = "cpu",
 ) -> Heads:
-    """Heads trained on embeddings (n, d) of images with codes (n, R); not calibrated.
+    """Heads trained on embeddings (n, d) of images with codes (n, R), on the device; not calibrated.
 
     Raises:
         ValueError: there is no image, or an image has no name at some rank.
     """
     if len(embeddings) == 0 or (codes < 0).any():
         raise ValueError(f"{len(embeddings)} images, {int((codes < 0).any(axis=1).sum())} of them without a name.")
-    points, targets = torch.from_numpy(np.asarray(embeddings, dtype=np.float32)), torch.from_numpy(codes)
+    points = torch.from_numpy(np.asarray(embeddings, dtype=np.float32)).to(device)
+    targets = torch.from_numpy(codes).to(device)
     generator = torch_stream(seed, "hierarchy heads")
-    heads = Heads(points.shape[1], [len(names) for names in taxonomy.names], settings.hidden, generator)
+    heads = Heads(points.shape[1], [len(names) for names in taxonomy.names], settings.hidden, generator).to(device)
     heads.mean.copy_(points.mean(dim=0))
     heads.scale.copy_(points.std(dim=0, correction=0).clamp(min=1e-6))
-    parents = [torch.from_numpy(of_rank) for of_rank in taxonomy.parents[1:]]
+    parents = [torch.from_numpy(of_rank).to(device) for of_rank in taxonomy.parents[1:]]
     optimiser = torch.optim.AdamW(heads.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
     for batch in islice(_batches(len(points), settings.batch_size, generator), settings.steps):
-        loss = joint_loss(heads(points[batch]), targets[batch], parents, settings.dependence)
+        rows = batch.to(device, non_blocking=True)
+        loss = joint_loss(heads(points[rows]), targets[rows], parents, settings.dependence)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()

@@ -8,6 +8,7 @@ al., NeurIPS 2018) and `neighbour` (Sun et al., ICML 2022) read unit vectors of 
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from scipy.special import logsumexp, softmax
 from sklearn.covariance import ledoit_wolf_shrinkage, shrunk_covariance
 
@@ -25,9 +26,19 @@ class Known:
         embeddings: (n, d).
         codes: (n, R) of `taxonomy`.
         neighbour: k of the k-th neighbour's distance; with fewer images it is the last one's.
+        device: where neighbours are searched.
     """
 
-    def __init__(self, embeddings: np.ndarray, codes: np.ndarray, taxonomy: Taxonomy, *, neighbour: int = 5) -> None:
+    def __init__(
+        self,
+        embeddings: np.ndarray,
+        codes: np.ndarray,
+        taxonomy: Taxonomy,
+        *,
+        neighbour: int = 5,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.device = device
         units = normalise(embeddings.astype(np.float64))
         self.embeddings, self.neighbour = embeddings, min(neighbour, len(embeddings))
         self.centroids, self.whitening = [], []
@@ -75,7 +86,7 @@ class Known:
         return [units - centroids[path[:, place]] for place, centroids in enumerate(self.centroids)]
 
     def _distance_of_neighbour(self, embeddings: np.ndarray) -> np.ndarray:
-        _, cosines = nearest(embeddings, self.embeddings, self.neighbour)
+        _, cosines = nearest(embeddings, self.embeddings, self.neighbour, device=self.device)
         return np.sqrt(np.maximum(0.0, 2.0 - 2.0 * cosines[:, -1]))
 
 
