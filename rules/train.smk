@@ -10,7 +10,7 @@ CHECKPOINT = {
         "config": RESULTS.checkpoint("{split}", TRAINED_MODEL, file),
         "history": RESULTS.checkpoint("{split}", TRAINED_MODEL, "training.csv"),
     }
-    for family, file in plan.CHECKPOINT_CONFIGS.items()
+    for family, file in plan.CONFIG_OF_FAMILY.items()
 }
 
 

@@ -87,6 +87,30 @@ EDITS = {
         "do_sample=True",
         {"caption", "rows of captions"},
     ),
+    "another function of a library under the same name": (
+        "training/head.py",
+        "from torch.optim.adamw import adamw",
+        "from torch.optim.adam import adam as adamw",
+        {"train", "lr_range"},
+    ),
+    "what is recorded of a download": (
+        "hub.py",
+        "def record(self)",
+        "def record(self, *_)",
+        {"fetch_weights", "fetch_captioner", "fetch_vlm4bio"},
+    ),
+    "a comment in a file that is copied": (
+        "encoders/unicom_vit.py",
+        "BATCHNORM_EPS = ",
+        "# A comment.\nBATCHNORM_EPS = ",
+        {"fetch_weights"},
+    ),
+    "how embeddings are stored": (
+        "tables.py",
+        "def embedding_column(",
+        "def embedding_column(_=None, *, ",
+        {"cluster", "embed", "embed_text", "fuse", "join_shards", "rows of images", "rows of texts"},
+    ),
     "how a table of embeddings is written": (
         "tables.py",
         "class EmbeddingsWriter:",

@@ -25,13 +25,17 @@ PACKAGE = Path(__file__).parent
 MEMORY = Path(".snakemake/cladeclip-fingerprints.json")
 # Syntax trees differ between versions of Python, and what is made of them with this file.
 READER = hashlib.sha256(sys.version.encode() + Path(__file__).read_bytes()).hexdigest()
-# The statements of a module that define nothing, and all that it holds.
-STATEMENTS, WHOLE = "", "*"
+# The statements of a module that define nothing, all that it holds, and the bytes of its file.
+STATEMENTS, WHOLE, FILE = "", "*", "__file__"
 ERRORS = "cladeclip.errors"
-# What decides nothing of what a file holds: modules that tell of the work, the downloader, whose files are held against the
-# hub's hashes, and what puts a written file in its place.
-APART = frozenset((ERRORS, "cladeclip.job_log", "cladeclip.progress", "cladeclip.hub"))
-CARRIER = ("cladeclip.atomic", "atomic_path")
+# Modules that tell of the work, and decide nothing of what a file holds.
+APART = frozenset((ERRORS, "cladeclip.job_log", "cladeclip.progress"))
+# What carries bytes and makes none, with what it reaches that does: what puts a written file in its place, and the download
+# of files, which are held against the hub's hashes.
+CARRIERS = {
+    ("cladeclip.atomic", "atomic_path"): [],
+    ("cladeclip.hub", "snapshot"): [("cladeclip.hub", "Snapshot")],
+}
 LEVELS = frozenset(("debug", "info", "warning", "error", "exception"))
 
 # A module and a name in it.
@@ -58,7 +62,7 @@ def fingerprint_of(*roots: str | Path, without: Iterable[str] = ()) -> str:
 def reached_by(*roots: str | Path, without: Iterable[str] = ()) -> dict[Place, str]:
     """The digests of all definitions that `fingerprint_of` these covers, by module (empty for scripts) and name."""
     found: dict[Place, str] = {}
-    seen = {CARRIER, *map(_place_of, without)}
+    seen = set(map(_place_of, without))
     waiting: list[Place] = []
     for root in roots:
         if isinstance(root, str) and ":" in root:
@@ -77,6 +81,10 @@ def reached_by(*roots: str | Path, without: Iterable[str] = ()) -> dict[Place, s
         held = definitions_of(path, module)
         if name == WHOLE:
             waiting += [(module, one) for one in held]
+        elif name == FILE:
+            found[place] = hashlib.sha256(path.read_bytes()).hexdigest()
+        elif place in CARRIERS:
+            waiting += CARRIERS[place]
         elif name in held:
             found[place], reached = held[name]
             waiting += reached
@@ -151,12 +159,17 @@ def _read(source: bytes, module: str) -> Definitions:
             continue
         for name in _names_bound(statement) or [STATEMENTS]:
             by_name.setdefault(name, []).append(statement)
-    found = {}
+    # What an import binds is a definition as well: what it names may change, and others may take it from here.
+    found: Definitions = {}
+    for name, (place, what) in _bindings(tree.body):
+        reached = [(f"{place}.{what}", STATEMENTS)] if source_of(f"{place}.{what}") else [(place, what)]
+        found[name] = f"{place} {what}", reached if place.split(".")[0] == "cladeclip" else []
     for name, statements in by_name.items():
         digest = hashlib.sha256("\n".join(map(ast.dump, statements)).encode()).hexdigest()
         # What is imported at the top runs with the module.
         runs = _modules(imports) if name == STATEMENTS else ()
-        found[name] = digest, sorted({*_reached(statements, module, imports, by_name), *runs})
+        own = {*by_name, *found}
+        found[name] = digest, sorted({*_reached(statements, module, imports, own), *runs})
     return found
 
 
@@ -207,6 +220,15 @@ def _imports(nodes: Iterable[ast.AST]) -> dict[str, Place]:
             for alias in node.names:
                 found[alias.asname or alias.name] = (node.module, alias.name)
     return found
+
+
+def _bindings(statements: Iterable[ast.stmt]) -> Iterable[tuple[str, Place]]:
+    """The names that imports at the top bind, with the module and what of it, of any package."""
+    for node in statements:
+        if isinstance(node, ast.Import):
+            yield from ((alias.asname or alias.name.split(".")[0], (alias.name, WHOLE)) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((alias.asname or alias.name, (node.module or "", alias.name)) for alias in node.names)
 
 
 def _modules(imports: dict[str, Place]) -> Iterable[Place]:

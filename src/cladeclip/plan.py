@@ -6,7 +6,7 @@ Imports nothing heavy, since every `snakemake` command runs it.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cladeclip.encoders.weights import OPEN_CLIP_CONFIG, TIMM_CONFIG, UNICOM_CONFIG
+from cladeclip.encoders.weights import CONFIG_OF_FAMILY
 from cladeclip.names import ClusterLabels, Features, Model, Split, parse_labels
 from cladeclip.paths import Results, Weights
 
@@ -26,13 +26,6 @@ EVALUATION_TABLES = (
 HIERARCHY_TABLES = ("hierarchy", "coverage", "novelty", "taxonomic_answers")
 # What there is once a run and later stages read or people take away.
 TABLES_OF_A_RUN = ("images", "quarantine", "names", "comparison", "changes")
-# What says how a checkpoint of this family is loaded.
-CHECKPOINT_CONFIGS = {
-    "open_clip": OPEN_CLIP_CONFIG,
-    "timm": TIMM_CONFIG,
-    "transformers": TIMM_CONFIG,
-    "unicom": UNICOM_CONFIG,
-}
 
 
 def cluster_labels(config: Mapping[str, Any]) -> list[str]:
@@ -185,7 +178,7 @@ class Files:
 
     def checkpoint_configs(self) -> list[str]:
         return [
-            self.results.checkpoint(split, model, CHECKPOINT_CONFIGS[self.family(model)])
+            self.results.checkpoint(split, model, CONFIG_OF_FAMILY[self.family(model)])
             for split, model in trainings(self.config)
         ]
 

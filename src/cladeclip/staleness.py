@@ -20,11 +20,11 @@ CODE_OF_FAMILY = {
     "unicom": ("cladeclip.encoders.unicom:unicom_encoder", "cladeclip.encoders.unicom:make_unicom_folder"),
     "handcrafted": ("cladeclip.encoders.handcrafted:handcrafted_encoder",),
 }
-# What makes a row of a cache: decode, transform and forward.
+# What makes a row of a cache, as it is stored: decode, transform and forward.
 CODE_OF_ROWS = {
-    "images": ("cladeclip.encoders.embed:embedded_images", "cladeclip.encoders.load:load_encoder"),
-    "texts": ("cladeclip.encoders.embed:embedded_texts", "cladeclip.encoders.load:load_encoder"),
-    "captions": ("cladeclip.captioning.internvl:captioned",),
+    "images": ("cladeclip.encoders.embed:add_missing_images", "cladeclip.encoders.load:load_encoder"),
+    "texts": ("cladeclip.encoders.embed:add_missing_texts", "cladeclip.encoders.load:load_encoder"),
+    "captions": ("cladeclip.captioning.internvl:add_missing_captions",),
 }
 
 

@@ -150,3 +150,21 @@ def test_where_no_gpu_shows_itself_faiss_does_it(monkeypatch):
         # Nor where a driver does, and torch sees none.
         monkeypatch.setattr("cladeclip.clustering.nearest.DRIVERS", ("null",))
         assert isinstance(points_on("auto", np.eye(3, dtype=np.float32)), PointsInMemory)
+
+
+def test_what_a_gpu_has_no_memory_for_is_done_on_the_cpu(blobs, monkeypatch):
+    points, _ = blobs
+    expected = kmeans(points, 10, seed=1, device="cpu")
+
+    class Full(PointsInMemory):
+        def nearest(self, centroids):
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(
+        lloyd, "points_on", lambda device, points: (PointsInMemory if device == "cpu" else Full)(points)
+    )
+    found = kmeans(points, 10, seed=1, device="auto")
+    assert adjusted_rand_score(found.labels, expected.labels) > 0.9
+    monkeypatch.setattr(Full, "nearest", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        kmeans(points, 10, seed=1)

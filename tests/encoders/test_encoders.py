@@ -216,3 +216,14 @@ def test_fast_decoding_gives_nearly_the_embeddings_of_exact_decoding(tmp_path, r
     cosines = (fast * exact).sum(axis=1)
     assert np.median(cosines) >= 0.998
     assert cosines.min() > 0.97
+
+
+def test_a_name_whose_family_changed_is_loaded_as_the_new_one(tmp_path):
+    families = {
+        "timm": {"family": "timm", "architecture": "test_vit", "seed": 5, "image_px": 160},
+        "handcrafted": {"family": "handcrafted"},
+        "open_clip": {"family": "open_clip", "architecture": TINY, "seed": 5},
+    }
+    for family in ("open_clip", "timm", "handcrafted", "open_clip", "handcrafted", "timm"):
+        make_encoder_folder("one", families[family], tmp_path)
+        assert load_encoder(tmp_path).family == family

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -141,3 +143,10 @@ def test_seeding_leaves_the_streams_outside_as_they_were():
     assert torch.equal(torch.rand(3), expected)
     with seeded(1, 2):
         assert torch.equal(torch.rand(3), inside)
+
+
+@pytest.mark.parametrize("interpolation", ["random", "lanczos", "box", "nearest", "bilinear"])
+def test_every_interpolation_that_timm_knows_can_be_an_encoders(encoder, picture, interpolation):
+    transform = train_transform(replace(encoder, interpolation=interpolation), "crop_flip")
+    with seeded(1):
+        assert transform(as_tensor(picture)).shape == (3, 160, 160)

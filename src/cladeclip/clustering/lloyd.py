@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cladeclip.clustering.nearest import points_on
+from cladeclip.clustering.nearest import Points, points_on
 from cladeclip.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,17 @@ def kmeans(
     """
     points = np.ascontiguousarray(embeddings, dtype=np.float32)
     _check(points, k)
-    held = points_on(device, points)
+    try:
+        return _lloyd(points, points_on(device, points), k, seed, max_iterations, tolerance)
+    except RuntimeError as error:
+        # torch's error is known by its name: on the CPU torch is not imported.
+        if type(error).__name__ != "OutOfMemoryError":
+            raise
+        logger.warning("k-means: the GPU's memory does not hold %d points; done on the CPU.", len(points))
+    return _lloyd(points, points_on("cpu", points), k, seed, max_iterations, tolerance)
+
+
+def _lloyd(points: np.ndarray, held: Points, k: int, seed: int, max_iterations: int, tolerance: float) -> Clustering:
     centroids = points[held.start(k, np.random.default_rng(seed))]
     labels = np.full(len(points), -1, dtype=np.int64)
     converged, iterations, before = False, 0, np.inf

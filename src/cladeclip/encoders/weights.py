@@ -30,6 +30,15 @@ PROCESSOR_CONFIG = "preprocessor_config.json"
 HANDCRAFTED_CONFIG = "handcrafted.json"
 UNICOM_CONFIG = "unicom_config.json"
 WEIGHTS = "model.safetensors"
+# What says how the folder of a family is loaded.
+CONFIG_OF_FAMILY = {
+    "open_clip": OPEN_CLIP_CONFIG,
+    "timm": TIMM_CONFIG,
+    "transformers": TIMM_CONFIG,
+    "unicom": UNICOM_CONFIG,
+    "handcrafted": HANDCRAFTED_CONFIG,
+}
+CONFIGS = frozenset(CONFIG_OF_FAMILY.values())
 # Before MODULE/PATH: a file or folder inside an installed package.
 IN_PACKAGE = "python-package:"
 # The files of an encoder folder that decide its embeddings.
@@ -51,6 +60,9 @@ def make_encoder_folder(name: str, definition: Mapping[str, Any], folder: str | 
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    # What it is loaded as is seen from its config: one that was of another family must not stay.
+    for config in set(CONFIGS) - {CONFIG_OF_FAMILY[definition["family"]]}:
+        (folder / config).unlink(missing_ok=True)
     sources: list[Snapshot | None] = []
     match definition["family"]:
         case "handcrafted":

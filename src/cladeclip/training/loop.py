@@ -1,5 +1,6 @@
 """The training loop: an encoder and a head of class centres, one optimiser step after the other."""
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from cladeclip.training.stopping import NOTHING, TO_SAVE, TO_STOP, TrainingInter
 
 # Of one process: pictures (b, 3, h, w), erasures (b, 5), and the labels (b * processes,) of all; on the CPU.
 Batch = tuple[Tensor, Tensor, Tensor]
+# Seconds after which several processes ask each other again whether to save or stop; torchrun gives them 30 to end.
+ASK_SECONDS = 5.0
 # Later than any step.
 NEVER = torch.iinfo(torch.int64).max
 
@@ -82,18 +85,21 @@ def train(
         events=events,
     )
     steps_an_epoch = total // settings.epochs
+    asked_at, asked_step, next_asked = time.monotonic(), training.step, training.step + 1
     bar = progress(total=total, initial=training.step, desc="training", unit="steps")
     with listening() as requests:
         for group in groups:
             step = training.take_step(group, epoch=training.step // steps_an_epoch + 1)
             bar.update()
             reported, asked = curves.has(training.step), NOTHING
-            # Between reports nothing waits for a GPU, nor for another process.
-            if state is not None and training.step < total and (reported or processes.count == 1):
+            if state is not None and training.step < total and (processes.count == 1 or training.step == next_asked):
                 asked = TO_SAVE if state.due() and requests.asked == NOTHING else requests.take()
                 if processes.count > 1:
-                    # One process is asked, all act.
-                    asked = int(processes.max(torch.tensor(asked, device=where)))
+                    # One process is asked, all act, and all ask again at the same step: the slowest says when.
+                    seconds = (time.monotonic() - asked_at) / (training.step - asked_step)
+                    said = processes.max(torch.tensor([float(asked), seconds], device=where)).tolist()
+                    asked, next_asked = int(said[0]), training.step + max(1, int(ASK_SECONDS / max(said[1], 1e-3)))
+                    asked_at, asked_step = time.monotonic(), training.step
             if not reported and asked == NOTHING:
                 continue
             if wrong := training.first_without_loss():

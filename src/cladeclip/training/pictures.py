@@ -146,10 +146,13 @@ def train_transform(encoder: Encoder, augment: str) -> Callable[[Tensor], Tensor
         **extra,
     )
     spare_posterize(pipeline)
-    # The first is the crop. As a tensor it takes a third of Pillow's time; RandAugment wants Pillow's pictures.
-    pipeline.transforms[0] = partial(crop, pipeline.transforms[0])
-    at = next((number for number, step in enumerate(pipeline.transforms) if hasattr(step, "ops")), None)
-    if at is not None:
+    # The first is the crop. As a tensor it takes a third of Pillow's time, if torch has its interpolation; RandAugment wants
+    # Pillow's pictures.
+    at = 0
+    if encoder.interpolation in ("bilinear", "bicubic"):
+        pipeline.transforms[0] = partial(crop, pipeline.transforms[0])
+        at = next((number for number, step in enumerate(pipeline.transforms) if hasattr(step, "ops")), -1)
+    if at >= 0:
         pipeline.transforms.insert(at, as_image)
     return pipeline
 
