@@ -164,11 +164,11 @@ def _read(source: bytes, module: str) -> Definitions:
     for name, (place, what) in _bindings(tree.body):
         reached = [(f"{place}.{what}", STATEMENTS)] if source_of(f"{place}.{what}") else [(place, what)]
         found[name] = f"{place} {what}", reached if place.split(".")[0] == "cladeclip" else []
+    own = {*by_name, *found}
     for name, statements in by_name.items():
         digest = hashlib.sha256("\n".join(map(ast.dump, statements)).encode()).hexdigest()
         # What is imported at the top runs with the module.
         runs = _modules(imports) if name == STATEMENTS else ()
-        own = {*by_name, *found}
         found[name] = digest, sorted({*_reached(statements, module, imports, own), *runs})
     return found
 
@@ -210,21 +210,12 @@ def _reached(
 
 def _imports(nodes: Iterable[ast.AST]) -> dict[str, Place]:
     """By the name that an import binds: a module of this package and what of it."""
-    found = {}
+    return {name: place for name, place in _bindings(nodes) if place[0].split(".")[0] == "cladeclip"}
+
+
+def _bindings(nodes: Iterable[ast.AST]) -> Iterable[tuple[str, Place]]:
+    """The names that imports bind, with the module and what of it, of any package."""
     for node in nodes:
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                if alias.name.split(".")[0] == "cladeclip":
-                    found[alias.asname or "cladeclip"] = (alias.name, WHOLE)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "cladeclip":
-            for alias in node.names:
-                found[alias.asname or alias.name] = (node.module, alias.name)
-    return found
-
-
-def _bindings(statements: Iterable[ast.stmt]) -> Iterable[tuple[str, Place]]:
-    """The names that imports at the top bind, with the module and what of it, of any package."""
-    for node in statements:
         if isinstance(node, ast.Import):
             yield from ((alias.asname or alias.name.split(".")[0], (alias.name, WHOLE)) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -12,10 +12,11 @@ from cladeclip.datasets.listing import files_below
 from cladeclip.datasets.pictures import UNUSABLE, open_picture
 from cladeclip.encoders.speed import Speed
 from cladeclip.errors import size_in_words
-from cladeclip.names import ClusterLabels, Features, Model, Split, parse_labels
+from cladeclip.names import ClusterLabels, Features, Split, parse_labels
 from cladeclip.plan import (
     all_models,
     clustered_features,
+    encoder_of,
     encoders_in_use,
     labels_on,
     teachers,
@@ -85,14 +86,9 @@ def _seconds_a_picture(config: Mapping[str, Any]) -> float:
     return (time.monotonic() - start) / read if read else 0.0
 
 
-def _encoder_of(model: str) -> str:
-    """The encoder that a model is, or was trained from."""
-    return trained.student if (trained := Model.parse(model)) else model
-
-
 def disk_bytes(config: Mapping[str, Any], n: int, speeds: Mapping[str, Speed]) -> tuple[float, float]:
     """What the run leaves on disk with n pictures, and what of it are weights and checkpoints."""
-    students = [_encoder_of(model) for _, model in trainings(config)]
+    students = [encoder_of(model) for _, model in trainings(config)]
     store = n * BYTES_PER_PIXEL * ASPECT * config["train"]["store_px"] ** 2
     known = [speeds[name] for name in [*speeds, *students] if name in speeds]
     numbers = sum(one.dim for one in known)
@@ -123,7 +119,7 @@ def seconds_of_rules(
             asked = n * config["split"]["query_share"]
         elif Split.parse(split).is_open:
             found = asked = n * config["split"]["unseen_share"]
-        d = dim(_encoder_of(model))
+        d = dim(encoder_of(model))
         search = found * asked * (4 * d + OF_A_PAIR)
         probe = PROBE_EVALUATIONS * FITTED * found * 1.4 * n_species * (4 * d + OF_A_LOGIT)
         return machine.start + (search + (probe if config["eval"]["probe"]["c"] > 0 else 0)) / machine.operations
@@ -137,7 +133,7 @@ def seconds_of_rules(
         return machine.start + iterations * FITTED * n * parsed.k * of_a_centre / machine.operations
 
     def training(model: str) -> float:
-        student = _encoder_of(model)
+        student = encoder_of(model)
         train = config["train"]
         of_a_picture = OF_A_STEP * (train["store_px"] / STEP_PX) ** 2 / train["threads"] + OF_A_PICTURE / 4
         if student in speeds:
@@ -151,7 +147,7 @@ def seconds_of_rules(
         "store": machine.start + n * machine.picture if trainings(config) else 0.0,
         "caption": machine.start * len(captions),
         "embed": sum(embedding(name) for name in encoders_in_use(config))
-        + sum(embedding(_encoder_of(model)) for _, model in trainings(config)),
+        + sum(embedding(encoder_of(model)) for _, model in trainings(config)),
         "embed_text": machine.start * len(captions) * len(teachers(config)),
         # With the controls, which take the start of a job alone.
         "cluster": sum(clustering(name) for split in config["splits"] for name in labels_on(config, split)),

@@ -104,30 +104,16 @@ def add_missing_captions(
     """
 
     def make(positions: list[int]) -> Iterator[pa.Array]:
-        wanted = [image_ids[i] for i in positions]
-        batches = captioned(folder, root, wanted, prompt, max_new_tokens, batch_size, device)
-        return (pa.array(captions, pa.string()) for captions in batches)
+        if not positions:
+            return
+        captioner = InternVL(folder, prompt=prompt, max_new_tokens=max_new_tokens, device=device)
+        starts = range(0, len(positions), batch_size)
+        for start in progress(starts, total=len(starts), desc="captioning", unit="batches"):
+            batch = positions[start : start + batch_size]
+            pictures = [open_prepared(root, image_ids[i], DECODE_PX) for i in batch]
+            yield pa.array(chain(*in_halves(captioner.caption, pictures)), pa.string())
 
     cache.fill(content_hashes, make, "captioned")
-
-
-def captioned(
-    folder: str | Path,
-    root: str | Path,
-    image_ids: Sequence[str],
-    prompt: str,
-    max_new_tokens: int,
-    batch_size: int,
-    device: str,
-) -> Iterator[list[str]]:
-    """The captions of a batch of pictures after the other."""
-    if not image_ids:
-        return
-    captioner = InternVL(folder, prompt=prompt, max_new_tokens=max_new_tokens, device=device)
-    starts = range(0, len(image_ids), batch_size)
-    for start in progress(starts, total=len(starts), desc="captioning", unit="batches"):
-        pictures = [open_prepared(root, name, DECODE_PX) for name in image_ids[start : start + batch_size]]
-        yield [*chain(*in_halves(captioner.caption, pictures))]
 
 
 def make_captioner_folder(name: str, definition: Mapping[str, Any], folder: str | Path) -> None:

@@ -71,7 +71,7 @@ def embed_images(
     Raises:
         DataError: a picture cannot be read any more.
     """
-    rows = list(embedded_images(encoder, root, image_ids, batch_size, workers, decode, precision, device))
+    rows = list(_embedded_images(encoder, root, image_ids, batch_size, workers, decode, precision, device))
     return np.concatenate(rows) if rows else np.empty((0, encoder.dim), dtype=np.float32)
 
 
@@ -92,7 +92,7 @@ def add_missing_images(
 
     def make(positions: list[int]) -> Iterator[pa.Array]:
         wanted = [image_ids[i] for i in positions]
-        batches = embedded_images(encoder, root, wanted, batch_size, workers, decode, precision, device)
+        batches = _embedded_images(encoder, root, wanted, batch_size, workers, decode, precision, device)
         return map(embedding_column, batches)
 
     cache.fill(content_hashes, make, "embedded")
@@ -109,7 +109,7 @@ def embed_texts(
         ConfigError: the encoder has no text tower.
     """
     distinct = sorted(set(captions))
-    rows = list(embedded_texts(encoder, distinct, batch_size, precision, device))
+    rows = list(_embedded_texts(encoder, distinct, batch_size, precision, device))
     position = {caption: row for row, caption in enumerate(distinct)}
     return np.concatenate(rows)[[position[caption] for caption in captions]]
 
@@ -128,7 +128,7 @@ def add_missing_texts(
 
     def make(positions: list[int]) -> Iterator[pa.Array]:
         wanted = [captions[i] for i in positions]
-        return map(embedding_column, embedded_texts(encoder, wanted, batch_size, precision, device))
+        return map(embedding_column, _embedded_texts(encoder, wanted, batch_size, precision, device))
 
     cache.fill(caption_hashes, make, "captions embedded")
 
@@ -148,7 +148,7 @@ def write_cached(
             writer.write(image_ids[piece], embedding_rows(cache.take(contents[piece])))
 
 
-def embedded_images(
+def _embedded_images(
     encoder: Encoder,
     root: str | Path,
     image_ids: Sequence[str],
@@ -219,7 +219,7 @@ def _padded(batch: Tensor, size: int) -> Tensor:
     return torch.cat([batch, batch.new_zeros(size - len(batch), *batch.shape[1:])])
 
 
-def embedded_texts(
+def _embedded_texts(
     encoder: Encoder, captions: Sequence[str], batch_size: int, precision: str, device: str
 ) -> Iterator[np.ndarray]:
     """The embeddings (b, dim) of a batch after the other."""

@@ -38,7 +38,6 @@ CONFIG_OF_FAMILY = {
     "unicom": UNICOM_CONFIG,
     "handcrafted": HANDCRAFTED_CONFIG,
 }
-CONFIGS = frozenset(CONFIG_OF_FAMILY.values())
 # Before MODULE/PATH: a file or folder inside an installed package.
 IN_PACKAGE = "python-package:"
 # The files of an encoder folder that decide its embeddings.
@@ -61,7 +60,7 @@ def make_encoder_folder(name: str, definition: Mapping[str, Any], folder: str | 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     # What it is loaded as is seen from its config: one that was of another family must not stay.
-    for config in set(CONFIGS) - {CONFIG_OF_FAMILY[definition["family"]]}:
+    for config in {*CONFIG_OF_FAMILY.values()} - {CONFIG_OF_FAMILY[definition["family"]]}:
         (folder / config).unlink(missing_ok=True)
     sources: list[Snapshot | None] = []
     match definition["family"]:

@@ -34,12 +34,12 @@ class Draw:
     Attributes:
         classes: (c,) int64, sorted: the classes whose centres take part; None is all of this process's.
         dimensions: (n,) int64, sorted: the embedding dimensions that take part; None is all of them.
-        n_together: how many centres all processes use.
+        positive_share: share of the centres that all processes use whose classes are in the batch.
     """
 
     classes: Tensor | None
     dimensions: Tensor | None
-    n_together: int = 0
+    positive_share: float = 0.0
 
 
 class Head:
@@ -89,7 +89,7 @@ class Head:
             # The same in every process.
             shuffled = torch.randperm(self.dim, generator=torch_stream(self.seed, f"dimensions {step}"))
             dimensions = self._moved(shuffled[: self.settings.num_feat].sort().values)
-        return Draw(classes, dimensions, sum(sizes))
+        return Draw(classes, dimensions, len(present) / sum(sizes))
 
     def _size(self, share: range, present: Tensor) -> int:
         """How many centres of a share a step uses whose labels have the classes `present`."""

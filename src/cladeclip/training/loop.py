@@ -191,8 +191,7 @@ class Training:
     def take_step(self, group: list[Batch], epoch: int) -> Step:
         """One optimiser step from the `gradient_acc` batches of this process. It does not wait for the device."""
         settings, processes = self.settings, self.processes
-        step_labels = torch.cat([labels for *_, labels in group])
-        draw = self.head.draw(step_labels, self.step)
+        draw = self.head.draw(torch.cat([labels for *_, labels in group]), self.step)
         centres = self.head.drawn_centres(draw)
         losses, cosines = [], []
         for number, (pictures, erasures, on_cpu) in enumerate(group):
@@ -223,7 +222,7 @@ class Training:
             epoch=epoch,
             loss=torch.stack(losses).mean(),
             target_cosine=torch.stack(cosines).mean(),
-            positive_share=len(torch.unique(step_labels)) / draw.n_together,
+            positive_share=draw.positive_share,
             lr_encoder=encoder_group["lr"],
             lr_centres=centre_group["lr"],
         )
