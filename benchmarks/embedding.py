@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 import yaml
-from PIL import Image
+from PIL import Image, ImageOps
 from timm.data import create_transform
 from torch.utils.data import DataLoader, Dataset
 
@@ -26,7 +26,7 @@ from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.weights import make_encoder_folder
 from cladeclip.row_cache import RowCache
 from cladeclip.tables import embedding_kind, read_embeddings, write_embeddings
-from cladeclip.training.pictures import BatchFinish, EpochBatches, TrainingPictures, spare_posterize, training_loader
+from cladeclip.training.pictures import BatchFinish, EpochBatches, TrainingPictures, training_loader
 
 CORES = os.cpu_count() or 1
 EPOCHS = 4
@@ -70,8 +70,13 @@ def our_loader(encoder: Encoder, root: str, pictures: list[str]) -> None:
     data = TrainingPictures(store, pictures, encoder, "timm", seed=0)
     finish = BatchFinish(encoder, "timm", 0, torch.device("cpu"))
     batches = EpochBatches(len(pictures), 16, EPOCHS, seed=0)
-    for batch, erasures in training_loader(data, batches, workers=CORES, pin=False):
-        finish(batch, erasures)
+    for read in training_loader(data, batches, workers=CORES, pin=False):
+        finish(read)
+
+
+def posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
+    """timm's, which asks for no bits at its strongest: an error in newer versions of Pillow."""
+    return image if bits >= 8 else ImageOps.posterize(image, max(bits, 1))
 
 
 class OriginalFiles(Dataset):
@@ -89,7 +94,10 @@ class OriginalFiles(Dataset):
             re_prob=0.25,
             re_mode="pixel",
         )
-        spare_posterize(self.transform)
+        for step in self.transform.transforms:
+            for operation in getattr(step, "ops", ()):
+                if "Posterize" in operation.name:
+                    operation.aug_fn = posterize
 
     def __len__(self) -> int:
         return len(self.paths)

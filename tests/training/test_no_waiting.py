@@ -15,7 +15,8 @@ from cladeclip.encoders.load import load_encoder
 from cladeclip.errors import DataError
 from cladeclip.training.loop import Training, train
 from cladeclip.training.optimisation import one_cycle
-from cladeclip.training.pictures import drawn_erasure
+from cladeclip.training.pictures import Read, drawn_erasure
+from cladeclip.training.rand_augment import AFFINE, CONTRAST, NOTHING, WIDTH
 from cladeclip.training.state import TrainingState
 
 # Its tensors have shapes and no values: what would wait for a GPU (reading a value, counting what is not zero, a copy to the
@@ -42,6 +43,13 @@ def fused_anywhere(monkeypatch):
     monkeypatch.setattr(adam, "_device_dtype_check_for_fused", lambda *_, **__: None)
 
 
+# (16, 2, WIDTH): pictures of which each has another operation of RandAugment.
+EVERY_OPERATION = torch.zeros(16, 2, WIDTH)
+EVERY_OPERATION[:, :, 0] = (torch.arange(16) % (CONTRAST + 1))[:, None]
+EVERY_OPERATION[:, :, 1:] = torch.tensor([3, 1, 0.1, 0, 0, 1, 0])
+assert set(EVERY_OPERATION[:, 0, 0].tolist()) >= {NOTHING, AFFINE, CONTRAST}
+
+
 def operations_of_steps(student, n_classes, **changes):
     """How many operations each of three steps asks for."""
     settings = replace(RECIPE, gradient_acc=2, **changes)
@@ -51,9 +59,12 @@ def operations_of_steps(student, n_classes, **changes):
     for _ in range(3):
         group = [
             (
-                torch.zeros(8, 3, 32, 32, dtype=torch.uint8),
-                torch.stack([drawn_erasure(0.9, 32, 32) for _ in range(8)]),
-                torch.arange(8) * (n_classes // 8),
+                Read(
+                    torch.zeros(16, 3, 32, 32, dtype=torch.uint8),
+                    EVERY_OPERATION,
+                    torch.stack([drawn_erasure(0.9, 32, 32) for _ in range(16)]),
+                ),
+                torch.arange(16) * (n_classes // 16),
             )
             for _ in range(2)
         ]
@@ -107,11 +118,13 @@ def test_a_loss_that_is_no_number_is_noticed_with_its_step(student):
     training = Training(
         load_encoder(student), 8, settings, one_cycle(settings, 100), seed=5, device=torch.device("cpu")
     )
-    batch = (torch.zeros(8, 3, 32, 32, dtype=torch.uint8), torch.zeros(8, 5, dtype=torch.int64), torch.arange(8))
+    read = Read(
+        torch.zeros(8, 3, 32, 32, dtype=torch.uint8), torch.zeros(8, 0, WIDTH), torch.zeros(8, 5, dtype=torch.int64)
+    )
     for step in range(1, 5):
         if step == 3:
             training.head.centres[0] = torch.inf
-        training.take_step([batch], epoch=1)
+        training.take_step([(read, torch.arange(8))], epoch=1)
         assert training.first_without_loss() == (3 if step >= 3 else 0)
 
 

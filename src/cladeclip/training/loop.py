@@ -21,14 +21,14 @@ from cladeclip.training.curves import Curves, StepReport
 from cladeclip.training.freezing import freeze
 from cladeclip.training.head import Head
 from cladeclip.training.optimisation import Schedule, average_of, make_optimiser, one_cycle
-from cladeclip.training.pictures import BatchFinish, EpochBatches, TrainingPictures, seeded, training_loader
+from cladeclip.training.pictures import BatchFinish, EpochBatches, Read, TrainingPictures, seeded, training_loader
 from cladeclip.training.processes import SINGLE, Processes
 from cladeclip.training.settings import TrainSettings
 from cladeclip.training.state import TrainingState
 from cladeclip.training.stopping import NOTHING, TO_SAVE, TO_STOP, TrainingInterrupted, listening
 
-# Of one process: pictures (b, 3, h, w), erasures (b, 5), and the labels (b * processes,) of all; on the CPU.
-Batch = tuple[Tensor, Tensor, Tensor]
+# What one process read, b pictures, and the labels (b * processes,) of all processes; on the CPU.
+Batch = tuple[Read, Tensor]
 # Seconds after which several processes ask each other again whether to save or stop; torchrun gives them 30 to end.
 ASK_SECONDS = 5.0
 # Later than any step.
@@ -191,10 +191,10 @@ class Training:
     def take_step(self, group: list[Batch], epoch: int) -> Step:
         """One optimiser step from the `gradient_acc` batches of this process. It does not wait for the device."""
         settings, processes = self.settings, self.processes
-        draw = self.head.draw(torch.cat([labels for *_, labels in group]), self.step)
+        draw = self.head.draw(torch.cat([labels for _, labels in group]), self.step)
         centres = self.head.drawn_centres(draw)
         losses, cosines = [], []
-        for number, (pictures, erasures, on_cpu) in enumerate(group):
+        for number, (read, on_cpu) in enumerate(group):
             labels = on_cpu.to(self.device, non_blocking=True)
             last = number == len(group) - 1
             with nullcontext() if last or processes.count == 1 else self.forward.no_sync():
@@ -202,7 +202,7 @@ class Training:
                 with seeded(self.seed, self.step, number, processes.rank):
                     if self.device.type == "cuda":
                         torch.cuda.manual_seed(torch.initial_seed())
-                    batch = self.finish_batch(pictures, erasures)
+                    batch = self.finish_batch(read)
                     with encoder_precision(self.device, settings.precision):
                         embeddings = self.forward(batch)
                 # The head sees the embeddings of all processes, in float32, and gives each its own gradient back.
@@ -354,9 +354,9 @@ def picture_groups(
     return groups_of(zip(loader, everyones, strict=True), settings.gradient_acc)
 
 
-def groups_of(batches: Iterable[tuple[list[Tensor], Tensor]], size: int) -> Iterator[list[Batch]]:
+def groups_of(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
     ordered = iter(batches)
-    while group := [(pictures, erasures, labels) for (pictures, erasures), labels in islice(ordered, size)]:
+    while group := list(islice(ordered, size)):
         yield group
 
 

@@ -6,12 +6,13 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import torch
-from PIL import Image, ImageOps
+from numpy.random import mtrand
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -19,6 +20,7 @@ from cladeclip.datasets.store import PictureStore
 from cladeclip.encoders.encoder import Encoder
 from cladeclip.random_streams import torch_stream
 from cladeclip.training.processes import SINGLE, Processes
+from cladeclip.training.rand_augment import WIDTH, DrawnOperations, carried_out
 from cladeclip.training.stopping import leave_signals_to_the_parent
 
 Key = tuple[int, int]
@@ -27,26 +29,37 @@ Key = tuple[int, int]
 @contextmanager
 def seeded(*key: int) -> Iterator[None]:
     """Seeds Python's, numpy's and torch's (CPU) random numbers from `key`, and restores them afterwards."""
-    before = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
+    # numpy's generator is exchanged: taking and setting its state would be two thirds of the time of all this.
+    before = random.getstate(), mtrand.get_bit_generator(), torch.default_generator.get_state()
     digest = hashlib.sha256(repr(key).encode()).digest()
     random.seed(digest)
-    np.random.seed(int.from_bytes(digest[:4], "little"))
+    mtrand.set_bit_generator(np.random.PCG64(int.from_bytes(digest[12:20], "little")))
     torch.default_generator.manual_seed(int.from_bytes(digest[4:12], "little") >> 1)
     try:
         yield
     finally:
         random.setstate(before[0])
-        np.random.set_state(before[1])
+        mtrand.set_bit_generator(before[1])
         torch.default_generator.set_state(before[2])
 
 
-class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
-    """Items (augmented picture, erasure) by key (epoch, position): the augmentation depends on the key alone.
+class Read(NamedTuple):
+    """A picture as a worker gives it, or a batch of them, and what the training device is to do with it.
 
-    A picture is (3, image_px, image_px) uint8, a quarter of the bytes of float32 on its way from a worker; `BatchFinish`
-    does the rest with a whole batch at once. With augment `none` it is what the encoder's own transform gives. An erasure
-    is what `drawn_erasure` gives.
+    Attributes:
+        pixels: (3, image_px, image_px) uint8, a quarter of the bytes of float32; with augment `none` what the encoder's own
+            transform gives.
+        operations: (layers, WIDTH) float32, what RandAugment does (see `rand_augment`).
+        erasure: (5,) int64, what `drawn_erasure` gives.
     """
+
+    pixels: Tensor
+    operations: Tensor
+    erasure: Tensor
+
+
+class TrainingPictures(Dataset[Read]):
+    """Items by key (epoch, position): the augmentation depends on the key alone; `BatchFinish` finishes it."""
 
     def __init__(
         self,
@@ -57,18 +70,16 @@ class TrainingPictures(Dataset[tuple[Tensor, Tensor]]):
         seed: int,
     ) -> None:
         self.store, self.image_ids, self.seed = store, list(image_ids), seed
-        self.transform = train_transform(encoder, augment)
-        self.erase = ERASED if augment == "timm" else 0.0
+        self.augmentation = Augmentation(encoder, augment)
 
     def __len__(self) -> int:
         return len(self.image_ids)
 
-    def __getitem__(self, key: Key) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, key: Key) -> Read:
         epoch, position = key
         stored = decoded(self.store.encoded(self.image_ids[position]))
         with seeded(self.seed, epoch, position):
-            picture = self.transform(stored)
-            return picture, drawn_erasure(self.erase, *picture.shape[1:])
+            return self.augmentation(stored)
 
 
 class EpochBatches(Sampler[list[Key]]):
@@ -123,38 +134,44 @@ def training_loader(pictures: TrainingPictures, batches: EpochBatches, *, worker
     )
 
 
-def train_transform(encoder: Encoder, augment: str) -> Callable[[Tensor], Tensor]:
-    """From a stored picture (3, h, w) uint8 to what training sees of it.
+class Augmentation:
+    """From a stored picture (3, h, w) uint8 to what the training device is given.
 
-    `timm`: the published augmentation, timm's; `crop_flip`: random resized crop and flip; `none`: the eval transform.
+    `timm`: the published augmentation (random crop, flip, RandAugment, erasing), drawn by timm; `crop_flip`: the first two
+    alone; `none`: the encoder's own transform. What is random comes from Python's, numpy's and torch's numbers.
     """
-    if augment == "none":
-        return lambda picture: encoder.transform(as_image(picture))
-    from timm.data import create_transform
 
-    extra = (
-        {"auto_augment": "rand-m9-mstd0.5-inc1", "color_jitter": 0.4}
-        if augment == "timm"
-        else {"scale": (0.5, 1.0), "color_jitter": None}
-    )
-    pipeline: Any = create_transform(
-        encoder.image_px,
-        is_training=True,
-        interpolation=encoder.interpolation,
-        mean=encoder.mean,
-        normalize=False,
-        **extra,
-    )
-    spare_posterize(pipeline)
-    # The first is the crop. As a tensor it takes a third of Pillow's time, if torch has its interpolation; RandAugment wants
-    # Pillow's pictures.
-    at = 0
-    if encoder.interpolation in ("bilinear", "bicubic"):
-        pipeline.transforms[0] = partial(crop, pipeline.transforms[0])
-        at = next((number for number, step in enumerate(pipeline.transforms) if hasattr(step, "ops")), -1)
-    if at >= 0:
-        pipeline.transforms.insert(at, as_image)
-    return pipeline
+    def __init__(self, encoder: Encoder, augment: str) -> None:
+        self.operations: Callable[[], Tensor] = lambda: torch.zeros(0, WIDTH)
+        self.erased = ERASED if augment == "timm" else 0.0
+        if augment == "none":
+            self.transform: Any = lambda picture: encoder.transform(as_image(picture))
+            return
+        from timm.data import create_transform
+
+        law: dict[str, Any] = {"auto_augment": "rand-m9-mstd0.5-inc1"} if augment == "timm" else {"scale": (0.5, 1.0)}
+        self.transform = create_transform(
+            encoder.image_px,
+            is_training=True,
+            interpolation=encoder.interpolation,
+            mean=encoder.mean,
+            normalize=False,
+            **law | {"color_jitter": None},
+        )
+        steps = self.transform.transforms
+        for number, step in enumerate(steps):
+            if hasattr(step, "ops"):
+                self.operations = DrawnOperations(steps.pop(number), encoder.image_px)
+                break
+        # The first is the crop. As a tensor it takes a third of Pillow's time, if torch has its interpolation.
+        if encoder.interpolation in ("bilinear", "bicubic"):
+            steps[0] = partial(crop, steps[0])
+        else:
+            steps.insert(0, as_image)
+
+    def __call__(self, picture: Tensor) -> Read:
+        pixels = self.transform(picture)
+        return Read(pixels, self.operations(), drawn_erasure(self.erased, *pixels.shape[1:]))
 
 
 def crop(law: Any, picture: Tensor) -> Tensor:
@@ -171,21 +188,6 @@ def decoded(picture: pa.Buffer) -> Tensor:
 
     # Of a copy, since torch warns of memory that it may not write to.
     return decode_jpeg(torch.frombuffer(bytearray(picture), dtype=torch.uint8), ImageReadMode.RGB)
-
-
-def spare_posterize(transform: Any) -> None:
-    """Lets a timm pipeline keep one bit a channel where its RandAugment asks for none.
-
-    It does so at its strongest. No bits are a black picture, and an error in newer versions of Pillow.
-    """
-    for step in transform.transforms:
-        for operation in getattr(step, "ops", ()):
-            if "Posterize" in operation.name:
-                operation.aug_fn = _posterize
-
-
-def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
-    return image if bits >= 8 else ImageOps.posterize(image, max(bits, 1))
 
 
 def as_image(picture: Tensor) -> Image.Image:
@@ -214,9 +216,9 @@ def drawn_erasure(probability: float, height: int, width: int) -> Tensor:
 
 
 class BatchFinish:
-    """What is done with a whole batch on the training device: normalisation, and erasing with noise.
+    """What is done with a whole batch on the training device: RandAugment, normalisation, and erasing with noise.
 
-    What is erased is drawn where the pictures are read, and all noise comes from one draw on the CPU: both are the same on
+    What is done was drawn where the pictures were read, and all noise comes from one draw on the CPU: both are the same on
     every device, and none is waited for.
     """
 
@@ -225,16 +227,25 @@ class BatchFinish:
         self.mean, self.std = (
             255.0 * torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (encoder.mean, encoder.std)
         )
+        # As timm fills.
+        self.fill = torch.tensor(
+            [min(255, round(255 * value)) for value in encoder.mean], dtype=torch.uint8, device=device
+        )
         self.noise = torch.empty(0)
         if augment == "timm":
             size = NOISES + 3 * encoder.image_px**2
             self.noise = torch.randn(size, generator=torch_stream(seed, "erasing")).to(device)
 
-    def __call__(self, pictures: Tensor, erasures: Tensor) -> Tensor:
-        """The batch (b, 3, h, w) float32 on the device, from pictures uint8 and erasures (b, 5) on the CPU."""
-        batch = pictures.to(self.device, non_blocking=True)
-        if pictures.dtype == torch.uint8:
+    def __call__(self, read: Read) -> Tensor:
+        """The batch (b, 3, h, w) float32 on the device, of pictures that were read on the CPU."""
+        batch = read.pixels.to(self.device, non_blocking=True)
+        if read.pixels.dtype == torch.uint8:
+            if read.operations.shape[1]:
+                batch = carried_out(batch.clone() if batch is read.pixels else batch, read.operations, self.fill)
             batch = batch.float().sub_(self.mean).div_(self.std)
+        return self.erase(batch, read.erasure)
+
+    def erase(self, batch: Tensor, erasures: Tensor) -> Tensor:
         rows = torch.nonzero(erasures[:, 2]).squeeze(1)
         if len(rows) == 0:
             return batch
