@@ -13,7 +13,7 @@ $(error $(CURDIR): programs cannot be started from a path with a space; move the
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo real new doctor check-hub test test-all lint slurm-test torture bench imports demo-time rehearsal study taxonomy reproduce clean
+.PHONY: help setup demo real new doctor check-hub test test-all lint slurm-test torture bench imports demo-time gpu-check gpu-wheels rehearsal study taxonomy reproduce clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +81,20 @@ imports: setup ## what starting a job of each kind costs, beside the libraries t
 
 rehearsal: setup ## the default experiment at full size with drawn pictures and tiny models, without network (90 minutes): make rehearsal [PICTURES=1500]
 	$(BIN)/python -m benchmarks.rehearsal --cores $(CORES) $(if $(PICTURES),--pictures $(PICTURES))
+
+# On a machine without network, what `make gpu-wheels` packed is installed beside the machine's own torch.
+GPU_ENV := $(if $(wildcard gpu-wheels/*.whl),.venv-gpu,.venv)
+
+.venv-gpu/installed: $(wildcard gpu-wheels/*.whl)
+	@$(PYTHON) -m venv --system-site-packages .venv-gpu
+	@.venv-gpu/bin/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps gpu-wheels/*.whl
+	@touch $@
+
+gpu-check: $(GPU_ENV)/installed ## try this machine's GPU: the same as the CPU, how fast, a whole run (5 minutes; SMALL=1: on the CPU); results/gpu.json
+	PYTHONPATH=src $(GPU_ENV)/bin/python -m benchmarks.gpu $(if $(SMALL),--small)
+
+gpu-wheels: setup ## pack what a GPU machine without network lacks into gpu-wheels/ (for Python 3.12, below 60 MiB)
+	@$(BIN)/python envs/gpu_wheels.py gpu-wheels
 
 demo-time: setup ## run the demo anew and print where its time goes
 	$(BIN)/python -m benchmarks.demo_time

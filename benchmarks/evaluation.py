@@ -15,7 +15,7 @@ from sklearn.metrics.pairwise import cosine_similarity, euclidean_distances
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.measure import Row, compare, measure, row
-from benchmarks.synthetic import groups
+from benchmarks.synthetic import a_collection, groups
 from cladeclip.encoders.fusion import normalise
 from cladeclip.evaluation.evaluate import evaluate
 from cladeclip.evaluation.probe import fit_logistic_regression
@@ -154,22 +154,6 @@ def names_at_several_ranks(images: pd.DataFrame, embeddings: np.ndarray, split: 
     """Heads at every rank, calibration, limits of every novelty score, and answers for all images."""
     classifier = fit_classifier(images, embeddings, Taxonomy.of_images(images), Settings(), seed=5)
     classifier.answers(embeddings, "mahalanobis")
-
-
-def a_collection(n: int, d: int, *more: bool) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame, *tuple[bool, ...]]:
-    """Three categories, Zipf-sized species in genera of about three."""
-    points, labels = groups(n, d, max(30, n // 42))
-    images = pd.DataFrame(
-        {
-            "image_id": [f"{i:07d}" for i in range(n)],
-            "scientific_name": [f"Genus{label // 3:04d} species{label % 3}" for label in labels],
-            "genus": [f"Genus{label // 3:04d}" for label in labels],
-            "category": np.array(["Bird", "Butterfly", "Fish"])[labels // 3 % 3],
-            "content_group": [f"{i:07d}" for i in range(n)],
-            "name_kind": "species",
-        }
-    )
-    return images, points, pd.DataFrame({"image_id": images["image_id"], "part": "fit"}), *more
 
 
 for function in (four_columns, pairwise_frames, bare_product):

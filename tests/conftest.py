@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from warm import Warm
 
@@ -32,6 +33,30 @@ REAL_PICTURES = REPOSITORY.parent / "shared" / "data" / "vlm4bio-mini"
 RECIPE = TrainSettings.from_config(yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())["train"])
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# Where what takes a device is tried; `make gpu-check` names a GPU.
+DEVICE = torch.device(os.environ.get("CLADECLIP_DEVICE", "cpu"))
+
+
+def pytest_configure():
+    """Evaluation and hierarchy compute on the CPU where nothing is said, which tests do not: here they take DEVICE."""
+    if DEVICE.type == "cpu":
+        return
+    from cladeclip.evaluation import evaluate, probe, search
+    from cladeclip.hierarchy import classifier, heads, novelty
+    from cladeclip.hierarchy import evaluate as of_hierarchy
+
+    for function in (
+        evaluate.evaluate,
+        probe.linear_probe,
+        search.search,
+        search.nearest,
+        of_hierarchy.evaluate_hierarchy,
+        classifier.fit_classifier,
+        heads.fit_heads,
+        novelty.Known.__init__,
+    ):
+        function.__kwdefaults__["device"] = DEVICE
 
 
 def copy_configs(folder):

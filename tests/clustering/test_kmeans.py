@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from conftest import DEVICE
 from sklearn.cluster import KMeans
 from sklearn.datasets import make_blobs
 from sklearn.metrics import adjusted_rand_score
@@ -10,14 +11,14 @@ from cladeclip.clustering.nearest import PointsInMemory, points_on
 from cladeclip.clustering.on_device import PointsOnDevice
 from cladeclip.errors import DataError
 
-CPU = torch.device("cpu")
-
 
 @pytest.fixture(autouse=True, params=["faiss", "torch"])
 def library(request, monkeypatch):
     """Everything holds for what runs on the CPU, and for what runs on a GPU."""
-    if request.param == "torch":
-        monkeypatch.setattr(lloyd, "points_on", lambda _, points: PointsOnDevice(points, CPU))
+    if request.param == "faiss":
+        pytest.importorskip("faiss")
+    else:
+        monkeypatch.setattr(lloyd, "points_on", lambda _, points: PointsOnDevice(points, DEVICE))
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +126,7 @@ def test_what_cannot_be_clustered_is_said(points, k, words):
 def test_both_libraries_find_the_same_centroids_and_means(d):
     rng = np.random.default_rng(4)
     points = rng.normal(size=(20_000, d)).astype(np.float32)
-    by_faiss, by_torch = PointsInMemory(points), PointsOnDevice(points, CPU)
+    by_faiss, by_torch = PointsInMemory(points), PointsOnDevice(points, DEVICE)
     starts = [held.start(50, np.random.default_rng(1)) for held in (by_faiss, by_torch)]
     assert [len(np.unique(start)) for start in starts] == [50, 50]
     squared, labels = by_faiss.nearest(points[starts[0]])
@@ -137,7 +138,7 @@ def test_both_libraries_find_the_same_centroids_and_means(d):
 
 def test_a_start_among_points_that_repeat_has_k_of_them():
     points = np.repeat(np.eye(4, dtype=np.float32), 5, axis=0)
-    for held in (PointsInMemory(points), PointsOnDevice(points, CPU)):
+    for held in (PointsInMemory(points), PointsOnDevice(points, DEVICE)):
         start = held.start(6, np.random.default_rng(0))
         assert len(np.unique(start)) == 6
         assert len(np.unique(points[start], axis=0)) == 4

@@ -13,7 +13,7 @@ import open_clip
 import pandas as pd
 import pytest
 import torch
-from conftest import RECIPE
+from conftest import DEVICE, RECIPE
 
 from cladeclip.encoders.embed import embed_images
 from cladeclip.encoders.load import load_encoder
@@ -26,7 +26,6 @@ from cladeclip.training.job import run_job
 from cladeclip.training.loop import train
 from cladeclip.training.lr_range import lr_range
 
-CPU = torch.device("cpu")
 SETTINGS = replace(RECIPE, epochs=6, batch_size=9, lr=1e-3, augment="crop_flip", log_every=4)
 
 
@@ -68,7 +67,7 @@ def test_what_is_frozen_stays_and_the_rest_is_trained(student, store, images):
 
 
 def test_no_epoch_is_the_untrained_student(training_job, student):
-    run_job(replace(training_job, settings=asdict(replace(SETTINGS, epochs=0))), CPU)
+    run_job(replace(training_job, settings=asdict(replace(SETTINGS, epochs=0))), DEVICE)
     made = load_encoder(training_job.checkpoint).model.state_dict()
     before = load_encoder(student).model.state_dict()
     assert all(torch.equal(made[name], before[name]) for name in before)
@@ -101,7 +100,7 @@ def events_of(folder):
 
 
 def test_tensorboard_shows_the_rows_of_training_csv_and_the_pictures_a_second(training_job, tmp_path):
-    run_job(replace(training_job, settings=asdict(SETTINGS), events=str(tmp_path / "events")), CPU)
+    run_job(replace(training_job, settings=asdict(SETTINGS), events=str(tmp_path / "events")), DEVICE)
     history = pd.read_csv(f"{training_job.checkpoint}/training.csv").set_index("step")
     events = events_of(tmp_path / "events")
     shown = {(step, tag.removeprefix("train/")): value for step, tag, value in events}
@@ -156,7 +155,7 @@ def test_a_vit_b_32_of_openais_shape_is_trained_and_open_clip_loads_it(store, im
 
 
 def test_pybioclip_embeds_with_a_checkpoint(training_job, specimens, images, tmp_path):
-    run_job(replace(training_job, settings=asdict(SETTINGS)), CPU)
+    run_job(replace(training_job, settings=asdict(SETTINGS)), DEVICE)
     pictures = [str(Path(specimens, image_id)) for image_id in images["image_id"][:3]]
     command = [
         str(Path(sys.executable).with_name("bioclip")),

@@ -6,6 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from conftest import DEVICE
 from PIL import Image, ImageFilter, ImageOps
 from scipy.stats import chisquare, ks_2samp
 from timm.data.auto_augment import AugmentOp, rand_augment_transform
@@ -56,7 +57,12 @@ def noted_by(name, magnitude, key, filtered=Image.Resampling.BICUBIC):
 def ours(name, magnitude, key, filtered=Image.Resampling.BICUBIC):
     given = pictures()
     noted = noted_by(name, magnitude, key, filtered)
-    return carried_out(given, noted.expand(len(given), 1, WIDTH), torch.tensor(FILL, dtype=torch.uint8))
+    return on_device(given, noted.expand(len(given), 1, WIDTH))
+
+
+def on_device(pictures, operations):
+    fill = torch.tensor(FILL, dtype=torch.uint8, device=DEVICE)
+    return carried_out(pictures.to(DEVICE, copy=True), operations, fill).cpu()
 
 
 def theirs(name, magnitude, key, filtered=Image.Resampling.BICUBIC):
@@ -163,17 +169,16 @@ def test_a_picture_does_not_depend_on_its_neighbours():
     with seeded(4):
         operations = torch.stack([draw() for _ in batch])
     assert set(operations[:, :, 0].flatten().tolist()) >= {NOTHING, AFFINE, POSTERIZE}
-    fill = torch.tensor(FILL, dtype=torch.uint8)
-    together = carried_out(batch.clone(), operations, fill)
+    together = on_device(batch, operations)
     for row in range(len(batch)):
-        alone = carried_out(batch[row : row + 1].clone(), operations[row : row + 1], fill)
+        alone = on_device(batch[row : row + 1], operations[row : row + 1])
         assert torch.equal(alone[0], together[row])
 
 
 def test_rows_of_zeros_do_nothing():
     batch = pictures()
     nothing = torch.zeros(len(batch), 2, WIDTH)
-    assert torch.equal(carried_out(batch.clone(), nothing, torch.zeros(3, dtype=torch.uint8)), batch)
+    assert torch.equal(on_device(batch, nothing), batch)
 
 
 def test_every_noted_name_is_one_of_timms():

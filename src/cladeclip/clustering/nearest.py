@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Protocol
 
-import faiss
 import numpy as np
 from scipy.sparse import csr_matrix
 
@@ -50,6 +49,8 @@ class PointsInMemory:
         return np.array(_plus_plus(_principal_components(self.points), k, rng))
 
     def nearest(self, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        import faiss  # on a machine with a GPU nobody needs it
+
         index = faiss.IndexFlatL2(self.points.shape[1])
         index.add(centroids)
         squared, labels = index.search(self.points, 1)
