@@ -82,8 +82,8 @@ imports: setup ## what starting a job of each kind costs, beside the libraries t
 rehearsal: setup ## the default experiment at full size with drawn pictures and tiny models, without network (90 minutes): make rehearsal [PICTURES=1500]
 	$(BIN)/python -m benchmarks.rehearsal --cores $(CORES) $(if $(PICTURES),--pictures $(PICTURES))
 
-# On a machine without network, what `make gpu-wheels` packed is installed beside the machine's own torch.
-GPU_ENV := $(if $(wildcard gpu-wheels/*.whl),.venv-gpu,.venv)
+# On a machine without network, where `make setup` cannot run, what `make gpu-wheels` packed is installed beside its own torch.
+GPU_ENV := $(if $(wildcard .venv/installed),.venv,$(if $(wildcard gpu-wheels/*.whl),.venv-gpu,.venv))
 
 .venv-gpu/installed: $(wildcard gpu-wheels/*.whl)
 	@$(PYTHON) -m venv --system-site-packages .venv-gpu
