@@ -5,10 +5,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks import clustering, embedding, evaluation, measure, training
+from benchmarks import clustering, embedding, evaluation, loading, measure, training
 from cladeclip.job_environment import prepare_environment
 
-STAGES = {"embed": embedding.rows, "cluster": clustering.rows, "train": training.rows, "evaluate": evaluation.rows}
+STAGES = {
+    "embed": embedding.rows,
+    "cluster": clustering.rows,
+    "load": loading.rows,
+    "train": training.rows,
+    "evaluate": evaluation.rows,
+}
 
 
 def main() -> None:

@@ -11,13 +11,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 import yaml
-from PIL import Image, ImageOps
-from timm.data import create_transform
-from torch.utils.data import DataLoader, Dataset
+from PIL import Image
 
 from benchmarks.measure import Row, compare, measure, row
 from benchmarks.synthetic import groups
-from cladeclip.datasets.store import PictureStore, build_store
 from cladeclip.demo.specimens import draw_specimens
 from cladeclip.encoders.embed import CPU_BATCH, Pictures, add_missing_images, embed_images, write_cached
 from cladeclip.encoders.encoder import Encoder
@@ -26,10 +23,8 @@ from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.weights import make_encoder_folder
 from cladeclip.row_cache import RowCache
 from cladeclip.tables import embedding_kind, read_embeddings, write_embeddings
-from cladeclip.training.pictures import BatchFinish, EpochBatches, TrainingPictures, training_loader
 
 CORES = os.cpu_count() or 1
-EPOCHS = 4
 
 
 def encoder_and_pictures(encoder: str, root: str, pictures: list[str]) -> tuple[Encoder, str, list[str]]:
@@ -63,64 +58,6 @@ def decoding_and_encoding_alone(encoder: Encoder, root: str, pictures: list[str]
     for few in batch.split(CPU_BATCH):
         encoder.encode_images(few)
     return time.process_time() - start
-
-
-def our_loader(encoder: Encoder, root: str, pictures: list[str]) -> None:
-    store = PictureStore(Path(root, "store.arrow"))
-    data = TrainingPictures(store, pictures, encoder, "timm", seed=0)
-    finish = BatchFinish(encoder, "timm", 0, torch.device("cpu"))
-    batches = EpochBatches(len(pictures), 16, EPOCHS, seed=0)
-    for read in training_loader(data, batches, workers=CORES, pin=False):
-        finish(read)
-
-
-def posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
-    """timm's, which asks for no bits at its strongest: an error in newer versions of Pillow."""
-    return image if bits >= 8 else ImageOps.posterize(image, max(bits, 1))
-
-
-class OriginalFiles(Dataset):
-    """The usual way: the original file, then timm's training transform as one pipeline."""
-
-    def __init__(self, encoder: Encoder, root: str, pictures: list[str]) -> None:
-        self.paths = [Path(root, picture) for picture in pictures]
-        self.transform = create_transform(
-            encoder.image_px,
-            is_training=True,
-            auto_augment="rand-m9-mstd0.5-inc1",
-            interpolation=encoder.interpolation,
-            mean=encoder.mean,
-            std=encoder.std,
-            re_prob=0.25,
-            re_mode="pixel",
-        )
-        for step in self.transform.transforms:
-            for operation in getattr(step, "ops", ()):
-                if "Posterize" in operation.name:
-                    operation.aug_fn = posterize
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.transform(Image.open(self.paths[index]).convert("RGB")), 0
-
-
-def original_files(encoder: Encoder, root: str, pictures: list[str]) -> None:
-    data = OriginalFiles(encoder, root, pictures)
-    loader = DataLoader(data, 16, shuffle=True, drop_last=True, num_workers=CORES, persistent_workers=True)
-    for _ in range(EPOCHS):
-        for _ in loader:
-            pass
-
-
-def with_store(encoder: str, root: str, pictures: list[str], folder: str) -> tuple[Encoder, str, list[str]]:
-    build_store(root, pictures, Path(folder, "store.arrow"), side=288, workers=CORES)
-    return load_encoder(encoder), folder, pictures
-
-
-def with_files(encoder: str, root: str, pictures: list[str], folder: str) -> tuple[Encoder, str, list[str]]:
-    return load_encoder(encoder), root, pictures
 
 
 def our_reading(path: str) -> None:
@@ -165,8 +102,6 @@ our_embedding.prepare = encoder_and_pictures  # type: ignore[attr-defined]
 decoded_exactly.prepare = encoder_and_pictures  # type: ignore[attr-defined]
 one_at_a_time.prepare = encoder_and_pictures  # type: ignore[attr-defined]
 decoding_and_encoding_alone.prepare = encoder_and_pictures  # type: ignore[attr-defined]
-our_loader.prepare = with_store  # type: ignore[attr-defined]
-original_files.prepare = with_files  # type: ignore[attr-defined]
 cached_embedding.prepare = with_empty_cache  # type: ignore[attr-defined]
 ten_more.prepare = with_all_but_ten  # type: ignore[attr-defined]
 
@@ -196,7 +131,6 @@ def rows(small: bool, data: Path | None) -> Iterator[Row]:
 def _real_pictures(root: str, demo: str, folder: str, part: int) -> Iterator[Row]:
     lite0 = encoder_folder("config/mini.yaml", "lite0", folder)
     fish = pictures_below(root, "Fish/images")[::part]
-    others = [picture for kind in ("Bird", "Butterfly") for picture in pictures_below(root, f"{kind}/images")][::part]
     n, peer = len(fish), "one at a time"
     yield compare("embed", "fish, the demo's encoder", n, our_embedding, peer, one_at_a_time, demo, root, fish)
     yield compare("embed", "fish, EfficientNet-Lite0", n, our_embedding, peer, one_at_a_time, lite0, root, fish)
@@ -213,10 +147,6 @@ def _real_pictures(root: str, demo: str, folder: str, part: int) -> Iterator[Row
     note = f"cosine between both: median {np.median(cosine):.4f}, lowest {cosine.min():.4f}"
     peer = "decode: exact"
     yield compare("embed", "fish, decode: fast", n, our_embedding, peer, decoded_exactly, lite0, root, fish, note=note)
-    for case, pictures in (("fish", fish), ("pictures up to 500 px", others)):
-        arguments = (lite0, root, pictures, folder)
-        case, peer = f"training loader, 224 px, {case}", "original files"
-        yield compare("train", case, len(pictures), our_loader, peer, original_files, *arguments)
 
 
 def _reading(n: int, folder: str) -> Iterator[Row]:

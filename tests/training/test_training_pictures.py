@@ -1,5 +1,7 @@
 import operator
 import random
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -174,3 +176,14 @@ def test_every_interpolation_that_timm_knows_can_be_an_encoders(encoder, picture
             with seeded(key):
                 read = augmentation(as_tensor(picture))
             assert BatchFinish(encoder, augment, 0, CPU)(as_batch(read)).shape == (1, 3, 160, 160)
+
+
+@pytest.mark.parametrize("end", ["raise ValueError('a fault')", "sys.exit(3)", ""])
+def test_a_process_ends_that_did_not_read_to_the_end(end):
+    """However it ends: the workers take no SIGTERM, by which Python asks its children to stop."""
+    code = "import sys\nfrom cladeclip.training.pictures import training_loader\n"
+    code += "batches = iter(training_loader(list(range(1000)), [[i] for i in range(1000)], workers=2, pin=False))\n"
+    code += f"next(batches)\n{end}\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == (1 if "raise" in end else 3 if end else 0)
+    assert done.stderr.strip().splitlines()[-1:] == (["ValueError: a fault"] if "raise" in end else [])

@@ -1,5 +1,6 @@
 """The pictures that training sees: read from the store, augmented, in an order that only the seed decides."""
 
+import atexit
 import hashlib
 import math
 import random
@@ -21,7 +22,7 @@ from cladeclip.encoders.encoder import Encoder
 from cladeclip.random_streams import torch_stream
 from cladeclip.training.processes import SINGLE, Processes
 from cladeclip.training.rand_augment import WIDTH, DrawnOperations, carried_out
-from cladeclip.training.stopping import leave_signals_to_the_parent
+from cladeclip.training.stopping import end_workers, leave_signals_to_the_parent
 
 Key = tuple[int, int]
 
@@ -129,6 +130,8 @@ class EpochBatches(Sampler[list[Key]]):
 
 def training_loader(pictures: TrainingPictures, batches: EpochBatches, *, workers: int, pin: bool) -> DataLoader:
     """One loader for the whole training: its workers start once. The batches do not depend on their number."""
+    atexit.unregister(end_workers)
+    atexit.register(end_workers)  # the last that is registered is the first to run: before multiprocessing's own
     return DataLoader(
         pictures, batch_sampler=batches, num_workers=workers, pin_memory=pin, worker_init_fn=leave_signals_to_the_parent
     )

@@ -1,5 +1,6 @@
 """What a training is asked from outside while it runs: to save its state, or to save it and stop."""
 
+import multiprocessing
 import signal
 import threading
 from collections.abc import Iterator
@@ -53,7 +54,18 @@ def listening() -> Iterator[Requests]:
 def leave_signals_to_the_parent(worker: int = 0) -> None:
     """Makes a loader's worker process ignore them: Slurm and a terminal send them to every process of a job.
 
-    The workers are needed until the state is saved; they end with their parent.
+    The workers are needed until the state is saved; they end with their parent, which calls `end_workers` when it ends.
     """
     for number in (*STOP, *SAVE):
         signal.signal(number, signal.SIG_IGN)
+
+
+def end_workers() -> None:
+    """Kills the loader's workers that are left when this process ends, as after an error.
+
+    Python's own end asks them to stop by SIGTERM, which they ignore, and would wait for them for ever.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch would say that a worker was killed, after the error itself
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
