@@ -8,7 +8,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from cladeclip.clustering import kmeans, lloyd
 from cladeclip.clustering.nearest import PointsInMemory, points_on
-from cladeclip.clustering.on_device import PointsOnDevice
+from cladeclip.clustering.on_device import PointsOnDevice, running_sums
 from cladeclip.errors import DataError
 
 
@@ -169,3 +169,11 @@ def test_what_a_gpu_has_no_memory_for_is_done_on_the_cpu(blobs, monkeypatch):
     monkeypatch.setattr(Full, "nearest", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         kmeans(points, 10, seed=1)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 1_000, 31_452])
+def test_running_sums_are_numpys(n):
+    values = np.random.default_rng(n).random(n) ** 4
+    found = running_sums(torch.from_numpy(values).to(DEVICE)).cpu().numpy()
+    np.testing.assert_allclose(found, values.cumsum(), rtol=1e-12)
+    assert found[-1] >= found[:-1].max() * (1 - 1e-12)

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from cladeclip.clustering.nearest import START_DIMENSIONS, candidates_of
 
@@ -29,7 +30,7 @@ class PointsOnDevice:
         chosen = torch.full((k,), first, device=points.device)
         closest = squared_to(chosen[:1])[:, 0]
         for step in range(1, k):
-            sums = closest.cumsum(0)
+            sums = running_sums(closest)
             rows = torch.searchsorted(sums, shares[step - 1] * sums[-1]).clamp_(max=n - 1)
             after = torch.minimum(closest[:, None], squared_to(rows))
             best = after.sum(0).argmin()
@@ -67,3 +68,13 @@ class PointsOnDevice:
         mean = self.points.mean(0, dtype=torch.float64)
         covariance = (self.points.T @ self.points).double() / len(self.points) - torch.outer(mean, mean)
         return self.points @ torch.linalg.eigh(covariance)[1][:, -START_DIMENSIONS:].float()
+
+
+def running_sums(values: Tensor) -> Tensor:
+    """Of (n,), by matrix products, which sum in the same order each time: torch's cumsum does not on a GPU."""
+    n = len(values)
+    side = max(1, round(n**0.5))
+    blocks = functional.pad(values, (0, -n % side)).view(-1, side)
+    within = blocks @ values.new_ones(side, side).triu()
+    before = values.new_ones(len(blocks), len(blocks)).tril(-1) @ within[:, -1]
+    return (within + before[:, None]).view(-1)[:n]
