@@ -5,6 +5,7 @@ tiny encoder. Ends with status 1 where a kind takes more than its share.
 """
 
 import ast
+import math
 import os
 import resource
 import subprocess
@@ -19,6 +20,8 @@ from cladeclip.job_environment import prepare_environment
 
 REPOSITORY = Path(__file__).parents[1]
 TURNS = 2
+# As long as it looks like too much: a machine with other work to do needs more for its least.
+MOST_TURNS = 12
 DEMO = yaml.safe_load((REPOSITORY / "config" / "demo.yaml").read_text(encoding="utf-8"))
 ENCODERS = {
     "open_clip": DEMO["encoders"]["specimen-vit"],
@@ -66,8 +69,11 @@ def main() -> None:
         for kind, (script, more, libraries, share) in KINDS.items():
             code = f"{imports_of(script)}\n{more.format(folder=str(Path(temporary, kind.rpartition(' ')[2])))}"
             # Turn by turn, the least of each: what else runs here hits both.
-            turns = [(cpu_seconds(code), cpu_seconds(libraries)) for _ in range(TURNS)]
-            ours, theirs = (min(seconds) for seconds in zip(*turns, strict=True))
+            turns: list[tuple[float, float]] = []
+            ours, theirs = math.inf, 0.0
+            while len(turns) < TURNS or (ours > share * theirs and len(turns) < MOST_TURNS):
+                turns.append((cpu_seconds(code), cpu_seconds(libraries)))
+                ours, theirs = (min(seconds) for seconds in zip(*turns, strict=True))
             print(f"{kind:20} {ours:6.2f} {theirs:10.2f} {ours / theirs:6.2f} {share:8.1f}", flush=True)
             if ours > share * theirs:
                 over.append(kind)
