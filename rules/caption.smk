@@ -18,7 +18,7 @@ rule fetch_captioner:
             for key, value in known("captioners", wildcards.captioner).items()
             if key in ("model", "revision")
         },
-        code=code("fetch_captioner"),
+        code=lambda wildcards: code_of_captioner(SCRIPTS / "fetch_captioner.py", kind_of(wildcards).name),
     message:
         f"Bringing the model of the captioner '{{wildcards.captioner}}' into {WEIGHTS}/captioners."
     script:
@@ -56,8 +56,8 @@ rule caption:
             }
         ),
         cache=RESULTS.cache("captions", "{captioner}"),
-        code=code("caption"),
-        rows=code_of_rows("captions"),
+        code=lambda wildcards: code_of_captioner(SCRIPTS / "caption.py", kind_of(wildcards).name),
+        rows=lambda wildcards: code_of_captions(kind_of(wildcards).name),
     message:
         "Captioning with '{wildcards.captioner}'."
     script:

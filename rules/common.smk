@@ -5,7 +5,7 @@ from pathlib import Path
 
 # The folder of this workflow, also where another one uses it as a module.
 HOME = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
-SOURCE = str(HOME / "src")
+SOURCE, SCRIPTS = str(HOME / "src"), HOME / "workflow/scripts"
 sys.path.insert(0, SOURCE)
 
 from cladeclip import plan
@@ -16,7 +16,7 @@ from cladeclip.errors import CladeclipError, ConfigError
 from cladeclip.fingerprint import remember
 from cladeclip.job_environment import prepare_environment
 from cladeclip.names import FEATURES, NAME, SPLIT, ClusterLabels, Model
-from cladeclip.staleness import code_of_rows, code_of_script
+from cladeclip.staleness import code_of_captioner, code_of_captions, code_of_rows, code_of_script
 
 prepare_environment(SOURCE)
 # With some seconds for clocks of a cluster that differ.
@@ -80,9 +80,8 @@ wildcard_constraints:
 
 
 def code(script, *models):
-    """The fingerprint of a script that loads these models (all where none is named): stale code is a changed param."""
-    path = HOME / "workflow/scripts" / f"{script}.py"
-    return code_of_script(path, families(models)) if models else code_of_script(path)
+    """The fingerprint of a script that loads these models and no others: stale code is a changed param."""
+    return code_of_script(SCRIPTS / f"{script}.py", families(models))
 
 
 def families(models):

@@ -1,17 +1,22 @@
 # What of the inputs and params of rules the wildcards and the config decide. Nothing here imports torch.
 import hashlib
 
+from cladeclip.captioning.specs import kind_named
 from cladeclip.datasets.listing import pictures_below
+
+
+def kind_of(wildcards):
+    return kind_named(known("captioners", wildcards.captioner)["kind"])
 
 
 def writes_captions(wildcards):
     """Whether a model does it, and not a template or a table."""
-    return known("captioners", wildcards.captioner)["kind"] == "internvl"
+    return kind_of(wildcards).model
 
 
 def caption_file(wildcards):
-    captioner = known("captioners", wildcards.captioner)
-    return captioner["path"] if captioner["kind"] == "file" else []
+    key = kind_of(wildcards).file
+    return known("captioners", wildcards.captioner)[key] if key else []
 
 
 def caption_model(wildcards):
@@ -21,11 +26,6 @@ def caption_model(wildcards):
 def weight_file_of(wildcards):
     weights = known("encoders", wildcards.encoder).get("weights", "")
     return weights if weights and not weights.startswith("python-package:") else []
-
-
-def of_family(family):
-    """A wildcard constraint that only encoders of this family fit."""
-    return "|".join(name for name, encoder in ENCODERS.items() if encoder["family"] == family) or "(?!)"
 
 
 def new_pictures(wildcards):

@@ -2,8 +2,7 @@
 
 
 def needs_gpu(wildcards):
-    name = wildcards.get("encoder") or wildcards.model
-    return int(ENCODERS.get(name, {}).get("family") != "handcrafted")
+    return int(FILES.family(wildcards.get("encoder") or wildcards.model).gpu)
 
 
 def gpus(wanted):

@@ -4,14 +4,6 @@ TRAIN = config["train"]
 RUNNING = {"workers", "threads", "gpus", "checkpoint_minutes", "lr_range"}
 TRAIN_SETTINGS = ordered({key: value for key, value in TRAIN.items() if key not in RUNNING})
 TRAINED_MODEL = str(Model("{student}", "{labels}", "{seed}"))
-CHECKPOINT = {
-    family: {
-        "model": RESULTS.checkpoint("{split}", TRAINED_MODEL),
-        "config": RESULTS.checkpoint("{split}", TRAINED_MODEL, file),
-        "history": RESULTS.checkpoint("{split}", TRAINED_MODEL, "training.csv"),
-    }
-    for family, file in plan.CONFIG_OF_FAMILY.items()
-}
 
 
 rule train:
@@ -20,13 +12,13 @@ rule train:
         store=FILES.store(),
         labels=RESULTS.labels("{split}", "{labels}"),
     output:
-        **CHECKPOINT["open_clip"],
+        record=RESULTS.checkpoint("{split}", TRAINED_MODEL, "encoder.json"),
+        model=RESULTS.checkpoint("{split}", TRAINED_MODEL),
+        history=RESULTS.checkpoint("{split}", TRAINED_MODEL, "training.csv"),
     log:
         RESULTS.log(f"train/{{split}}/{TRAINED_MODEL}"),
     benchmark:
         RESULTS.benchmark(f"train/{{split}}/{TRAINED_MODEL}")
-    wildcard_constraints:
-        student=of_family("open_clip"),
     # The longest jobs first: what is short fills the gaps that they leave.
     priority: 10
     conda:
@@ -74,22 +66,3 @@ rule lr_range:
         "Range test of the learning rate: {wildcards.student} on {wildcards.labels} ({wildcards.split})."
     script:
         script_of("lr_range")
-
-
-use rule train as train_timm with:
-    output:
-        **CHECKPOINT["timm"],
-    wildcard_constraints:
-        student=of_family("timm"),
-
-
-use rule train as train_unicom with:
-    output:
-        **CHECKPOINT["unicom"],
-    wildcard_constraints:
-        student=of_family("unicom"),
-
-
-use rule train_timm as train_transformers with:
-    wildcard_constraints:
-        student=of_family("transformers"),

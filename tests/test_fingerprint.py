@@ -3,17 +3,26 @@ import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 from conftest import REPOSITORY
 
 from cladeclip import fingerprint, staleness
+from cladeclip.captioning.specs import KINDS
+from cladeclip.encoders.specs import FAMILIES
 
+ALL = frozenset(FAMILIES)
 SCRIPTS = sorted((REPOSITORY / "workflow" / "scripts").glob("*.py"))
 
 
 def forget():
     """As another command that finds other files."""
-    for kept in (fingerprint.definitions_of, fingerprint.source_of, staleness.code_of_script, staleness.code_of_rows):
+    for kept in (
+        fingerprint.definitions_of,
+        fingerprint.source_of,
+        staleness.code_of_script,
+        staleness.code_of_rows,
+        staleness.code_of_captioner,
+        staleness.code_of_captions,
+    ):
         kept.cache_clear()
 
 
@@ -32,8 +41,12 @@ def package(tmp_path, monkeypatch):
 def codes():
     """What makes results and cached rows stale: the fingerprints of all scripts, and of what makes rows."""
     forget()
-    scripts = {script.stem: fingerprint.fingerprint_of(script) for script in SCRIPTS}
-    return scripts | {f"rows of {rows}": staleness.code_of_rows(rows) for rows in staleness.CODE_OF_ROWS}
+    scripts = {script.stem: staleness.code_of_script(script, ALL) for script in SCRIPTS}
+    for stem in staleness.FUNCTIONS_OF_CAPTIONERS:
+        path = REPOSITORY / "workflow" / "scripts" / f"{stem}.py"
+        scripts[stem] = "".join(staleness.code_of_captioner(path, kind) for kind in KINDS if KINDS[kind].model)
+    rows = {f"rows of {rows}": staleness.code_of_rows(rows, ALL) for rows in staleness.CODE_OF_ROWS}
+    return scripts | rows | {"rows of captions": staleness.code_of_captions("internvl")}
 
 
 def stale_after(package, file, old, new):
@@ -82,7 +95,7 @@ EDITS = {
         set(),
     ),
     "what is imported inside a function": (
-        "captioning/internvl.py",
+        "captioning/kinds/internvl.py",
         "do_sample=False",
         "do_sample=True",
         {"caption", "rows of captions"},
@@ -127,7 +140,9 @@ def test_an_edit_makes_stale_what_computes_with_it(package, edit):
 
 
 def test_statements_that_define_nothing_belong_to_whatever_reaches_their_module(package):
-    stale = stale_after(package, "encoders/handcrafted.py", "import numpy as np\n", "import numpy as np\nnp.seterr()\n")
+    stale = stale_after(
+        package, "encoders/families/handcrafted.py", "import numpy as np\n", "import numpy as np\nnp.seterr()\n"
+    )
     assert {"embed", "rows of images"} <= stale
     assert "evaluate" not in stale
 
@@ -138,15 +153,15 @@ def test_a_family_of_encoders_makes_only_its_own_results_stale(package):
         embed = REPOSITORY / "workflow" / "scripts" / "embed.py"
         return {
             family: (staleness.code_of_script(embed, one), staleness.code_of_rows("images", one))
-            for family in staleness.CODE_OF_FAMILY
+            for family in FAMILIES
             for one in [frozenset([family])]
         }
 
     before = code_by_family()
     for family, file, old in (
         ("unicom", "encoders/unicom_vit.py", "class UnicomViT(nn.Module):"),
-        ("transformers", "encoders/vision_tower.py", "class ProjectedMean(nn.Module):"),
-        ("handcrafted", "encoders/handcrafted.py", "def _colour("),
+        ("transformers", "encoders/families/transformers.py", "class ProjectedMean(nn.Module):"),
+        ("handcrafted", "encoders/families/handcrafted.py", "def _colour("),
     ):
         path = package / file
         text = path.read_text()
@@ -157,10 +172,10 @@ def test_a_family_of_encoders_makes_only_its_own_results_stale(package):
         assert {name for name in after if after[name] != before[name]} == {family}
 
 
-def test_every_family_of_the_schema_is_known():
-    schema = json.dumps(yaml.safe_load((REPOSITORY / "config" / "schema.yaml").read_text()))
-    for family in staleness.CODE_OF_FAMILY:
-        assert f'"{family}"' in schema
+def test_one_family_more_makes_nothing_stale(package):
+    line = 'FAMILIES = {"new": None} | {'
+    assert stale_after(package, "encoders/specs.py", "FAMILIES = {", line) == set()
+    for family in FAMILIES:
         assert staleness.code_of_rows("images", frozenset([family])) != staleness.code_of_rows("images")
 
 

@@ -57,17 +57,17 @@ def test_open_splits_alone_have_names_at_several_ranks():
 def test_only_what_reads_names_is_asked_by_names():
     files = plan.Files(config(k=[9]))
     readers = {path.split("/")[-2] for path in files.zero_shot()}
-    assert {files.family(model) for model in readers} == {"open_clip"}
+    assert {files.family(model).name for model in readers} == {"open_clip"}
     others = {model for _, model in files.models()} - readers
     assert others
-    assert "open_clip" not in {files.family(model) for model in others}
+    assert "open_clip" not in {files.family(model).name for model in others}
     assert plan.Files(files.config | {"eval": {**DEFAULT["eval"], "zero_shot": False}}).zero_shot() == []
 
 
 def test_a_trained_model_has_its_own_weights_and_another_those_that_were_brought():
     files = plan.Files(config(k=[9]))
     (split, trained), *_ = plan.trainings(files.config)
-    assert files.weights_of(trained, split) in files.checkpoints()
+    assert files.weights_of(trained, split) in files.checkpoints("encoder.json")
     assert files.family(trained) == files.family("vit-b-32")
     assert files.weights_of("vit-b-32", split) in files.encoder_records()
 

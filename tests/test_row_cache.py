@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cladeclip.encoders.embed import add_missing_images, embed_images, in_halves, write_cached
-from cladeclip.encoders.handcrafted import DIM, handcrafted_encoder
+from cladeclip.encoders.families.handcrafted import DIM, handcrafted_encoder
 from cladeclip.row_cache import RowCache
 from cladeclip.shards import in_shard, shard_names
 from cladeclip.tables import embedding_column, embedding_kind, embedding_rows, join_embeddings, read_embeddings

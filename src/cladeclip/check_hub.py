@@ -12,18 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from cladeclip.atomic import read_json
+from cladeclip.captioning.specs import kind_named
 from cladeclip.config import merged, validate
 from cladeclip.datasets.fetch import FOLDER, in_layout, is_metadata
 from cladeclip.datasets.vlm4bio import read_metadata
 from cladeclip.encoders.hub_sources import AROUND, HubSource, captioner_source, encoder_source
-from cladeclip.encoders.weights import OPEN_CLIP_CONFIG, PREPROCESSING, TIMM_CONFIG
+from cladeclip.encoders.specs import family_named
 from cladeclip.errors import CladeclipError, first_line, size_in_words
 from cladeclip.hub import Repository, bring, look_up
 from cladeclip.plan import encoders_in_use, models_that_caption
 
 SAME, DIFFERS = "same   ", "DIFFERS"
-# What open_clip's names stand for, as far as it decides what a model computes.
-ARCHITECTURE = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu")
 # Pictures that VLM4Bio lists.
 LISTED = 31_452
 Finding = tuple[str, str]
@@ -69,65 +68,19 @@ def _encoder(name: str, definition: Mapping[str, Any], source: HubSource) -> Ite
     yield from _repository(source, definition.get("licence"))
     found = look_up(source.repository, source.revision)
     with tempfile.TemporaryDirectory() as folder:
-        if definition["family"] == "open_clip" and OPEN_CLIP_CONFIG in found.files:
-            bring(found, [OPEN_CLIP_CONFIG], folder)
-            yield from _open_clip(definition, read_json(Path(folder, OPEN_CLIP_CONFIG)))
-        elif definition["family"] in ("timm", "transformers") and TIMM_CONFIG in found.files:
-            bring(found, [TIMM_CONFIG], folder)
-            yield from _known(definition["family"], read_json(Path(folder, TIMM_CONFIG)))
-
-
-def _open_clip(definition: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[Finding]:
-    """Whether the repository's config is that of the architecture and the tag which the config names."""
-    import open_clip
-    from open_clip.pretrained import get_pretrained_cfg
-
-    architecture, tag = definition["architecture"], definition.get("pretrained")
-    if not tag:
-        return
-    pairs = {
-        key: (open_clip.get_model_config(architecture).get(key), theirs["model_cfg"].get(key)) for key in ARCHITECTURE
-    }
-    known = get_pretrained_cfg(architecture, tag)
-    preprocess = theirs.get("preprocess_cfg", {})
-    pairs |= {key: (known[key], preprocess[key]) for key in PREPROCESSING if key in known and key in preprocess}
-    different = {key: pair for key, pair in pairs.items() if _plain(pair[0]) != _plain(pair[1])}
-    for key, (assumed, found) in different.items():
-        yield DIFFERS, f"{key} is {found}, and of {architecture} / {tag} {assumed}"
-    if not different:
-        yield SAME, f"its config is that of {architecture} / {tag}"
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists, and nothing of what is false or missing."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items() if item not in (None, False)}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value or None
-
-
-def _known(family: str, config: Mapping[str, Any]) -> Iterator[Finding]:
-    """Whether the library that is installed has the class of this config."""
-    if family == "timm":
-        import timm
-
-        named = config.get("architecture")
-        yield (SAME if timm.is_model(str(named)) else DIFFERS), f"timm {timm.__version__} and its architecture {named}"
-    else:
-        from transformers import CONFIG_MAPPING, __version__
-
-        named = config.get("model_type")
-        yield (SAME if named in CONFIG_MAPPING else DIFFERS), f"transformers {__version__} and its class {named}"
+        family = family_named(definition["family"])
+        if hasattr(family.code(), "differences") and family.files[0] in found.files:
+            bring(found, family.files[:1], folder)
+            for same, sentence in family.code().differences(definition, read_json(Path(folder, family.files[0]))):
+                yield (SAME if same else DIFFERS), sentence
 
 
 def _captioner(name: str, definition: Mapping[str, Any], source: HubSource) -> Iterator[Finding]:
-    from cladeclip.captioning.internvl import processor_and_question
-
     yield from _repository(source, definition.get("licence"))
     around = HubSource(source.repository, source.revision, (), AROUND)
     with tempfile.TemporaryDirectory() as folder:
         around.bring(folder)
-        _, question = processor_and_question(folder, definition["prompt"])
-    yield SAME, f"its processor takes a picture and the prompt: {question!r}"
+        yield SAME, kind_named(definition["kind"]).code().try_files(folder, definition)
 
 
 def _pictures(repository: str, revision: str) -> Iterator[Finding]:

@@ -3,7 +3,6 @@
 Imports nothing heavy, since every `snakemake` command runs it.
 """
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,9 @@ from typing import Any
 import jsonschema
 import yaml
 
-from cladeclip.errors import ConfigError, first_line
+from cladeclip.captioning.specs import kind_named
+from cladeclip.encoders.specs import family_named
+from cladeclip.errors import ConfigError, did_you_mean, first_line
 from cladeclip.names import ControlLabels, Features, parse_labels
 from cladeclip.plan import all_labels, labels_on, primary_labels
 
@@ -22,11 +23,6 @@ TYPE_NAMES = {
     "integer": "a whole number",
     "number": "a number",
     "boolean": "true or false",
-}
-CAPTIONER_NEEDS = {
-    "template": ("template",),
-    "file": ("path",),
-    "internvl": ("model", "prompt", "max_new_tokens", "batch_size"),
 }
 
 
@@ -115,12 +111,6 @@ def check_margins(train: Mapping[str, Any]) -> None:
         )
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """' (did you mean ...?)' for a near miss, else nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f" (did you mean '{near[0]}'?)" if near else ""
-
-
 def _plain(value: Any) -> Any:
     """Snakemake's config holds subclasses of dict and list that jsonschema's type checks accept, but tuples it does not."""
     if isinstance(value, Mapping):
@@ -202,65 +192,20 @@ def _pattern_in_words(fault: jsonschema.ValidationError) -> str:
 def _check_encoders(config: Mapping[str, Any]) -> None:
     for name, encoder in config["encoders"].items():
         key = f"encoders.{name}"
-        family, architecture = encoder["family"], encoder.get("architecture")
-        if family == "handcrafted":
-            for unused in set(encoder) - {"family", "title", "licence", "image_px"}:
-                raise ConfigError(f"config: {key}.{unused} has no meaning for hand-made features; remove it.")
-            continue
-        if architecture is None:
-            raise ConfigError(f"config: {key}.architecture is missing; name one that {family} has.")
-        if family == "transformers":
-            if not (isinstance(architecture, str) and architecture.startswith(("hf-hub:", "local-dir:"))):
-                raise ConfigError(
-                    f"config: {key}.architecture is hf-hub:OWNER/REPOSITORY or local-dir:FOLDER for transformers."
-                )
-            for unused in set(encoder) - {"family", "title", "licence", "architecture", "revision"}:
-                raise ConfigError(
-                    f"config: {key}.{unused} has no meaning for transformers, whose folder says it; remove it."
-                )
-            continue
-        whole = isinstance(architecture, str) and architecture.startswith(("hf-hub:", "local-dir:", "python-package:"))
-        if "sha256" in encoder and "weights" not in encoder and not (whole and not architecture.startswith("hf-hub:")):
-            raise ConfigError(f"config: {key}.sha256 has no meaning without a weight file; remove it.")
-        if family == "unicom":
-            if "pretrained" in encoder:
-                raise ConfigError(
-                    f"config: {key}.pretrained has no meaning for unicom; give its weight file as weights."
-                )
-            if isinstance(architecture, str) and architecture != "ViT-B-32":
-                raise ConfigError(f"config: {key}.architecture is {architecture!r}; for unicom only ViT-B-32 is known.")
-        if family == "timm" and not isinstance(architecture, str):
-            raise ConfigError(f"config: {key}.architecture is a mapping; timm takes the name of an architecture.")
-        if "match" in encoder and not (family == "timm" and "weights" in encoder):
-            raise ConfigError(
-                f"config: {key}.match has no meaning without a weight file for a timm architecture; remove it."
-            )
-        sources = [source for source in ("pretrained", "weights", "seed") if source in encoder]
-        if whole and sources:
-            raise ConfigError(f"config: {key}.{sources[0]} contradicts {architecture!r}, which brings its own weights.")
-        if sources == ["pretrained", "weights"] and family == "open_clip":
-            continue  # the tag says the transform, the file holds the tag's weights
-        if not whole and len(sources) != 1:
-            given = ", ".join(sources) or "none"
-            raise ConfigError(
-                f"config: {key} needs exactly one of pretrained (a tag), weights (a file) and seed (random weights); "
-                f"given: {given}."
-            )
-        if isinstance(architecture, Mapping) and "pretrained" in encoder:
-            raise ConfigError(f"config: {key}.pretrained needs a named architecture, not a mapping.")
+        try:
+            family = family_named(encoder["family"])
+        except ConfigError as error:
+            raise ConfigError(f"config: {key}.{error}") from error
+        family.check(key, encoder)
 
 
 def _check_captioners(config: Mapping[str, Any]) -> None:
     for name, captioner in config["captioners"].items():
-        needed = CAPTIONER_NEEDS[captioner["kind"]]
-        for key in needed:
-            if key not in captioner:
-                raise ConfigError(f"config: captioners.{name}.{key} is missing; kind {captioner['kind']} needs it.")
-        optional = ("revision", "licence") if "model" in needed else ()
-        for key in set(captioner) - {"kind", *needed, *optional}:
-            raise ConfigError(
-                f"config: captioners.{name}.{key} has no meaning for kind {captioner['kind']}; remove it."
-            )
+        try:
+            kind = kind_named(captioner["kind"])
+        except ConfigError as error:
+            raise ConfigError(f"config: captioners.{name}.{error}") from error
+        kind.check(f"captioners.{name}", captioner)
 
 
 def _check_references(config: Mapping[str, Any]) -> None:
@@ -304,7 +249,7 @@ def _check_references(config: Mapping[str, Any]) -> None:
                     f"{did_you_mean(name, known)}; they are {', '.join(known)}."
                 )
     for position, name in enumerate(config["students"]):
-        if encoders[name]["family"] == "handcrafted":
+        if not family_named(encoders[name]["family"]).trainable:
             raise ConfigError(
                 f"config: students[{position}] is {name!r}, of family {encoders[name]['family']}, which cannot be trained; "
                 "use an encoder with weights."
@@ -332,7 +277,9 @@ def _check_features(config: Mapping[str, Any], key: str, name: str, teacher: str
             f"{features.captioner!r}{did_you_mean(features.captioner, captioners)}; "
             f"defined are {', '.join(captioners)}."
         )
-    if teacher is not None and features.kind != "image" and config["encoders"][teacher]["family"] != "open_clip":
+    if teacher is None or features.kind == "image":
+        return
+    if not family_named(config["encoders"][teacher]["family"]).reads_text:
         raise ConfigError(
             f"config: {key} is {name!r}, but the teacher '{teacher}' has no text tower; "
             "use image, or a teacher of family open_clip."

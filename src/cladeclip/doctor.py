@@ -18,7 +18,7 @@ from cladeclip.config import merged, validate
 from cladeclip.datasets.fetch import what_is_there
 from cladeclip.datasets.listing import files_below
 from cladeclip.encoders.hub_sources import HubSource, captioner_source, encoder_source
-from cladeclip.encoders.weights import IN_PACKAGE
+from cladeclip.encoders.specs import IN_PACKAGE, family_named
 from cladeclip.errors import CladeclipError
 from cladeclip.names import parse_labels
 from cladeclip.plan import Files, cluster_labels, encoders_in_use, models_that_caption
@@ -91,7 +91,7 @@ def weights(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         shipped = any(str(definition.get(key, "")).startswith(IN_PACKAGE) for key in ("weights", "architecture"))
         if (folder / "encoder.json").is_file():
             yield GOOD, f"{name}: its weights are in {folder}."
-        elif definition["family"] == "handcrafted" or "seed" in definition or shipped:
+        elif not family_named(definition["family"]).architectures or "seed" in definition or shipped:
             yield GOOD, f"{name}: needs no download."
         elif file and not Path(file).is_file():
             yield NOTE, f"{name}: put its weights at {file}, or correct the path in `encoders:`."

@@ -1,6 +1,8 @@
 """Errors that a user can mend: one sentence with the file or key, what is wrong, and what to change."""
 
+import difflib
 import errno
+from collections.abc import Iterable
 
 
 class CladeclipError(Exception):
@@ -62,3 +64,9 @@ def sentence_of_machine_fault(error: BaseException) -> str:
             "or lower embed.batch_size or train.batch_size; the same command then goes on."
         )
     return ""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """' (did you mean ...?)' for a near miss, else nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" (did you mean '{near[0]}'?)" if near else ""

@@ -37,7 +37,7 @@ def damaged_files(results: str | Path, weights: str | Path) -> dict[Path, str]:
     if not path.is_file():
         raise DataError(f"{path} is not there: only a finished run can be verified; run snakemake first.")
     found = {Path(results, name): fault for name, fault in differences(results, read_json(path)).items()}
-    for record in sorted(Path(weights).glob("*/encoder.json")):
+    for record in sorted([*Path(weights).glob("*/encoder.json"), *Path(results).glob("*/checkpoints/*/encoder.json")]):
         listed = {name: about["sha256"] for name, about in read_json(record)["files"].items()}
         found |= {record.parent / name: fault for name, fault in differences(record.parent, listed).items()}
     return found
@@ -67,8 +67,7 @@ def repair(results: str | Path, weights: str | Path) -> list[Path]:
     for path in damaged_files(results, weights):
         path.unlink(missing_ok=True)
         removed.append(path)
-        if path.is_relative_to(weights):
-            (path.parent / "encoder.json").unlink(missing_ok=True)
+        (path.parent / "encoder.json").unlink(missing_ok=True)
     if removed:
         Path(results, "manifest.json").unlink()
     return removed

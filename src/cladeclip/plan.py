@@ -6,7 +6,8 @@ Imports nothing heavy, since every `snakemake` command runs it.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cladeclip.encoders.weights import CONFIG_OF_FAMILY
+from cladeclip.captioning.specs import kind_named
+from cladeclip.encoders.specs import Family, family_named
 from cladeclip.names import ClusterLabels, Features, Model, Split, parse_labels
 from cladeclip.paths import Results, Weights
 
@@ -111,7 +112,7 @@ def models_that_caption(config: Mapping[str, Any]) -> list[str]:
     """The captioners in use that need a model."""
     used = {Features.parse(features).captioner for _, features in clustered_features(config)}
     return [
-        name for name, captioner in config["captioners"].items() if name in used and captioner["kind"] == "internvl"
+        name for name, captioner in config["captioners"].items() if name in used and kind_named(captioner["kind"]).model
     ]
 
 
@@ -130,8 +131,8 @@ class Files:
         self.weights = Weights(config["weights"])
         self.primary_split: str = config["report"]["primary"]["split"]
 
-    def family(self, model: str) -> str:
-        return self.config["encoders"][encoder_of(model)]["family"]
+    def family(self, model: str) -> Family:
+        return family_named(self.config["encoders"][encoder_of(model)]["family"])
 
     def models(self, splits: Iterable[str] | None = None) -> list[tuple[str, str]]:
         """Everything that is evaluated, as split and model."""
@@ -145,7 +146,7 @@ class Files:
         """Of the models that can read names, where they are asked to."""
         if not self.config["eval"]["zero_shot"]:
             return []
-        readers = [(split, model) for split, model in self.models() if self.family(model) == "open_clip"]
+        readers = [(split, model) for split, model in self.models() if self.family(model).reads_text]
         return [self.results.evaluation(split, model, "zero_shot") for split, model in readers]
 
     def hierarchies(self) -> list[str]:
@@ -176,12 +177,6 @@ class Files:
         trained = trained_models(self.config, self.primary_split)
         return [self.results.checkpoint(self.primary_split, model, "training.csv") for model in trained]
 
-    def checkpoint_configs(self) -> list[str]:
-        return [
-            self.results.checkpoint(split, model, CONFIG_OF_FAMILY[self.family(model)])
-            for split, model in trainings(self.config)
-        ]
-
     def releases(self) -> list[str]:
         return [self.results.release(split, model) for split, model in trainings(self.config)]
 
@@ -197,8 +192,10 @@ class Files:
         return [self.weights.captioner(captioner) for captioner in models_that_caption(self.config)]
 
     def weights_of(self, model: str, split: str) -> str:
-        """What says which weights a model has: encoder.json, or the weights that a student's training wrote."""
-        return self.results.checkpoint(split, model) if Model.parse(model) else self.weights.encoder(model)
+        """The encoder.json of a model, which says which weights it has."""
+        return (
+            self.results.checkpoint(split, model, "encoder.json") if Model.parse(model) else self.weights.encoder(model)
+        )
 
     def teachers_features(self) -> list[str]:
         """What is clustered, and the captions and embeddings that it was made of."""
@@ -248,7 +245,7 @@ class Files:
                 *self.labels("quality.json"),
                 *self.labels("centroids.parquet", cluster_labels(self.config)),
                 *self.checkpoints(),
-                *self.checkpoint_configs(),
+                *self.checkpoints("encoder.json"),
                 *self.checkpoints("training.csv"),
                 *([self.store()] if trainings(self.config) else []),
                 *self.teachers_features(),

@@ -3,42 +3,67 @@
 Imports nothing heavy, since every `snakemake` command runs it.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
-from cladeclip.fingerprint import fingerprint_of
+from cladeclip.captioning.specs import kind_named
+from cladeclip.encoders.specs import family_named
+from cladeclip.fingerprint import fingerprint_of, reached_by, source_of
 
-# What makes and loads the folders of one family of encoders alone: it does not run in a job that loads others.
-CODE_OF_FAMILY = {
-    "open_clip": ("cladeclip.encoders.load:_open_clip_encoder", "cladeclip.encoders.weights:_open_clip_folder"),
-    "timm": ("cladeclip.encoders.load:_timm_encoder", "cladeclip.encoders.weights:_timm_folder"),
-    "transformers": (
-        "cladeclip.encoders.vision_tower:vision_tower_encoder",
-        "cladeclip.encoders.weights:_transformers_folder",
-    ),
-    "unicom": ("cladeclip.encoders.unicom:unicom_encoder", "cladeclip.encoders.unicom:make_unicom_folder"),
-    "handcrafted": ("cladeclip.encoders.handcrafted:handcrafted_encoder",),
+# Where the code of a family of encoders is entered, which one alone a config knows, and by which of its functions.
+DOORS = {
+    ("cladeclip.encoders.weights", "make_encoder_folder"): "make",
+    ("cladeclip.encoders.load", "load_encoder"): "load",
+    ("cladeclip.training.checkpoint", "save_checkpoint"): "save",
 }
+# What of a captioner's kind a script enters.
+FUNCTIONS_OF_CAPTIONERS = {"caption": "captions", "fetch_captioner": "fetch"}
 # What makes a row of a cache, as it is stored: decode, transform and forward.
 CODE_OF_ROWS = {
     "images": ("cladeclip.encoders.embed:add_missing_images", "cladeclip.encoders.load:load_encoder"),
     "texts": ("cladeclip.encoders.embed:add_missing_texts", "cladeclip.encoders.load:load_encoder"),
-    "captions": ("cladeclip.captioning.internvl:add_missing_captions",),
 }
 
 
 @cache
-def code_of_script(script: Path, families: frozenset[str] = frozenset(CODE_OF_FAMILY)) -> str:
-    """The fingerprint of a script that loads encoders of these families alone."""
-    return fingerprint_of(script, without=_others(families))
+def code_of_script(script: Path, families: frozenset[str] = frozenset()) -> str:
+    """The fingerprint of a script that makes, loads or saves encoders of these families alone."""
+    return fingerprint_of(script, *_entered(families, script))
 
 
 @cache
-def code_of_rows(rows: str, families: frozenset[str] = frozenset(CODE_OF_FAMILY)) -> str:
-    """The fingerprint of what makes a row of a cache: `images`, `texts` or `captions`."""
-    return fingerprint_of(*CODE_OF_ROWS[rows], without=_others(families))
+def code_of_rows(rows: str, families: frozenset[str] = frozenset()) -> str:
+    """The fingerprint of what makes a row of a cache: `images` or `texts`."""
+    return fingerprint_of(*CODE_OF_ROWS[rows], *_entered(families, *CODE_OF_ROWS[rows]))
 
 
-def _others(families: Collection[str]) -> list[str]:
-    return [one for family, code in CODE_OF_FAMILY.items() if family not in families for one in code]
+@cache
+def code_of_captioner(script: Path, kind: str) -> str:
+    """The fingerprint of a script that lets a captioner of this kind write or fetch."""
+    return fingerprint_of(script, *_code_in(kind_named(kind).module, FUNCTIONS_OF_CAPTIONERS[script.stem]))
+
+
+@cache
+def code_of_captions(kind: str) -> str:
+    """The fingerprint of what makes a caption that is kept; empty where none is."""
+    of_kind = kind_named(kind)
+    return fingerprint_of(*_code_in(of_kind.module, of_kind.rows)) if of_kind.rows else ""
+
+
+def _entered(families: Collection[str], *roots: str | Path) -> Iterator[str | Path]:
+    """What these reach of the families."""
+    reached = reached_by(*roots) if families else {}
+    for name in sorted(families):
+        family = family_named(name)
+        entered = [function for door, function in DOORS.items() if door in reached]
+        yield from _code_in(family.module, *(one for one in entered if one != "save" or family.trainable))
+
+
+def _code_in(module: str, *functions: str) -> list[str | Path]:
+    """These functions of a module; all of its file where it is of another package."""
+    if source_of(module) is not None:
+        return [f"{module}:{function}" for function in functions]
+    found = find_spec(module)
+    return [Path(found.origin)] if found is not None and found.origin else []

@@ -1,16 +1,19 @@
 import pandas as pd
 import pytest
 
-from cladeclip.captioning.captions import captions_table, from_file, from_template
+from cladeclip.captioning.captions import captions_table
+from cladeclip.captioning.kinds import file, template
+from cladeclip.captioning.specs import Place
 from cladeclip.errors import ConfigError, DataError
 
+NOWHERE = Place("")
 IMAGES = pd.DataFrame({"image_id": ["a", "b"], "category": ["Fish", "Bird"]})
 
 
 def test_template():
-    assert from_template(IMAGES, "a {category}.") == ["a Fish.", "a Bird."]
+    assert template.captions(IMAGES, {"template": "a {category}."}, NOWHERE) == ["a Fish.", "a Bird."]
     with pytest.raises(ConfigError, match=r"known are \{image_id\}, \{category\}"):
-        from_template(IMAGES, "a {colour}")
+        template.captions(IMAGES, {"template": "a {colour}"}, NOWHERE)
 
 
 def test_equal_captions_have_equal_hashes():
@@ -20,9 +23,9 @@ def test_equal_captions_have_equal_hashes():
 
 def test_file_in_any_order(tmp_path):
     pd.DataFrame({"image_id": ["b", "a"], "caption": ["bee", "ay"]}).to_csv(tmp_path / "c.csv")
-    assert from_file(IMAGES, tmp_path / "c.csv") == ["ay", "bee"]
+    assert file.captions(IMAGES, {"path": str(tmp_path / "c.csv")}, NOWHERE) == ["ay", "bee"]
     pd.DataFrame({"image_id": ["b", "a"], "caption": ["bee", "ay"]}).to_parquet(tmp_path / "c.parquet")
-    assert from_file(IMAGES, tmp_path / "c.parquet") == ["ay", "bee"]
+    assert file.captions(IMAGES, {"path": str(tmp_path / "c.parquet")}, NOWHERE) == ["ay", "bee"]
 
 
 @pytest.mark.parametrize(
@@ -37,11 +40,11 @@ def test_file_in_any_order(tmp_path):
 def test_a_file_that_lacks_something_is_named(tmp_path, table, words):
     pd.DataFrame(table).to_csv(tmp_path / "c.csv")
     with pytest.raises(DataError) as caught:
-        from_file(IMAGES, tmp_path / "c.csv")
+        file.captions(IMAGES, {"path": str(tmp_path / "c.csv")}, NOWHERE)
     assert words in str(caught.value)
     assert "c.csv" in str(caught.value)
 
 
 def test_an_absent_file_is_named(tmp_path):
     with pytest.raises(DataError, match="no such file of captions"):
-        from_file(IMAGES, tmp_path / "c.csv")
+        file.captions(IMAGES, {"path": str(tmp_path / "c.csv")}, NOWHERE)

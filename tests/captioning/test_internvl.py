@@ -10,7 +10,7 @@ import pytest
 from hub.tiny_models import save_internvl
 
 from cladeclip.atomic import read_json, sha256_of_file, write_json
-from cladeclip.captioning.internvl import InternVL, add_missing_captions, make_captioner_folder
+from cladeclip.captioning.kinds.internvl import InternVL, add_missing_captions, fetch
 from cladeclip.datasets.pictures import open_picture
 from cladeclip.errors import CladeclipError
 from cladeclip.row_cache import RowCache
@@ -97,7 +97,7 @@ def test_files_of_an_old_state_of_the_repository_are_noticed_when_they_are_fetch
     write_json(old / "tokenizer_config.json", config)
     (tmp_path / "it").mkdir()
     with pytest.raises(CladeclipError, match=r"does not work with transformers .* older state") as caught:
-        make_captioner_folder("internvl", {"model": str(old), **SETTINGS}, tmp_path / "it")
+        fetch("internvl", {"model": str(old), **SETTINGS}, tmp_path / "it")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "it" / "captioner.json").exists()
 
@@ -107,11 +107,11 @@ def test_a_template_that_does_not_take_the_prompt_is_noticed_when_it_is_fetched(
     shutil.copytree(tiny_internvl, broken)
     (broken / "chat_template.jinja").write_text("{{ messages[0]['nothing']['there'] }}")
     with pytest.raises(CladeclipError, match="does not work with transformers"):
-        make_captioner_folder("internvl", {"model": str(broken), **SETTINGS}, tmp_path)
+        fetch("internvl", {"model": str(broken), **SETTINGS}, tmp_path)
 
 
 def test_a_folder_is_used_where_it_is_and_its_files_are_recorded(tiny_internvl, tmp_path):
-    make_captioner_folder("internvl", {"model": str(tiny_internvl), **SETTINGS}, tmp_path)
+    fetch("internvl", {"model": str(tiny_internvl), **SETTINGS}, tmp_path)
     record = read_json(tmp_path / "captioner.json")
     assert record["folder"] == str(tiny_internvl)
     assert record["files"]["model.safetensors"]["sha256"] == sha256_of_file(tiny_internvl / "model.safetensors")
@@ -121,4 +121,4 @@ def test_a_model_that_cannot_be_fetched_says_how_to_get_it(tmp_path):
     with pytest.raises(
         CladeclipError, match=r"captioner 'internvl': .* OpenGVLab/x .* `hf download OpenGVLab/x .*captioners"
     ):
-        make_captioner_folder("internvl", {"model": "OpenGVLab/x", **SETTINGS}, tmp_path)
+        fetch("internvl", {"model": "OpenGVLab/x", **SETTINGS}, tmp_path)

@@ -7,8 +7,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from cladeclip.encoders.embed import captions_cut, cut_to_context, embed_images, embed_texts
+from cladeclip.encoders.families.handcrafted import DIM, histograms
 from cladeclip.encoders.fusion import fuse, normalise
-from cladeclip.encoders.handcrafted import DIM, histograms
 from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.weights import make_encoder_folder, weight_file
 from cladeclip.errors import CladeclipError, ConfigError, DataError
@@ -121,7 +121,7 @@ def test_captions_that_are_too_long_are_cut_at_a_word_and_counted(tiny, caplog):
 
 
 def test_no_text_tower_is_said():
-    from cladeclip.encoders.handcrafted import handcrafted_encoder
+    from cladeclip.encoders.families.handcrafted import handcrafted_encoder
 
     with pytest.raises(ConfigError, match="no text tower"):
         embed_texts(handcrafted_encoder(), ["a fish"], batch_size=1)

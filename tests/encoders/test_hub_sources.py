@@ -17,7 +17,7 @@ import json, sys
 from pathlib import Path
 import numpy as np, open_clip, timm, torch, transformers
 from PIL import Image
-from cladeclip.captioning.internvl import make_captioner_folder
+from cladeclip.captioning.kinds.internvl import fetch
 from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.weights import make_encoder_folder
 
@@ -53,7 +53,7 @@ DEFINITIONS = {
 }
 same = {name: float((ours(name, definition) - theirs(name)).abs().max()) for name, definition in DEFINITIONS.items()}
 captioner = {"model": "OpenGVLab/InternVL3-2B-hf", "prompt": "describe the animal"}
-make_captioner_folder("internvl", captioner, folder / "captioner")
+fetch("internvl", captioner, folder / "captioner")
 print(json.dumps(same))
 """
 

@@ -198,7 +198,7 @@ def test_every_rank_is_asked_with_its_own_names(student, subset):
 
 
 def test_an_encoder_without_a_text_tower_cannot_read_names():
-    from cladeclip.encoders.handcrafted import handcrafted_encoder
+    from cladeclip.encoders.families.handcrafted import handcrafted_encoder
 
     with pytest.raises(ConfigError, match="no text tower"):
         name_embeddings(handcrafted_encoder(), [("a",)], batch_size=2)

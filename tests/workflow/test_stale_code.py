@@ -16,12 +16,14 @@ from conftest import REPOSITORY
 from traced_snakemake import CALLED
 
 from cladeclip import fingerprint
-from cladeclip.staleness import code_of_script
+from cladeclip.staleness import code_of_captioner, code_of_script
 
-SCRIPTS = sorted((REPOSITORY / "workflow" / "scripts").glob("*.py"))
+FOLDER = REPOSITORY / "workflow" / "scripts"
+SCRIPTS = sorted(FOLDER.glob("*.py"))
 SOURCE = REPOSITORY / "src" / "cladeclip"
 # The families of tiny.yaml's encoders.
 FAMILIES = frozenset(("open_clip", "timm", "handcrafted"))
+CAPTIONERS = {"caption": "template", "fetch_captioner": "internvl"}
 
 
 class Definition(NamedTuple):
@@ -80,9 +82,10 @@ def modules_imported(script: Path) -> set[str]:
 
 
 def codes(families: frozenset[str]) -> dict[str, str]:
-    for kept in (fingerprint.definitions_of, fingerprint.source_of, code_of_script):
+    for kept in (fingerprint.definitions_of, fingerprint.source_of, code_of_script, code_of_captioner):
         kept.cache_clear()
-    return {script.stem: code_of_script(script, families) for script in SCRIPTS}
+    found = {script.stem: code_of_script(script, families) for script in SCRIPTS}
+    return found | {stem: code_of_captioner(FOLDER / f"{stem}.py", kind) for stem, kind in CAPTIONERS.items()}
 
 
 def stale_by_edit(package: Path, families: frozenset[str]) -> dict[Definition, set[str]]:

@@ -166,7 +166,7 @@ def test_a_deleted_checkpoint_is_noticed_and_rebuilt_alone_by_name_with_the_same
 def test_one_k_more_builds_what_belongs_to_it_and_nothing_else(checkout):
     labels = {"teachers": ["tiny-clip"], "features": ["fused-template"], "k": [4, 7], "controls": ["species"]}
     config = checkout.with_config(labels=labels)
-    expected = {"cluster": 1, "train": 1, "train_timm": 1, "embed": 2, "evaluate": 2, **ALONE}
+    expected = {"cluster": 1, "train": 2, "embed": 2, "evaluate": 2, **ALONE}
     assert checkout.plan(config=config) == expected
     output = checkout.run(config=config)
     assert "13 of 13  All results are up to date." in output
@@ -203,7 +203,7 @@ def test_what_does_not_change_a_result_makes_nothing_stale(checkout):
 def test_another_learning_rate_trains_again_and_keeps_the_clusters(checkout):
     train = yaml.safe_load(TINY.read_text())["train"]
     plan = checkout.plan(config=checkout.with_config(train={**train, "lr": 2.0e-3}))
-    assert plan == {"train": 2, "train_timm": 2, "embed": 4, "evaluate": 4, **ALONE}
+    assert plan == {"train": 4, "embed": 4, "evaluate": 4, **ALONE}
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_weights_replaced_under_the_same_name_make_their_embeddings_stale(checko
     weights.write_bytes(before + b"\0")
     plan = checkout.plan()
     # As it is, and the two students that start from it.
-    assert (plan["embed"], plan["train_timm"]) == (3, 2)
+    assert (plan["embed"], plan["train"]) == (3, 2)
     assert "train" not in plan
     weights.write_bytes(before)
     assert checkout.plan() == {}

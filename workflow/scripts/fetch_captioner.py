@@ -6,12 +6,12 @@ from cladeclip.job_environment import allow_downloads
 
 allow_downloads()  # before the hub's client is imported: this rule alone may
 
-from cladeclip.captioning.internvl import make_captioner_folder
+from cladeclip.captioning.specs import kind_named
 from cladeclip.job_log import job_log
 
 with job_log(snakemake.log[0]):
     folder = Path(snakemake.output[0]).parent
     name = snakemake.wildcards.captioner
     # The prompt is only tried here: another one makes no model stale.
-    definition = {**snakemake.params.captioner, "prompt": snakemake.config["captioners"][name]["prompt"]}
-    make_captioner_folder(name, definition, folder)
+    definition = {**snakemake.params.captioner, "prompt": snakemake.config["captioners"][name].get("prompt", "")}
+    kind_named(snakemake.config["captioners"][name]["kind"]).code().fetch(name, definition, folder)

@@ -1,1 +1,1 @@
-"""Captions of pictures: from a template, from a file, or from a vision-language model."""
+"""Captions: one sentence a picture, from a template, a table, or a vision-language model."""

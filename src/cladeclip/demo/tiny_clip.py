@@ -18,8 +18,10 @@ from torch import Tensor
 
 from cladeclip.atomic import sha256_of_file, write_json
 from cladeclip.demo.specimens import CATEGORIES, PATTERNS, Species, draw_individual
+from cladeclip.encoders.families.open_clip import CONFIG, PREPROCESSING
 from cladeclip.encoders.open_clip_library import open_clip_for
-from cladeclip.encoders.weights import OPEN_CLIP_CONFIG, PREPROCESSING, WEIGHTS, save_weights
+from cladeclip.encoders.specs import WEIGHTS
+from cladeclip.encoders.weights import save_weights
 from cladeclip.progress import progress
 from cladeclip.random_streams import stream_of
 
@@ -149,10 +151,10 @@ def main(folder: Path) -> None:
     pictures, captions = pictures_and_captions()
     config = model_config(write_tokenizer(captions, folder))
     open_clip = open_clip_for(None)
-    write_json(folder / OPEN_CLIP_CONFIG, {"model_cfg": config, "preprocess_cfg": {}})
+    write_json(folder / CONFIG, {"model_cfg": config, "preprocess_cfg": {}})
     model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}", load_weights=False)
     seen = {key: model.visual.preprocess_cfg[key] for key in PREPROCESSING}
-    write_json(folder / OPEN_CLIP_CONFIG, {"model_cfg": config, "preprocess_cfg": seen})
+    write_json(folder / CONFIG, {"model_cfg": config, "preprocess_cfg": seen})
     tokenize = open_clip.get_tokenizer(f"local-dir:{folder}")
     loss = train(model, torch.stack([transform(picture) for picture in pictures]), tokenize(captions))
     # Half of the bytes, and no difference that the demo could see.

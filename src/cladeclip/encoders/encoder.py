@@ -18,7 +18,7 @@ class Encoder:
     """An image tower with its transform and, where the model has one, its text tower.
 
     Attributes:
-        family: open_clip, timm, transformers, unicom or handcrafted.
+        family: its name, see `specs.py`.
         dim: length of an embedding.
         image_px: side of the square that the tower sees.
         mean, std: of the normalisation, per channel.

@@ -10,19 +10,11 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from cladeclip.encoders.specs import family_named
 from cladeclip.hub import HubError, Snapshot, is_cached, snapshot
 
-HUB = "hf-hub:"
 # Configs, tokenizers and processors of a model of transformers.
 AROUND = ("*.json", "*.txt", "*.model", "*.jinja")
-# Weight files in the order of preference; the first pattern that a repository has is taken, with all that it matches.
-OPEN_CLIP_WEIGHTS = (
-    "open_clip_model.safetensors",
-    "open_clip_pytorch_model.safetensors",
-    "open_clip_pytorch_model.bin",
-)
-TIMM_WEIGHTS = ("model.safetensors", "pytorch_model.safetensors", "pytorch_model.bin")
-TRANSFORMERS_WEIGHTS = ("*.safetensors", "*.bin")
 
 
 @dataclass(frozen=True)
@@ -69,31 +61,8 @@ class HubSource:
 
 def encoder_source(definition: Mapping[str, Any]) -> HubSource | None:
     """Where the weights of an entry of `encoders:` lie on the hub; None where they come from elsewhere."""
-    architecture, tag = definition.get("architecture"), definition.get("pretrained")
-    revision = definition.get("revision", "main")
-    if not isinstance(architecture, str) or "weights" in definition:
-        return None
-    named = architecture.removeprefix(HUB) if architecture.startswith(HUB) else None
-    match definition["family"]:
-        case "open_clip" if named:
-            return HubSource(named, revision, OPEN_CLIP_WEIGHTS, ("open_clip_config.json",))
-        case "open_clip" if tag:
-            from open_clip.pretrained import get_pretrained_cfg
-
-            repository, _, file = get_pretrained_cfg(architecture, tag).get("hf_hub", "").rpartition("/")
-            return HubSource(repository, revision, _safe_first(file) or OPEN_CLIP_WEIGHTS) if repository else None
-        case "timm" if named:
-            return HubSource(named, revision, TIMM_WEIGHTS, ("config.json",))
-        case "timm" if tag:
-            from timm.models import get_pretrained_cfg as timm_cfg
-
-            known = timm_cfg(f"{architecture}.{tag}")
-            if known is None or not known.hf_hub_id:
-                return None
-            return HubSource(known.hf_hub_id, revision, _safe_first(known.hf_hub_filename) or TIMM_WEIGHTS)
-        case "transformers" if named:
-            return HubSource(named, revision, TRANSFORMERS_WEIGHTS, AROUND)
-    return None
+    found: HubSource | None = family_named(definition["family"]).code().source(definition)
+    return found
 
 
 def captioner_source(definition: Mapping[str, Any]) -> HubSource | None:
@@ -101,7 +70,7 @@ def captioner_source(definition: Mapping[str, Any]) -> HubSource | None:
     model = definition.get("model")
     if model is None or Path(model).is_dir():
         return None
-    return HubSource(model, definition.get("revision", "main"), TRANSFORMERS_WEIGHTS, AROUND)
+    return HubSource(model, definition.get("revision", "main"), ("*.safetensors", "*.bin"), AROUND)
 
 
 def tokenizer_source(model_cfg: Mapping[str, Any]) -> HubSource | None:
@@ -110,7 +79,7 @@ def tokenizer_source(model_cfg: Mapping[str, Any]) -> HubSource | None:
     return HubSource(name, "main", (), AROUND) if name else None
 
 
-def _safe_first(file: str | None) -> tuple[str, ...]:
+def safe_first(file: str | None) -> tuple[str, ...]:
     """A weight file that a library names, and before it the same as safetensors."""
     if not file:
         return ()

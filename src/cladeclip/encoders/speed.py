@@ -11,7 +11,8 @@ from torch import nn
 
 from cladeclip.encoders.encoder import choose_device, half_precision
 from cladeclip.encoders.load import load_encoder
-from cladeclip.encoders.weights import IN_PACKAGE, make_encoder_folder
+from cladeclip.encoders.specs import HUB, LOCAL, family_named, kind_of
+from cladeclip.encoders.weights import make_encoder_folder
 
 # Pictures at once; one alone where that takes longer than a second.
 BATCH = 16
@@ -36,19 +37,17 @@ def speed_of(name: str, definition: Mapping[str, Any], folder: Path, precision: 
     if (folder / "encoder.json").is_file():
         return _speed_of_folder(folder, precision)
     architecture = definition.get("architecture", "")
-    if isinstance(architecture, str) and (
-        definition["family"] == "transformers" or architecture.startswith(("hf-hub:", "local-dir:"))
-    ):
+    if isinstance(architecture, str) and architecture.startswith((HUB, LOCAL)):
         return None
-    if (
-        definition["family"] == "open_clip"
-        and isinstance(architecture, str)
-        and not architecture.startswith(IN_PACKAGE)
-    ):
-        return _speed_of_open_clip(architecture, definition.get("image_px"), precision)
-    bare = {key: value for key, value in definition.items() if key not in WHICH_WEIGHTS} | {"seed": 0}
+    library = family_named(definition["family"]).code()
+    if hasattr(library, "bare_tower") and kind_of(architecture) == "name":
+        if (bare := library.bare_tower(architecture, definition.get("image_px"))) is None:
+            return None
+        tower, dim, side, weights = bare
+        return Speed(dim, _pictures_a_second(tower, side, precision), weights)
+    random = {key: value for key, value in definition.items() if key not in WHICH_WEIGHTS} | {"seed": 0}
     with tempfile.TemporaryDirectory() as temporary:
-        make_encoder_folder(name, bare, temporary)
+        make_encoder_folder(name, random, temporary)
         return _speed_of_folder(Path(temporary), precision)
 
 
@@ -56,23 +55,6 @@ def _speed_of_folder(folder: Path, precision: str) -> Speed:
     encoder = load_encoder(folder)
     stored = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     return Speed(encoder.dim, _pictures_a_second(encoder.tower, encoder.image_px, precision), stored)
-
-
-def _speed_of_open_clip(architecture: str, image_px: int | None, precision: str) -> Speed | None:
-    """Of an architecture that open_clip knows by name; they go up to some GB, which nothing of this fills or writes."""
-    import open_clip
-
-    config = open_clip.get_model_config(architecture)
-    if config is None or config["text_cfg"].get("hf_model_name"):
-        return None
-    with torch.device("meta"):
-        model = open_clip.create_model(
-            architecture, load_weights=False, pretrained_text=False, device="meta", force_image_size=image_px
-        )
-    side = model.visual.image_size if isinstance(model.visual.image_size, int) else model.visual.image_size[0]
-    weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
-    speed = _pictures_a_second(model.visual.to_empty(device="cpu"), side, precision)
-    return Speed(config["embed_dim"], speed, weights)
 
 
 @torch.inference_mode()

@@ -14,45 +14,9 @@ import yaml
 
 from cladeclip import __version__
 from cladeclip.atomic import atomic_path, read_json, sha256_of_file, write_text
-from cladeclip.encoders.weights import OPEN_CLIP_CONFIG, PROCESSOR_CONFIG, UNICOM_CONFIG
+from cladeclip.encoders.weights import family_of
 from cladeclip.names import ClusterLabels, Model, parse_labels
 from cladeclip.tables import ACCURACY, IMAGES, MEASURES, SPLIT, read_table
-
-LOADING = {
-    "open_clip": """import open_clip
-
-model, _, transform = open_clip.create_model_and_transforms("local-dir:FOLDER")
-tokenizer = open_clip.get_tokenizer("local-dir:FOLDER")
-model.eval()
-embeddings = model.encode_image(transform(picture)[None])""",
-    "timm": """import timm
-
-model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()
-transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
-embeddings = model(transform(picture)[None])""",
-    "transformers": """from transformers import AutoImageProcessor, AutoModel
-
-model = AutoModel.from_pretrained("FOLDER")
-processor = AutoImageProcessor.from_pretrained("FOLDER")
-# The embedding is the mean of the patch tokens of the vision tower (the whole model, where it has no other part):
-tower = getattr(model, "vision_tower", getattr(model, "vision_model", model))
-tokens = tower(processor(images=picture, return_tensors="pt")["pixel_values"]).last_hidden_state""",
-    "unicom": """import sys
-
-sys.path.insert(0, "FOLDER")
-from unicom_vit import load_unicom_vit
-
-model = load_unicom_vit("FOLDER")
-embeddings = model(pictures)  # (n, 3, side, side), normalised with the mean and std of unicom_config.json""",
-}
-NOTES = {
-    "open_clip": "It is an open_clip model; its text tower is that of the student before training, unchanged. "
-    "`bioclip embed --model local-dir:FOLDER` (pybioclip) works with it as well.",
-    "timm": "It is a timm model without classifier: what it returns is the embedding.",
-    "transformers": "It is a model of the transformers library; only its vision tower was trained.",
-    "unicom": "It is UNICOM's own vision transformer and not an open_clip model: `unicom_vit.py` beside the weights "
-    "holds the class that loads it. It needs torch, timm and safetensors.",
-}
 
 
 @dataclass(frozen=True)
@@ -107,12 +71,12 @@ def model_card(
     hashes: Mapping[str, str],
 ) -> str:
     """The card as Markdown; `hashes` are the sha256 of the files beside it."""
-    library = library_of(hashes)
+    family = family_of(sources.checkpoint)
     student = config["encoders"][model.student]
     licence = student.get("licence")
     head = {
         "license": licence or "other",
-        "library_name": library,
+        "library_name": family.name,
         "pipeline_tag": "image-feature-extraction",
         "tags": ["biology", "image-feature-extraction", "unicom", "cladeclip"],
     }
@@ -143,10 +107,10 @@ unit sphere learns the labels below, and is thrown away; the encoder is the prod
 ## How to load it
 
 ```python
-{LOADING[library]}
+{family.loading}
 ```
 
-{NOTES[library]}
+{family.note}
 
 ## What it learned
 
@@ -178,15 +142,6 @@ These are the figures of one data set and one training; `comparison.csv` of the 
 |---|---|
 {chr(10).join(f"| `{name}` | `{digest}` |" for name, digest in hashes.items())}
 """
-
-
-def library_of(names: Mapping[str, Any]) -> str:
-    """Which library loads a checkpoint with these files."""
-    if OPEN_CLIP_CONFIG in names:
-        return "open_clip"
-    if UNICOM_CONFIG in names:
-        return "unicom"
-    return "transformers" if PROCESSOR_CONFIG in names else "timm"
 
 
 def _title(config: Mapping[str, Any], encoder: str) -> str:

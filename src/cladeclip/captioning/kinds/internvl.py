@@ -5,11 +5,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import torch
 from PIL import Image
 
-from cladeclip.atomic import sha256_of_file, write_json
+from cladeclip.atomic import read_json, sha256_of_file, write_json
+from cladeclip.captioning.specs import Place
 from cladeclip.datasets.pictures import open_prepared
 from cladeclip.encoders.embed import in_halves
 from cladeclip.encoders.encoder import choose_device
@@ -85,6 +87,30 @@ def processor_and_question(folder: str | Path, prompt: str) -> tuple[Any, str]:
     return processor, text
 
 
+def captions(images: pd.DataFrame, captioner: Mapping[str, Any], place: Place) -> list[str]:
+    """The model's, of which those in the cache are not written again.
+
+    Raises:
+        CladeclipError: the model cannot be loaded.
+    """
+    settings = {key: captioner[key] for key in ("prompt", "max_new_tokens", "batch_size")}
+    key = f"{sha256_of_file(place.model)} {sorted(settings.items())} rows {place.code}"
+    ids, contents = list(images["image_id"]), list(images["content_hash"])
+    cache = RowCache(place.cache, key, pa.string())
+    add_missing_captions(read_json(place.model)["folder"], place.root, ids, contents, cache, **settings)
+    return cache.take(contents).to_pylist()
+
+
+def try_files(folder: str | Path, captioner: Mapping[str, Any]) -> str:
+    """Whether the small files of a repository work with this version of transformers; a sentence.
+
+    Raises:
+        CladeclipError: they do not.
+    """
+    _, question = processor_and_question(folder, captioner["prompt"])
+    return f"its processor takes a picture and the prompt: {question!r}"
+
+
 def add_missing_captions(
     folder: str | Path,
     root: str | Path,
@@ -116,7 +142,7 @@ def add_missing_captions(
     cache.fill(content_hashes, make, "captioned")
 
 
-def make_captioner_folder(name: str, definition: Mapping[str, Any], folder: str | Path) -> None:
+def fetch(name: str, definition: Mapping[str, Any], folder: str | Path) -> None:
     """Brings a captioner's model into `folder` and writes captioner.json: where it lies and whence it is, its files' sha256.
 
     A model that is a folder already is used where it is.

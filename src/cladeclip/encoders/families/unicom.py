@@ -12,22 +12,31 @@ from torchvision import transforms
 from cladeclip.atomic import write_json
 from cladeclip.encoders import unicom_vit
 from cladeclip.encoders.encoder import Encoder, as_floats
+from cladeclip.encoders.specs import WEIGHTS
 from cladeclip.encoders.unicom_vit import CONFIG, MEAN, STD, VIT_B_32, UnicomViT, load_unicom_vit
+from cladeclip.encoders.weights import save_weights as save
+from cladeclip.encoders.weights import weight_file
 from cladeclip.errors import ConfigError, first_line
+from cladeclip.hub import Snapshot
+
+__all__ = ["load", "make", "save", "source"]
 
 # The class that loads the folder, laid into it.
 SOURCE = Path(unicom_vit.__file__)
 
 
-def make_unicom_folder(name: str, definition: Mapping[str, Any], weights: Path | None, folder: Path) -> UnicomViT:
-    """Lays config and class into `folder`, and returns the model with the weights of the file, or random ones.
+def source(definition: Mapping[str, Any]) -> None:
+    """The weights are published as files, and not on the hub."""
 
-    Args:
-        weights: a state dict in UNICOM's layout, its keys with or without `module.`.
+
+def make(name: str, definition: Mapping[str, Any], folder: Path) -> list[Snapshot]:
+    """Lays config, class and weights into `folder`: of a file, a state dict in UNICOM's layout whose keys may begin with
+    `module.`, or random ones.
 
     Raises:
         ConfigError: the file does not fit the architecture.
     """
+    weights = weight_file(definition) if "weights" in definition else None
     architecture = definition["architecture"]
     architecture = VIT_B_32 if architecture == "ViT-B-32" else dict(architecture)
     if weights is None:
@@ -44,10 +53,11 @@ def make_unicom_folder(name: str, definition: Mapping[str, Any], weights: Path |
     mean, std = definition.get("mean", MEAN), definition.get("std", STD)
     write_json(folder / CONFIG, {"architecture": architecture, "mean": list(mean), "std": list(std)})
     shutil.copyfile(SOURCE, folder / SOURCE.name)
-    return model
+    save(model, folder / WEIGHTS)
+    return []
 
 
-def unicom_encoder(folder: Path) -> Encoder:
+def load(folder: Path) -> Encoder:
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     model = load_unicom_vit(folder)
     side, mean, std = config["architecture"]["image_px"], as_floats(config["mean"]), as_floats(config["std"])

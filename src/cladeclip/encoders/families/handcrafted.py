@@ -6,16 +6,36 @@ part is scaled to unit sum and its square root taken, so that the dot product of
 coefficient.
 """
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from cladeclip.atomic import read_json, write_json
 from cladeclip.encoders.encoder import Encoder
+from cladeclip.hub import Snapshot
 
+CONFIG = "handcrafted.json"
 HUES, SATURATIONS = 16, 6
 GRID, ORIENTATIONS = 4, 8
 DIM = HUES * SATURATIONS + GRID * GRID * ORIENTATIONS
+
+
+def source(definition: Mapping[str, Any]) -> None:
+    """There are no weights."""
+
+
+def make(name: str, definition: Mapping[str, Any], folder: Path) -> list[Snapshot]:
+    write_json(folder / CONFIG, {"image_px": definition.get("image_px", 96)})
+    return []
+
+
+def load(folder: Path) -> Encoder:
+    return handcrafted_encoder(**read_json(folder / CONFIG))
 
 
 def handcrafted_encoder(image_px: int = 96) -> Encoder:

@@ -3,6 +3,8 @@
 Of Florence-2 it is the mean of the tokens that its language model reads, as the work that this software follows took it.
 """
 
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,18 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from transformers import CONFIG_MAPPING, AutoImageProcessor, AutoModel, __version__
 
 from cladeclip.encoders.encoder import Encoder, as_floats
+from cladeclip.encoders.hub_sources import AROUND, HubSource
+from cladeclip.encoders.specs import HUB, LOCAL, WEIGHTS
+from cladeclip.encoders.weights import from_hub
+from cladeclip.errors import ConfigError, first_line
+from cladeclip.hub import Snapshot
 
+WEIGHT_FILES = ("*.safetensors", "*.bin")
+
+ONE_FILE = "100GB"
 # Where models of pictures and text keep the part that sees.
 TOWER_NAMES = ("vision_tower", "vision_model")
 
@@ -59,10 +70,8 @@ def _tower(model: Any) -> nn.Module:
     return PatchMean(tower)
 
 
-def vision_tower_encoder(folder: Path) -> Encoder:
+def load(folder: Path) -> Encoder:
     """The encoder of a folder that `transformers.AutoModel` and `AutoImageProcessor` load."""
-    from transformers import AutoImageProcessor, AutoModel
-
     model: Any = AutoModel.from_pretrained(folder, dtype=torch.float32)
     processor: Any = AutoImageProcessor.from_pretrained(folder)
     tower = _tower(model).eval()
@@ -87,14 +96,37 @@ def vision_tower_encoder(folder: Path) -> Encoder:
     )
 
 
-def save_vision_tower(source: str, folder: Path) -> None:
-    """Copies model and image processor from `source` (a folder) to `folder`, the weights as safetensors."""
-    from transformers import AutoImageProcessor, AutoModel
+def source(definition: Mapping[str, Any]) -> HubSource | None:
+    """Where the weights lie on the hub, if it is a repository that is named."""
+    architecture = definition["architecture"]
+    if not architecture.startswith(HUB):
+        return None
+    return HubSource(architecture.removeprefix(HUB), definition.get("revision", "main"), WEIGHT_FILES, AROUND)
 
-    save_model(AutoModel.from_pretrained(source, dtype=torch.float32), folder)
-    AutoImageProcessor.from_pretrained(source).save_pretrained(folder)
+
+def make(name: str, definition: Mapping[str, Any], folder: Path) -> list[Snapshot]:
+    """Copies model and image processor of a repository or a folder, the weights as safetensors."""
+    found = source(definition)
+    fetched = from_hub(name, definition, found, folder) if found else None
+    local = str(fetched.folder) if fetched else definition["architecture"].removeprefix(LOCAL)
+    try:
+        AutoModel.from_pretrained(local, dtype=torch.float32).save_pretrained(folder, max_shard_size=ONE_FILE)
+        AutoImageProcessor.from_pretrained(local).save_pretrained(folder)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"config: encoders.{name}.architecture {definition['architecture']!r} cannot be loaded: {first_line(error)}"
+        ) from error
+    return [fetched] if fetched else []
 
 
-def save_model(model: Any, folder: Path) -> None:
-    """Writes a model of transformers in the library's own form, weights in one file."""
-    model.save_pretrained(folder, max_shard_size="100GB")
+def save(model: Any, path: Path) -> None:
+    """Writes the weights by the library, which knows which of its tensors share their memory, and their names in files."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving") as temporary:
+        model.save_pretrained(temporary, max_shard_size=ONE_FILE)
+        Path(temporary, WEIGHTS).replace(path)
+
+
+def differences(definition: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[tuple[bool, str]]:
+    """Whether the library that is installed has the class of a repository's config."""
+    named = theirs.get("model_type")
+    yield named in CONFIG_MAPPING, f"transformers {__version__} and its class {named}"

@@ -1,0 +1,143 @@
+"""What another package adds: an encoder family and a kind of captioner, each one file and one entry point."""
+
+import sys
+from textwrap import dedent
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import REPOSITORY
+
+from cladeclip import registry, staleness
+from cladeclip.captioning.specs import Place, kind_named
+from cladeclip.config import merged, validate
+from cladeclip.encoders.embed import embed_images
+from cladeclip.encoders.load import load_encoder
+from cladeclip.encoders.specs import family_named
+from cladeclip.encoders.weights import family_of, make_encoder_folder
+from cladeclip.errors import ConfigError
+from cladeclip.training.checkpoint import save_checkpoint
+
+# The mean of an image's patches through one linear layer.
+FAMILY = """
+    import json
+    import torch
+    from torchvision.transforms.v2.functional import normalize, pil_to_tensor, resize
+    from cladeclip.encoders.encoder import Encoder
+    from cladeclip.encoders.specs import Family
+    from cladeclip.encoders.weights import save_weights as save
+
+    FAMILY = Family("linear", "mine", keys=("architecture", "seed"), architectures=("name",), files=("linear.json",))
+
+    def source(definition):
+        return None
+
+    def make(name, definition, folder):
+        torch.manual_seed(definition["seed"])
+        (folder / "linear.json").write_text(json.dumps({"dim": int(definition["architecture"])}))
+        save(network(int(definition["architecture"])), folder / "model.safetensors")
+        return []
+
+    def load(folder):
+        from safetensors.torch import load_file
+        dim = json.loads((folder / "linear.json").read_text())["dim"]
+        model = network(dim)
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+        half = (0.5, 0.5, 0.5)
+        def transform(image):
+            return normalize(pil_to_tensor(image.resize((32, 32))).float() / 255, half, half)
+        return Encoder("linear", dim, 32, half, half, "bicubic", transform, model, model)
+
+    def network(dim):
+        return torch.nn.Sequential(torch.nn.AvgPool2d(8), torch.nn.Flatten(), torch.nn.Linear(48, dim))
+"""
+KIND = """
+    from cladeclip.captioning.specs import Kind
+
+    KIND = Kind("shout", "shouting", keys=("word",))
+
+    def captions(images, captioner, place):
+        return [f"{captioner['word'].upper()} {category}!" for category in images["category"]]
+"""
+ENTRY_POINTS = """
+    [cladeclip.encoder_families]
+    linear = mine:FAMILY
+
+    [cladeclip.captioner_kinds]
+    shout = shouting:KIND
+"""
+DEFINITION = {"family": "linear", "architecture": "24", "seed": 3}
+
+
+@pytest.fixture
+def another_package(tmp_path, monkeypatch):
+    folder = tmp_path / "site"
+    (folder / "mine-1.0.dist-info").mkdir(parents=True)
+    (folder / "mine-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    (folder / "mine-1.0.dist-info" / "entry_points.txt").write_text(dedent(ENTRY_POINTS))
+    (folder / "mine.py").write_text(dedent(FAMILY))
+    (folder / "shouting.py").write_text(dedent(KIND))
+    monkeypatch.syspath_prepend(folder)
+    kept = (registry.installed, staleness.code_of_script, staleness.code_of_captioner)
+    for one in kept:
+        one.cache_clear()
+    yield folder
+    for one in kept:
+        one.cache_clear()
+    for module in ("mine", "shouting"):
+        sys.modules.pop(module, None)
+
+
+def test_a_family_of_another_package_is_made_loaded_embeds_and_is_kept(another_package, specimens, images, tmp_path):
+    make_encoder_folder("it", DEFINITION, tmp_path / "it")
+    encoder, ids = load_encoder(tmp_path / "it"), list(images["image_id"][:4])
+    embeddings = embed_images(encoder, specimens, ids, batch_size=2, workers=0)
+    assert embeddings.shape == (4, 24)
+    save_checkpoint(encoder, tmp_path / "it", tmp_path / "trained", pd.DataFrame({"step": [1]}))
+    assert family_of(tmp_path / "trained") is family_named("linear")
+    again = embed_images(load_encoder(tmp_path / "trained"), specimens, ids, batch_size=2, workers=0)
+    np.testing.assert_array_equal(again, embeddings)
+
+
+def test_its_config_is_checked_as_that_of_any_family(another_package):
+    config = merged([REPOSITORY / "config" / "config.yaml"])
+    config["encoders"]["mine"] = DEFINITION
+    config["captioners"]["loud"] = {"kind": "shout", "word": "look"}
+    config |= {"students": ["mine"], "baselines": ["mine"]}
+    validate(config, REPOSITORY / "config" / "schema.yaml")
+    config["encoders"]["mine"] = DEFINITION | {"pretrained": "tag"}
+    with pytest.raises(ConfigError, match=r"encoders.mine.pretrained has no meaning for linear"):
+        validate(config, REPOSITORY / "config" / "schema.yaml")
+
+
+def test_its_code_makes_its_own_results_stale(another_package):
+    embed = REPOSITORY / "workflow" / "scripts" / "embed.py"
+    caption = REPOSITORY / "workflow" / "scripts" / "caption.py"
+
+    def codes():
+        for one in (staleness.code_of_script, staleness.code_of_captioner):
+            one.cache_clear()
+        staleness.fingerprint_of.__globals__["definitions_of"].cache_clear()
+        of_families = {name: staleness.code_of_script(embed, frozenset([name])) for name in ("linear", "timm")}
+        return of_families | {name: staleness.code_of_captioner(caption, name) for name in ("shout", "template")}
+
+    before = codes()
+    for file, edited, name in (("mine.py", "AvgPool2d(8)", "linear"), ("shouting.py", "upper", "shout")):
+        path = another_package / file
+        text = path.read_text()
+        path.write_text(text.replace(edited, f"{edited} + 1" if name == "linear" else "title"))
+        assert {one for one, code in codes().items() if code != before[one]} == {name}
+        path.write_text(text)
+
+
+def test_a_kind_of_another_package_captions(another_package):
+    images = pd.DataFrame({"image_id": ["a", "b"], "category": ["Fish", "Bird"]})
+    found = kind_named("shout").code().captions(images, {"kind": "shout", "word": "look"}, Place(""))
+    assert found == ["LOOK Fish!", "LOOK Bird!"]
+
+
+def test_what_no_package_adds_is_said():
+    with pytest.raises(ConfigError, match=r"family is 'tim' \(did you mean 'timm'\?\); known are open_clip, timm"):
+        family_named("tim")
+    with pytest.raises(ConfigError, match=r"kind is 'shout'; known are template, file, internvl"):
+        kind_named("shout")
