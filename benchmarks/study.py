@@ -165,7 +165,9 @@ def run(case: Case, config: dict[str, Any]) -> None:
         settings = replace(TrainSettings.from_config(config["train"]), **case.changes)
         store = PictureStore(results / "store" / f"{config['train']['store_px']}.arrow")
         labels = table["label"].to_numpy(dtype=np.int64)
-        train(encoder, store, list(table["image_id"]), labels, settings, seed=case.seed, workers=0)
+        train(
+            encoder, store, list(table["image_id"]), labels, int(labels.max()) + 1, settings, seed=case.seed, workers=0
+        )
     trained = time.perf_counter() - started
     images = read_table(results / "images.parquet", IMAGES)
     split = read_table(results / case.split / "split.parquet", SPLIT)

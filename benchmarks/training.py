@@ -23,6 +23,7 @@ from cladeclip.encoders.weights import make_encoder_folder
 from cladeclip.training.curves import Curves
 from cladeclip.training.head import Head
 from cladeclip.training.loop import Training, picture_groups, train_mode
+from cladeclip.training.losses import ArcFace
 from cladeclip.training.optimisation import one_cycle
 from cladeclip.training.pictures import BatchFinish, EpochBatches, TrainingPictures, decoded, training_loader
 from cladeclip.training.settings import TrainSettings
@@ -42,14 +43,15 @@ def our_head(n_classes: int, sample_rate: float, steps: int) -> float:
     """Median seconds of a step: draw, loss, backward to the embeddings and the centres, update."""
     head = Head(n_classes, DIM, replace(RECIPE, sample_rate=sample_rate), seed=5)
     embeddings, labels = a_batch(n_classes)
+    labels, loss = labels[:, None], ArcFace(RECIPE)
     seconds = []
     for step in range(steps):
         start = time.perf_counter()
         leaf = embeddings.clone().requires_grad_()
         draw = head.draw(labels, step)
         centres = head.drawn_centres(draw)
-        head.loss(leaf, labels, draw, centres)[0].backward()
-        head.update(draw, centres, step=step + 1, lr=1e-4, betas=(0.9, 0.999), eps=1e-8)
+        head.loss(loss, leaf, labels, draw, centres)[0].backward()
+        head.update(draw, centres, step=step + 1, lr=1e-4, betas=(0.9, 0.999))
         del draw, centres
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds[WARM:])
@@ -92,7 +94,7 @@ def our_steps(student: str, store: str, batch_size: int, steps: int, augment: st
     encoder, pictures = load_encoder(student), PictureStore(store)
     ids = list(pictures.position)
     settings = replace(RECIPE, batch_size=batch_size, epochs=steps, augment=augment)
-    labels = np.arange(len(ids)) % min(2000, len(ids))
+    labels = np.arange(len(ids))[:, None] % min(2000, len(ids))
     schedule = one_cycle(settings, 10_000)
     training = Training(encoder, 2000, settings, schedule, seed=5, device=torch.device("cpu"))
     groups = picture_groups(encoder, pictures, ids, labels, settings, training, workers=CORES)
@@ -119,7 +121,7 @@ def where_the_time_goes(student: str, store: str, batch_size: int, steps: int, a
     encoder, pictures = load_encoder(student), PictureStore(store)
     ids = list(pictures.position)
     settings = replace(RECIPE, batch_size=batch_size, epochs=steps, augment=augment)
-    targets = torch.randint(min(2000, len(ids)), (steps, batch_size))
+    targets = torch.randint(min(2000, len(ids)), (steps, batch_size, 1))
     data = TrainingPictures(pictures, ids, encoder, augment, seed=5)
     loader = iter(training_loader(data, EpochBatches(len(ids), batch_size, steps, 5), workers=0, pin=False))
     finish = BatchFinish(encoder, augment, 5, torch.device("cpu"))

@@ -79,9 +79,9 @@ wildcard_constraints:
     model=rf"{NAME}(\.{NAME}\.seed\d+)?",
 
 
-def code(script, *models):
+def code(script, *models, loss=None):
     """The fingerprint of a script that loads these models and no others: stale code is a changed param."""
-    return code_of_script(SCRIPTS / f"{script}.py", families(models))
+    return code_of_script(SCRIPTS / f"{script}.py", families(models), loss)
 
 
 def families(models):

@@ -31,7 +31,7 @@ rule train:
     params:
         settings=TRAIN_SETTINGS,
         events=RESULTS.events(f"train/{{split}}/{TRAINED_MODEL}"),
-        code=lambda wildcards: code("train", wildcards.student),
+        code=lambda wildcards: code("train", wildcards.student, loss=TRAIN["loss"]),
     message:
         "Training {wildcards.student} on {wildcards.labels}, seed {wildcards.seed} ({wildcards.split})."
     script:
@@ -61,7 +61,7 @@ rule lr_range:
     params:
         settings=TRAIN_SETTINGS,
         range=ordered(TRAIN["lr_range"]),
-        code=lambda wildcards: code("lr_range", wildcards.student),
+        code=lambda wildcards: code("lr_range", wildcards.student, loss=TRAIN["loss"]),
     message:
         "Range test of the learning rate: {wildcards.student} on {wildcards.labels} ({wildcards.split})."
     script:

@@ -145,7 +145,7 @@ def training_job(student, store, images, tmp_path):
     """A training of the tiny CLIP on CLASSES classes without meaning; its settings are still to be given."""
     ids = sorted(images["image_id"])
     frame = pd.DataFrame({"image_id": ids, "label": np.arange(len(ids)) % CLASSES, "distance": np.float32(0)})
-    write_table(tmp_path / "labels.parquet", CLUSTERS, frame, {})
+    write_table(tmp_path / "labels.parquet", CLUSTERS, frame, {"n_classes": frame["label"].max() + 1})
     return TrainingJob(
         encoder=str(student),
         store=store.path,

@@ -41,7 +41,8 @@ def package(tmp_path, monkeypatch):
 def codes():
     """What makes results and cached rows stale: the fingerprints of all scripts, and of what makes rows."""
     forget()
-    scripts = {script.stem: staleness.code_of_script(script, ALL) for script in SCRIPTS}
+    trains = dict.fromkeys(("train", "lr_range"), "arcface")
+    scripts = {script.stem: staleness.code_of_script(script, ALL, trains.get(script.stem)) for script in SCRIPTS}
     for stem in staleness.FUNCTIONS_OF_CAPTIONERS:
         path = REPOSITORY / "workflow" / "scripts" / f"{stem}.py"
         scripts[stem] = "".join(staleness.code_of_captioner(path, kind) for kind in KINDS if KINDS[kind].model)
@@ -62,7 +63,13 @@ def stale_after(package, file, old, new):
 
 # The edit, and what computes with it.
 EDITS = {
-    "the margin": ("training/margin.py", "target_cosine - m3", "target_cosine - 2 * m3", {"train", "lr_range"}),
+    "the margin": (
+        "training/losses.py",
+        "EXACT_CLAMP)) + self.m2",
+        "EXACT_CLAMP)) + 2 * self.m2",
+        {"train", "lr_range"},
+    ),
+    "a loss that is not the config's": ("training/losses.py", "own - self.m3", "own - 2 * self.m3", set()),
     "a column of the evaluation": (
         "tables.py",
         '        "n_query_without_gallery": INT,\n',
@@ -85,9 +92,9 @@ EDITS = {
         set(),
     ),
     "the progress bar": ("progress.py", "SECONDS_BETWEEN_LINES = 10", "SECONDS_BETWEEN_LINES = 20", set()),
-    "a docstring": ("training/margin.py", '"""Margin logits:', '"""The margin logits:', set()),
-    "a comment": ("training/margin.py", "# arccos has", "# The arccos has", set()),
-    "layout": ("training/margin.py", "    if m3 > 0:", "\n    if (m3 > 0):", set()),
+    "a docstring": ("training/losses.py", '"""Additive angular', '"""An additive angular', set()),
+    "a comment": ("training/losses.py", "# arccos has", "# The arccos has", set()),
+    "layout": ("training/losses.py", "    if filter_above > 0:", "\n    if (filter_above > 0):", set()),
     "an annotation": (
         "encoders/embed.py",
         "def _padded(batch: Tensor, size: int)",

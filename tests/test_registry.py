@@ -1,12 +1,13 @@
-"""What another package adds: an encoder family and a kind of captioner, each one file and one entry point."""
+"""What another package adds: an encoder family, a kind of captioner, a loss; each one file and one entry point."""
 
 import sys
+from dataclasses import replace
 from textwrap import dedent
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import REPOSITORY
+from conftest import RECIPE, REPOSITORY
 
 from cladeclip import registry, staleness
 from cladeclip.captioning.specs import Place, kind_named
@@ -17,6 +18,8 @@ from cladeclip.encoders.specs import family_named
 from cladeclip.encoders.weights import family_of, make_encoder_folder
 from cladeclip.errors import ConfigError
 from cladeclip.training.checkpoint import save_checkpoint
+from cladeclip.training.loop import train
+from cladeclip.training.losses import loss_named
 
 # The mean of an image's patches through one linear layer.
 FAMILY = """
@@ -59,12 +62,24 @@ KIND = """
     def captions(images, captioner, place):
         return [f"{captioner['word'].upper()} {category}!" for category in images["category"]]
 """
+LOSS = """
+    class Square:
+        def __init__(self, settings):
+            self.weight = settings.margin_loss_s
+
+        def __call__(self, cosines, targets, weights, processes):
+            own = cosines.gather(1, targets.clamp(min=0))
+            return self.weight * ((1 - own).square() * weights * (targets >= 0)).sum() / len(cosines)
+"""
 ENTRY_POINTS = """
     [cladeclip.encoder_families]
     linear = mine:FAMILY
 
     [cladeclip.captioner_kinds]
     shout = shouting:KIND
+
+    [cladeclip.losses]
+    square = squared:Square
 """
 DEFINITION = {"family": "linear", "architecture": "24", "seed": 3}
 
@@ -77,6 +92,7 @@ def another_package(tmp_path, monkeypatch):
     (folder / "mine-1.0.dist-info" / "entry_points.txt").write_text(dedent(ENTRY_POINTS))
     (folder / "mine.py").write_text(dedent(FAMILY))
     (folder / "shouting.py").write_text(dedent(KIND))
+    (folder / "squared.py").write_text(dedent(LOSS))
     monkeypatch.syspath_prepend(folder)
     kept = (registry.installed, staleness.code_of_script, staleness.code_of_captioner)
     for one in kept:
@@ -84,7 +100,7 @@ def another_package(tmp_path, monkeypatch):
     yield folder
     for one in kept:
         one.cache_clear()
-    for module in ("mine", "shouting"):
+    for module in ("mine", "shouting", "squared"):
         sys.modules.pop(module, None)
 
 
@@ -104,6 +120,7 @@ def test_its_config_is_checked_as_that_of_any_family(another_package):
     config["encoders"]["mine"] = DEFINITION
     config["captioners"]["loud"] = {"kind": "shout", "word": "look"}
     config |= {"students": ["mine"], "baselines": ["mine"]}
+    config["train"]["loss"] = "square"
     validate(config, REPOSITORY / "config" / "schema.yaml")
     config["encoders"]["mine"] = DEFINITION | {"pretrained": "tag"}
     with pytest.raises(ConfigError, match=r"encoders.mine.pretrained has no meaning for linear"):
@@ -113,19 +130,26 @@ def test_its_config_is_checked_as_that_of_any_family(another_package):
 def test_its_code_makes_its_own_results_stale(another_package):
     embed = REPOSITORY / "workflow" / "scripts" / "embed.py"
     caption = REPOSITORY / "workflow" / "scripts" / "caption.py"
+    train = REPOSITORY / "workflow" / "scripts" / "train.py"
 
     def codes():
         for one in (staleness.code_of_script, staleness.code_of_captioner):
             one.cache_clear()
         staleness.fingerprint_of.__globals__["definitions_of"].cache_clear()
-        of_families = {name: staleness.code_of_script(embed, frozenset([name])) for name in ("linear", "timm")}
-        return of_families | {name: staleness.code_of_captioner(caption, name) for name in ("shout", "template")}
+        found = {name: staleness.code_of_script(embed, frozenset([name])) for name in ("linear", "timm")}
+        found |= {name: staleness.code_of_captioner(caption, name) for name in ("shout", "template")}
+        return found | {name: staleness.code_of_script(train, loss=name) for name in ("square", "arcface")}
 
     before = codes()
-    for file, edited, name in (("mine.py", "AvgPool2d(8)", "linear"), ("shouting.py", "upper", "shout")):
+    for file, edited, name in (
+        ("mine.py", "AvgPool2d(8)", "linear"),
+        ("shouting.py", "upper()", "shout"),
+        ("squared.py", "square()", "square"),
+    ):
         path = another_package / file
         text = path.read_text()
-        path.write_text(text.replace(edited, f"{edited} + 1" if name == "linear" else "title"))
+        assert edited in text
+        path.write_text(text.replace(edited, f"{edited} + 1"))
         assert {one for one, code in codes().items() if code != before[one]} == {name}
         path.write_text(text)
 
@@ -136,8 +160,21 @@ def test_a_kind_of_another_package_captions(another_package):
     assert found == ["LOOK Fish!", "LOOK Bird!"]
 
 
+def test_a_loss_of_another_package_trains_and_learns(another_package, student, store, images):
+    settings = replace(RECIPE, loss="square", epochs=8, batch_size=12, lr=1e-3, log_every=1)
+    labels = np.arange(len(images)) % 3
+    history = train(load_encoder(student), store, list(images["image_id"]), labels, 3, settings, seed=5, workers=0)
+    assert history["loss"].iloc[-3:].mean() < 0.7 * history["loss"].iloc[:3].mean()
+    cosines = history["target_cosine"]
+    assert history["loss"].iloc[0] >= settings.margin_loss_s * (1 - cosines.iloc[0]) ** 2  # the mean of squares
+
+
 def test_what_no_package_adds_is_said():
     with pytest.raises(ConfigError, match=r"family is 'tim' \(did you mean 'timm'\?\); known are open_clip, timm"):
         family_named("tim")
     with pytest.raises(ConfigError, match=r"kind is 'shout'; known are template, file, internvl"):
         kind_named("shout")
+    with pytest.raises(
+        ConfigError, match=r"loss is 'arcfacs' \(did you mean 'arcface'\?\); known are arcface, cosface"
+    ):
+        loss_named("arcfacs")

@@ -55,7 +55,7 @@ def training(setting: Setting) -> Iterator[Finding]:
     settings = setting.settings(batch_size=batch_size, epochs=10_000)
     encoder, ids = setting.encoder(STUDENT), list(setting.store.position) * 100
     made = Training(encoder, 2000, settings, one_cycle(settings, 10_000), seed=5, device=setting.device)
-    labels = torch.arange(len(ids)).numpy() % 2000
+    labels = torch.arange(len(ids)).numpy()[:, None] % 2000
     groups = picture_groups(encoder, setting.store, ids, labels, settings, made, workers=setting.cores)
     for _ in range(warm):
         made.take_step(next(groups), 1)

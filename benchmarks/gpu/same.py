@@ -191,7 +191,9 @@ def trainings(setting: Setting) -> Iterator[Finding]:
         settings = setting.settings(batch_size=batch_size, epochs=100, lr=1e-4, **changes)
         encoder = setting.encoder(STUDENT, device=CPU)
         training = Training(encoder, 8, settings, one_cycle(settings, 100), seed=5, device=device)
-        groups = picture_groups(encoder, setting.store, ids, np.arange(len(ids)) % 8, settings, training, workers=2)
+        groups = picture_groups(
+            encoder, setting.store, ids, np.arange(len(ids))[:, None] % 8, settings, training, workers=2
+        )
         return np.array([float(training.take_step(next(groups), 1).loss) for _ in range(steps)])
 
     expected = losses(CPU, precision="fp32")

@@ -15,6 +15,7 @@ from cladeclip.encoders.specs import family_named
 from cladeclip.errors import ConfigError, did_you_mean, first_line
 from cladeclip.names import ControlLabels, Features, parse_labels
 from cladeclip.plan import all_labels, labels_on, primary_labels
+from cladeclip.training.settings import loss_place
 
 TYPE_NAMES = {
     "object": "a mapping",
@@ -42,7 +43,7 @@ def validate(config: Mapping[str, Any], schema_path: str | Path) -> None:
     _check_encoders(config)
     _check_captioners(config)
     _check_references(config)
-    check_margins(config["train"])
+    check_loss(config["train"])
     _check_primary(config)
 
 
@@ -96,18 +97,21 @@ def check_other_results(report: Mapping[str, Any]) -> None:
             raise ConfigError(f"config: report.import names {table}, which is not there.")
 
 
-def check_margins(train: Mapping[str, Any]) -> None:
-    """Only ArcFace (m1 = 1, m2 >= 0, m3 = 0) and CosFace (m1 = 1, m2 = 0, m3 > 0) exist."""
+def check_loss(train: Mapping[str, Any]) -> None:
+    """Of the published margins m1, m2 and m3 only ArcFace's (m2) and CosFace's (m3) exist, one at a time."""
+    try:
+        loss_place(train["loss"])
+    except ConfigError as error:
+        raise ConfigError(f"config: train.{error}") from error
     m1, m2, m3 = (train[f"margin_loss_m{i}"] for i in (1, 2, 3))
     if m1 != 1:
         raise ConfigError(f"config: train.margin_loss_m1 is {m1}; only 1 is allowed.")
     if m2 < 0 or m3 < 0:
         name, value = ("margin_loss_m2", m2) if m2 < 0 else ("margin_loss_m3", m3)
         raise ConfigError(f"config: train.{name} is {value}; a margin is 0 or more.")
-    if m2 > 0 and m3 > 0:
+    if train["loss"] == "arcface" and m3 > 0:
         raise ConfigError(
-            f"config: train.margin_loss_m2 is {m2} and train.margin_loss_m3 is {m3}; "
-            "allowed are ArcFace (margin_loss_m3: 0) and CosFace (margin_loss_m2: 0), not both."
+            f"config: train.margin_loss_m3 is {m3}, a margin of CosFace's; set train.loss: cosface, or margin_loss_m3: 0."
         )
 
 

@@ -31,14 +31,14 @@ ERRORS = "cladeclip.errors"
 # Modules that tell of the work, and decide nothing of what a file holds.
 APART = frozenset((ERRORS, "cladeclip.job_log", "cladeclip.progress"))
 # What carries bytes and makes none, with what it reaches that does: what puts a written file in its place, the download of
-# files, which are held against the hub's hashes, and the families of encoders and kinds of captioners, of which each job
-# knows its own (`staleness.py`).
+# files, which are held against the hub's hashes, and what a registry names: each job knows its own (`staleness.py`).
 CARRIERS = {
     ("cladeclip.atomic", "atomic_path"): [],
     ("cladeclip.hub", "snapshot"): [("cladeclip.hub", "Snapshot")],
     ("cladeclip.encoders.specs", "family_named"): [],
     ("cladeclip.encoders.specs", "FAMILIES"): [],
     ("cladeclip.captioning.specs", "kind_named"): [],
+    ("cladeclip.training.losses", "loss_named"): [],
 }
 LEVELS = frozenset(("debug", "info", "warning", "error", "exception"))
 

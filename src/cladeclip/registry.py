@@ -1,4 +1,4 @@
-"""What has a name in a config and is one module each: encoder families, kinds of captioners.
+"""What has a name in a config and is one piece of code each: encoder families, kinds of captioners, losses.
 
 This package has its own; any installed package can add more by entry points (packaging.python.org,
 "Creating and discovering plugins").
@@ -6,7 +6,8 @@ This package has its own; any installed package can add more by entry points (pa
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import entry_points
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
 from cladeclip.errors import ConfigError, did_you_mean
@@ -15,7 +16,7 @@ Named = TypeVar("Named")
 
 
 def named(word: str, name: str, ours: Mapping[str, Named], group: str) -> Named:
-    """The entry of this name: ours, or of an entry point of the group whose object has it as its `name`.
+    """What has this name: one of ours, or the object of an entry point of the group.
 
     Args:
         word: what the config calls it.
@@ -25,14 +26,30 @@ def named(word: str, name: str, ours: Mapping[str, Named], group: str) -> Named:
     """
     if name in ours:
         return ours[name]
-    known = {**installed(group), **ours}
+    found: Named = _point(word, name, ours, group).load()
+    return found
+
+
+def place_of(word: str, name: str, ours: Mapping[str, str], group: str) -> str:
+    """The same as `module:name`, where importing it is to be left to jobs."""
+    return ours[name] if name in ours else _point(word, name, ours, group).value
+
+
+def at(place: str) -> Any:
+    """What `module:name` is."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _point(word: str, name: str, ours: Mapping[str, Any], group: str) -> EntryPoint:
+    known = installed(group)
     if name not in known:
-        raise ConfigError(f"{word} is {name!r}{did_you_mean(name, known)}; known are {', '.join(known)}.")
+        both = [*ours, *known]
+        raise ConfigError(f"{word} is {name!r}{did_you_mean(name, both)}; known are {', '.join(both)}.")
     return known[name]
 
 
 @cache
-def installed(group: str) -> dict[str, Any]:
+def installed(group: str) -> dict[str, EntryPoint]:
     """What other packages add, by its name."""
-    found = [point.load() for point in entry_points(group=group)]
-    return {one.name: one for one in found}
+    return {point.name: point for point in entry_points(group=group)}

@@ -11,6 +11,7 @@ from pathlib import Path
 from cladeclip.captioning.specs import kind_named
 from cladeclip.encoders.specs import family_named
 from cladeclip.fingerprint import fingerprint_of, reached_by, source_of
+from cladeclip.training.settings import loss_place
 
 # Where the code of a family of encoders is entered, which one alone a config knows, and by which of its functions.
 DOORS = {
@@ -28,9 +29,10 @@ CODE_OF_ROWS = {
 
 
 @cache
-def code_of_script(script: Path, families: frozenset[str] = frozenset()) -> str:
-    """The fingerprint of a script that makes, loads or saves encoders of these families alone."""
-    return fingerprint_of(script, *_entered(families, script))
+def code_of_script(script: Path, families: frozenset[str] = frozenset(), loss: str | None = None) -> str:
+    """The fingerprint of a script that makes, loads or saves encoders of these families alone, and trains with this loss."""
+    trained = _code_in(*loss_place(loss).split(":")) if loss else []
+    return fingerprint_of(script, *_entered(families, script), *trained)
 
 
 @cache

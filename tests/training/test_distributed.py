@@ -60,7 +60,7 @@ def gradients_of_two_steps(rank, count, job, folder):
         step()
 
     training.head.update, training.optimiser.step = recorded_update, recorded_step
-    ids, labels = list(table["image_id"]), table["label"].to_numpy(dtype=np.int64)
+    ids, labels = list(table["image_id"]), table["label"].to_numpy(dtype=np.int64)[:, None]
     groups = picture_groups(encoder, PictureStore(job.store), ids, labels, settings, training, workers=0)
     losses = [float(training.take_step(next(groups), epoch=1).loss) for _ in range(2)]
     torch.save({"losses": losses, "seen": seen, "rows": len(training.head.centres)}, f"{folder}/{rank}.pt")

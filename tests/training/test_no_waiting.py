@@ -64,7 +64,7 @@ def operations_of_steps(student, n_classes, **changes):
                     EVERY_OPERATION,
                     torch.stack([drawn_erasure(0.9, 32, 32) for _ in range(16)]),
                 ),
-                torch.arange(16) * (n_classes // 16),
+                torch.arange(16)[:, None] * (n_classes // 16),
             )
             for _ in range(2)
         ]
@@ -80,7 +80,7 @@ SETTINGS = {
     "a part of the dimensions": {"num_feat": 8},
     "an average": {"ema": 0.9},
     "the exact gradient, filtered": {"margin_gradient": "exact", "margin_loss_filter": 0.1},
-    "CosFace": {"margin_loss_m2": 0.0, "margin_loss_m3": 0.4},
+    "CosFace": {"loss": "cosface", "margin_loss_m3": 0.4},
     "a frozen stem": {"freeze": "stem"},
 }
 
@@ -124,7 +124,7 @@ def test_a_loss_that_is_no_number_is_noticed_with_its_step(student):
     for step in range(1, 5):
         if step == 3:
             training.head.centres[0] = torch.inf
-        training.take_step([(read, torch.arange(8))], epoch=1)
+        training.take_step([(read, torch.arange(8)[:, None])], epoch=1)
         assert training.first_without_loss() == (3 if step >= 3 else 0)
 
 
@@ -137,7 +137,17 @@ def test_no_state_is_saved_after_a_loss_that_is_no_number(student, store, images
     settings = replace(RECIPE, epochs=20, batch_size=16, lr=1e30, augment="crop_flip", log_every=10_000)
     labels = np.arange(len(images)) % 7
     with pytest.raises(DataError, match=r"the loss is not a number at step \d+ of") as error:
-        train(load_encoder(student), store, list(images["image_id"]), labels, settings, seed=5, workers=0, state=state)
+        train(
+            load_encoder(student),
+            store,
+            list(images["image_id"]),
+            labels,
+            int(labels.max()) + 1,
+            settings,
+            seed=5,
+            workers=0,
+            state=state,
+        )
     wrong = int(re.search(r"at step (\d+) of", str(error.value))[1])
     assert 1 < wrong < 20
     assert saved == list(range(1, wrong))

@@ -31,7 +31,7 @@ SETTINGS = replace(RECIPE, epochs=6, batch_size=9, lr=1e-3, augment="crop_flip",
 
 def data(store, images):
     ids = list(images["image_id"])
-    return store, ids, np.arange(len(ids)) % 7
+    return store, ids, np.arange(len(ids)) % 7, 7
 
 
 def trained(student, store, images, settings=SETTINGS):
@@ -134,7 +134,7 @@ def test_a_vit_b_32_of_openais_shape_is_trained_and_open_clip_loads_it(store, im
     encoder = load_encoder(tmp_path / "before")
     settings = replace(SETTINGS, epochs=1, batch_size=3, pct_start=0.5, lr=1e-4)
     ids = list(images["image_id"])[:9]
-    history = train(encoder, store, ids, np.arange(9) % 2, settings, seed=5, workers=0)
+    history = train(encoder, store, ids, np.arange(9) % 2, 2, settings, seed=5, workers=0)
     save_checkpoint(encoder, tmp_path / "before", tmp_path / "after", history)
     model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{tmp_path / 'after'}")
     before, after = (

@@ -141,7 +141,11 @@ def weights_of(checkout):
 MATRIX = [
     Row("nothing", config(), {}),
     Row("a comment in the training loop", source("training/loop.py", "def train(", "# A comment.\ndef train("), {}),
-    Row("the margin's formula", source("training/margin.py", "EXACT_CLAMP)) + m2", "EXACT_CLAMP)) + 2 * m2"), TRAINED),
+    Row(
+        "the margin's formula",
+        source("training/losses.py", "cosines.detach()) + self.m2", "cosines.detach()) + 2 * self.m2"),
+        TRAINED,
+    ),
     Row(
         "a new column of the evaluation",
         source("tables.py", '"n_query_without_gallery": INT,', '"n_query_without_gallery": INT, "n_new": INT,'),

@@ -23,6 +23,7 @@ SCRIPTS = sorted(FOLDER.glob("*.py"))
 SOURCE = REPOSITORY / "src" / "cladeclip"
 # The families of tiny.yaml's encoders.
 FAMILIES = frozenset(("open_clip", "timm", "handcrafted"))
+LOSSES = {"train": "arcface", "lr_range": "arcface"}
 CAPTIONERS = {"caption": "template", "fetch_captioner": "internvl"}
 
 
@@ -84,7 +85,7 @@ def modules_imported(script: Path) -> set[str]:
 def codes(families: frozenset[str]) -> dict[str, str]:
     for kept in (fingerprint.definitions_of, fingerprint.source_of, code_of_script, code_of_captioner):
         kept.cache_clear()
-    found = {script.stem: code_of_script(script, families) for script in SCRIPTS}
+    found = {script.stem: code_of_script(script, families, LOSSES.get(script.stem)) for script in SCRIPTS}
     return found | {stem: code_of_captioner(FOLDER / f"{stem}.py", kind) for stem, kind in CAPTIONERS.items()}
 
 

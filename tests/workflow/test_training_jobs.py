@@ -54,7 +54,7 @@ def test_a_release_is_the_checkpoint_with_a_card(checkout):
     ):
         assert fact in " ".join(card.split())
     files = {path.name for path in folder.iterdir()}
-    assert files == {"README.md", "model.safetensors", "open_clip_config.json", "training.csv"}
+    assert files == {"README.md", "encoder.json", "model.safetensors", "open_clip_config.json", "training.csv"}
     for name in files - {"README.md"}:
         assert f"| `{name}` | `{sha256_of_file(folder / name)}` |" in card
     model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")
@@ -117,7 +117,14 @@ def test_unicoms_own_tower_is_trained_embedded_and_evaluated_like_any_other(chec
     accuracy = read_table(checkout.folder / SPLIT / "evaluation" / model / "accuracy.parquet", ACCURACY)
     assert accuracy["accuracy_individual"].between(0, 1).all()
     files = {path.name for path in (checkout.folder / SPLIT / "release" / model).iterdir()}
-    assert files == {"README.md", "model.safetensors", "training.csv", "unicom_config.json", "unicom_vit.py"}
+    assert files == {
+        "README.md",
+        "encoder.json",
+        "model.safetensors",
+        "training.csv",
+        "unicom_config.json",
+        "unicom_vit.py",
+    }
     assert "not an open_clip model" in (checkout.folder / SPLIT / "release" / model / "README.md").read_text()
 
 

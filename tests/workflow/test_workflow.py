@@ -78,7 +78,12 @@ def test_every_product_lies_where_its_name_says_with_its_columns(checkout):
     assert set(read_table(results / "comparison.parquet", COMPARISON)["model"]) == models
     assert set(pd.read_csv(results / "comparison.csv")["model"]) == models
     clip, timm = (split / "checkpoints" / f"{student}.species.seed5" for student in ("tiny-clip", "tiny-timm"))
-    assert {path.name for path in clip.iterdir()} == {"model.safetensors", "open_clip_config.json", "training.csv"}
+    assert {path.name for path in clip.iterdir()} == {
+        "encoder.json",
+        "model.safetensors",
+        "open_clip_config.json",
+        "training.csv",
+    }
     assert {path.name for path in timm.iterdir()} == {"model.safetensors", "config.json", "training.csv"}
     assert (results / "report.html").stat().st_size > 10_000
     best = read_json(results / "summary.json")["best"]

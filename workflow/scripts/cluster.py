@@ -25,6 +25,7 @@ with job_log(snakemake.log[0]):
         "silhouette": silhouette(normalise(rows_for(path, [ids[i] for i in sample])), found.labels[sample]),
     }
     made_by = dict(snakemake.wildcards) | settings | {"seed": params.seed}
-    write_table(snakemake.output.labels, CLUSTERS, labels_table(fit, found.labels, found.distances), made_by)
+    table = labels_table(fit, found.labels, found.distances)
+    write_table(snakemake.output.labels, CLUSTERS, table, made_by | {"n_classes": k})
     write_embeddings(snakemake.output.centroids, [f"{i:08d}" for i in range(k)], found.centroids, made_by)
     write_json(snakemake.output.quality, quality)

@@ -11,6 +11,6 @@ with job_log(snakemake.log[0]):
     fit = fit_images(read_table(snakemake.input.images, IMAGES), read_table(snakemake.input.split, SPLIT))
     control = parse_labels(snakemake.wildcards.control, [])
     labels = control_labels(fit, control, seed=snakemake.params.seed)
-    made_by = dict(snakemake.wildcards) | {"seed": snakemake.params.seed}
+    made_by = dict(snakemake.wildcards) | {"seed": snakemake.params.seed, "n_classes": labels.max() + 1}
     write_table(snakemake.output.labels, CLUSTERS, labels_table(fit, labels), made_by)
     write_json(snakemake.output.quality, label_quality(labels, fit))

@@ -8,7 +8,7 @@ from cladeclip.datasets.store import PictureStore
 from cladeclip.encoders.load import load_encoder
 from cladeclip.job_log import job_log
 from cladeclip.reporting.charts import loss_against_lr
-from cladeclip.tables import CLUSTERS, read_table
+from cladeclip.tables import CLUSTERS, read_metadata, read_table
 from cladeclip.training.lr_range import lr_range
 from cladeclip.training.settings import TrainSettings
 
@@ -19,6 +19,7 @@ with job_log(snakemake.log[0]):
         PictureStore(snakemake.input.store),
         list(labels["image_id"]),
         labels["label"].to_numpy(),
+        int(read_metadata(snakemake.input.labels)["n_classes"]),
         TrainSettings.from_config(snakemake.params.settings),
         seed=int(snakemake.wildcards.seed),
         workers=workers_for(snakemake.config["train"]["workers"], threads=snakemake.threads),

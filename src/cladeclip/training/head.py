@@ -1,10 +1,10 @@
 """The classification head: class centres on the unit sphere, of which each step may use a sample (Partial FC).
 
     cos_ij = clamp( normalise(z_i) . normalise(W_j), -1, 1 )
-    loss   = mean_i -log softmax(margin logits_i)[y_i]
 
-The classes are spread over the processes of the training; no process holds all centres. The head is thrown away after
-training. Sources: UNICOM (An et al., ICLR 2023), Partial FC (An et al., CVPR 2022).
+What they should be, a loss says (see `losses.py`). The classes are spread over the processes of the training; no process
+holds all centres. The head is thrown away after training. Sources: UNICOM (An et al., ICLR 2023), Partial FC (An et al.,
+CVPR 2022).
 """
 
 from dataclasses import dataclass, replace
@@ -16,13 +16,14 @@ from torch.nn import functional
 from torch.optim.adamw import adamw
 
 from cladeclip.random_streams import torch_stream
-from cladeclip.training.margin import margin_logits
+from cladeclip.training.losses import Loss
 from cladeclip.training.processes import SINGLE, Processes
 from cladeclip.training.settings import TrainSettings
-from cladeclip.training.softmax import ShardedCrossEntropy
 
 CENTRE_STD = 0.01
 SMALLEST_NORM = 1e-12
+# Of AdamW, torch's own.
+EPS = 1e-8
 # Centres start in blocks of rows, so that the start does not depend on the number of processes.
 ROWS_DRAWN = 4096
 
@@ -72,10 +73,10 @@ class Head:
         """Draws for a step: all own classes in `labels`, random others up to round(sample_rate * own), and dimensions.
 
         Args:
-            labels: (n,) int64, those of all processes, on the CPU: nothing that a GPU does is waited for.
+            labels: (n, t) int64, those of all processes, on the CPU: nothing that a GPU does is waited for; -1 is padding.
             step: of the training; the draw depends on it and the seed alone.
         """
-        present = torch.unique(labels)
+        present = torch.unique(labels[labels >= 0])
         shares = [replace(self.processes, rank=rank).share_of(self.n_classes) for rank in range(self.processes.count)]
         sizes = [self._size(share, present) for share in shares]
         own, size = len(self.share), sizes[self.processes.rank]
@@ -105,35 +106,24 @@ class Head:
             return self.centres.detach().requires_grad_()
         return self.centres[draw.classes - self.share.start].requires_grad_()
 
-    def loss(self, embeddings: Tensor, labels: Tensor, draw: Draw, centres: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of all processes' embeddings (n, D) with labels (n,), and the mean cosine to their own centres.
+    def loss(
+        self, loss: Loss, embeddings: Tensor, labels: Tensor, draw: Draw, centres: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The loss of all processes' embeddings (n, D) with labels (n, t), and the mean cosine to their own centres.
 
         Both are the same in every process. The gradient of `embeddings` is the part that this process's classes give:
         its sum over the processes is the loss's.
         """
-        target = self._columns(labels, draw)
+        targets, there = self._columns(labels, draw), labels >= 0
+        weights = there / there.sum(1, keepdim=True).clamp(min=1)
         if draw.dimensions is not None:
             embeddings, centres = embeddings[:, draw.dimensions], centres[:, draw.dimensions]
         cosines: Tensor = CosinesToCentres.apply(functional.normalize(embeddings), centres)
-        settings = self.settings
-        logits = margin_logits(
-            cosines,
-            target,
-            s=settings.margin_loss_s,
-            m2=settings.margin_loss_m2,
-            m3=settings.margin_loss_m3,
-            filter_above=settings.margin_loss_filter,
-            gradient=settings.margin_gradient,
-        )
-        loss: Tensor = ShardedCrossEntropy.apply(logits, target, self.processes)
-        of_target = cosines.detach().gather(1, target.clamp(min=0)[:, None]).squeeze(1)
-        own_cosines = self.processes.sum(torch.where(target >= 0, of_target, 0.0).sum())
-        return loss, own_cosines / len(labels)
+        of_targets = cosines.detach().gather(1, targets.clamp(min=0)) * torch.where(targets >= 0, weights, 0.0)
+        return loss(cosines, targets, weights, self.processes), self.processes.sum(of_targets.sum()) / len(labels)
 
     @torch.no_grad()
-    def update(
-        self, draw: Draw, centres: Tensor, *, step: int, lr: float, betas: tuple[float, float], eps: float
-    ) -> None:
+    def update(self, draw: Draw, centres: Tensor, *, step: int, lr: float, betas: tuple[float, float]) -> None:
         """One AdamW step of the drawn centres from the gradient that `centres` collected.
 
         Args:
@@ -162,7 +152,7 @@ class Head:
             beta2=betas[1],
             lr=lr,
             weight_decay=self.settings.weight_decay,
-            eps=eps,
+            eps=EPS,
             maximize=False,
         )
         if rows is not None:

@@ -15,7 +15,7 @@ from cladeclip.atomic import sha256_of_file
 from cladeclip.datasets.store import PictureStore
 from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.weights import folder_fingerprint
-from cladeclip.tables import CLUSTERS, read_table
+from cladeclip.tables import CLUSTERS, read_metadata, read_table
 from cladeclip.training.checkpoint import save_checkpoint
 from cladeclip.training.loop import train
 from cladeclip.training.orphans import end_with_parent
@@ -82,6 +82,7 @@ def run_job(job: TrainingJob, device: torch.device, processes: Processes = SINGL
         PictureStore(job.store),
         list(labels["image_id"]),
         labels["label"].to_numpy(dtype=np.int64),
+        int(read_metadata(job.labels)["n_classes"]),
         TrainSettings.from_config(job.settings),
         seed=job.seed,
         workers=job.workers,

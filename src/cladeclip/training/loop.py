@@ -20,6 +20,7 @@ from cladeclip.progress import progress
 from cladeclip.training.curves import Curves, StepReport
 from cladeclip.training.freezing import freeze
 from cladeclip.training.head import Head
+from cladeclip.training.losses import loss_named
 from cladeclip.training.optimisation import Schedule, average_of, make_optimiser, one_cycle
 from cladeclip.training.pictures import BatchFinish, EpochBatches, Read, TrainingPictures, seeded, training_loader
 from cladeclip.training.processes import SINGLE, Processes
@@ -40,6 +41,7 @@ def train(
     store: PictureStore,
     image_ids: list[str],
     labels: np.ndarray,
+    n_classes: int,
     settings: TrainSettings,
     *,
     seed: int,
@@ -49,10 +51,11 @@ def train(
     state: TrainingState | None = None,
     events: Path | None = None,
 ) -> pd.DataFrame:
-    """Trains `encoder.tower` in place on pictures with class labels 0..K-1.
+    """Trains `encoder.tower` in place on pictures with labels of `n_classes` classes.
 
     Args:
-        labels: (n,) int64.
+        labels: (n, t) int64, -1 for padding; or (n,), one each.
+        n_classes: of which the labels are.
         workers: processes that read and augment; the result does not depend on their number.
         processes: one a GPU; each calls this function with the same arguments.
         state: where the state of the training is saved, and taken up from.
@@ -68,7 +71,7 @@ def train(
     where = choose_device(device)
     if settings.epochs == 0:
         return Curves(1, 0, 0).table()
-    n_classes = int(labels.max()) + 1
+    labels = labels.reshape(len(labels), -1)
     total = check_feasible(len(image_ids), n_classes, settings, processes.count)
     training = Training(
         encoder, n_classes, settings, one_cycle(settings, total), seed=seed, device=where, processes=processes
@@ -169,7 +172,8 @@ class Training:
         freeze(self.tower, settings.freeze)
         train_mode(self.tower, settings.batchnorm)
         self.head = Head(n_classes, encoder.dim, settings, seed, processes).to(device)
-        self.optimiser = make_optimiser(self.tower, self.head, settings)
+        self.loss = loss_named(settings.loss)(settings)
+        self.optimiser = make_optimiser(self.tower, settings)
         self.schedule = schedule(self.optimiser)
         self.average = average_of(self.tower, settings.ema)
         self.forward = self._forward()
@@ -207,7 +211,7 @@ class Training:
                         embeddings = self.forward(batch)
                 # The head sees the embeddings of all processes, in float32, and gives each its own gradient back.
                 everyones = processes.gather(embeddings.detach().float()).requires_grad_()
-                loss, cosine = self.head.loss(everyones, labels, draw, centres)
+                loss, cosine = self.head.loss(self.loss, everyones, labels, draw, centres)
                 (loss / len(group)).backward()
                 assert everyones.grad is not None
                 gradient = processes.own(processes.sum(everyones.grad))
@@ -216,22 +220,21 @@ class Training:
                     embeddings.backward((gradient * processes.count).to(embeddings.dtype))
             losses.append(loss.detach())
             cosines.append(cosine)
-        encoder_group, centre_group = self.optimiser.param_groups
+        lr, betas = (self.optimiser.param_groups[0][name] for name in ("lr", "betas"))
         taken = Step(
             step=self.step + 1,
             epoch=epoch,
             loss=torch.stack(losses).mean(),
             target_cosine=torch.stack(cosines).mean(),
             positive_share=draw.positive_share,
-            lr_encoder=encoder_group["lr"],
-            lr_centres=centre_group["lr"],
+            lr_encoder=lr,
+            lr_centres=lr * settings.lr_pfc_weight,
         )
         self.step += 1
         this = torch.full_like(self._wrong_since, self.step)
         self._wrong_since = torch.where(taken.loss.isfinite(), self._wrong_since, self._wrong_since.minimum(this))
         self.optimiser.step()
-        betas, eps = centre_group["betas"], centre_group["eps"]
-        self.head.update(draw, centres, step=self.step, lr=taken.lr_centres, betas=betas, eps=eps)
+        self.head.update(draw, centres, step=self.step, lr=taken.lr_centres, betas=betas)
         self.optimiser.zero_grad(set_to_none=True)
         self.schedule.step()
         if self.average is not None:

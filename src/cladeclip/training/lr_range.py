@@ -31,6 +31,7 @@ def lr_range(
     store: PictureStore,
     image_ids: list[str],
     labels: np.ndarray,
+    n_classes: int,
     settings: TrainSettings,
     *,
     seed: int,
@@ -53,7 +54,7 @@ def lr_range(
     # As many epochs as the steps need, whatever the training's own number.
     an_epoch = max(1, len(image_ids) // settings.batch_size // settings.gradient_acc)
     settings = replace(settings, epochs=math.ceil(steps / an_epoch))
-    n_classes = int(labels.max()) + 1
+    labels = labels.reshape(len(labels), -1)
     check_feasible(len(image_ids), n_classes, settings)
 
     def rising(optimiser: torch.optim.Optimizer) -> LRScheduler:

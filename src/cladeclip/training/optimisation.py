@@ -8,32 +8,23 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from cladeclip.training.head import Head
 from cladeclip.training.settings import TrainSettings
 
 Schedule = Callable[[torch.optim.Optimizer], LRScheduler]
 
 
-def make_optimiser(tower: nn.Module, head: Head, settings: TrainSettings) -> torch.optim.AdamW:
-    """AdamW with two groups, encoder and centres, each with its own highest learning rate.
-
-    The centres' group holds the rates and betas alone: AdamW skips parameters without gradient, and `Head.update` updates
-    the centres, so that those not drawn stay as they are.
-    """
-    groups = [
-        {"params": [p for p in tower.parameters() if p.requires_grad], "lr": settings.lr},
-        {"params": [nn.Parameter(head.centres, requires_grad=True)], "lr": settings.lr * settings.lr_pfc_weight},
-    ]
+def make_optimiser(tower: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
+    """AdamW of the encoder; the head has its own (`Head.update`), since only the centres that a step draws change."""
+    trained = [parameter for parameter in tower.parameters() if parameter.requires_grad]
     # One pass over the weights instead of one for each operation: a quarter of a second a step for a ViT-B/32 on a CPU.
-    return torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
+    return torch.optim.AdamW(trained, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
 
 
 def one_cycle(settings: TrainSettings, total_steps: int) -> Schedule:
-    """The one-cycle schedule (cosine) over `total_steps`, each group to its own highest rate."""
+    """The one-cycle schedule (cosine) over `total_steps`."""
 
     def schedule(optimiser: torch.optim.Optimizer) -> LRScheduler:
-        highest = [group["lr"] for group in optimiser.param_groups]
-        return OneCycleLR(optimiser, max_lr=highest, total_steps=total_steps, pct_start=settings.pct_start)
+        return OneCycleLR(optimiser, max_lr=settings.lr, total_steps=total_steps, pct_start=settings.pct_start)
 
     return schedule
 

@@ -4,6 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from cladeclip.registry import place_of
+
+# What `train.loss` can be, and where it is (see losses.py).
+LOSSES = {"arcface": "cladeclip.training.losses:ArcFace", "cosface": "cladeclip.training.losses:CosFace"}
+
 
 @dataclass(frozen=True)
 class TrainSettings:
@@ -16,6 +21,7 @@ class TrainSettings:
     lr_pfc_weight: float
     weight_decay: float
     pct_start: float
+    loss: str
     margin_loss_s: float
     margin_loss_m1: float
     margin_loss_m2: float
@@ -35,3 +41,12 @@ class TrainSettings:
     @classmethod
     def from_config(cls, train: Mapping[str, Any]) -> "TrainSettings":
         return cls(**{field.name: train[field.name] for field in fields(cls)})
+
+
+def loss_place(name: str) -> str:
+    """Where the code of a loss is, as `module:name`.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    return place_of("loss", name, LOSSES, "cladeclip.losses")

@@ -1,6 +1,6 @@
 """Softmax cross-entropy over classes whose logits are spread over processes.
 
-    loss = mean_i -log( exp(l_{i,y_i}) / sum_j exp(l_ij) )
+    loss = mean_i sum_{y of i} w_iy -log( exp(l_iy) / sum_j exp(l_ij) )
 
 Each process holds the columns of its own classes; the row maximum, the sum and the target's logit are reduced over the
 processes, so that no process ever holds all columns. Source: Partial FC (An et al., CVPR 2022), section 3.
@@ -15,25 +15,26 @@ from cladeclip.training.processes import Processes
 
 
 class ShardedCrossEntropy(torch.autograd.Function):
-    """The loss of logits (n, c) with targets (n,): the column of each row's class, or -1 where another process has it.
+    """The loss of logits (n, c) with targets and weights (n, t), as a Loss is given them.
 
-    The gradient is that of this process's columns: (softmax - one_hot) / n.
+    The gradient is that of this process's columns: (softmax - weights at the targets) / n.
     """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, target: Tensor, processes: Processes) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, targets: Tensor, weights: Tensor, processes: Processes) -> Tensor:
         highest = processes.max(logits.amax(1))
         shares = logits.sub(highest[:, None]).exp_()
         total = processes.sum(shares.sum(1))
-        own, column = target >= 0, target.clamp(min=0)[:, None]
-        of_target = torch.where(own, logits.gather(1, column).squeeze(1) - highest, 0.0)
-        processes.sum(of_target)
-        ctx.save_for_backward(shares.div_(total[:, None]), own, column)
-        return (total.log() - of_target).mean()
+        column = targets.clamp(min=0)
+        weights = torch.where(targets >= 0, weights, 0.0).to(logits.dtype)
+        of_targets = ((logits.gather(1, column) - highest[:, None]) * weights).sum(1)
+        processes.sum(of_targets)
+        ctx.save_for_backward(shares.div_(total[:, None]), weights, column)
+        return (total.log() - of_targets).mean()
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         # In place, since it is as large as the logits: a second backward pass would need a second forward pass.
-        gradient, own, column = ctx.saved_tensors
-        gradient.scatter_add_(1, column, -own.to(gradient.dtype)[:, None])
-        return gradient.mul_(gradients[0] / len(gradient)), None, None
+        gradient, weights, column = ctx.saved_tensors
+        gradient.scatter_add_(1, column, -weights)
+        return gradient.mul_(gradients[0] / len(gradient)), None, None, None

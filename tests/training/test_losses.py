@@ -10,7 +10,7 @@ import torch
 from conftest import RECIPE
 
 from cladeclip.training.head import Draw, Head
-from cladeclip.training.margin import margin_logits
+from cladeclip.training.losses import ArcFace, loss_named, with_targets
 
 
 def reference(z, w, y, *, s, m2, m3, filter_above, exact):
@@ -45,6 +45,12 @@ def reference(z, w, y, *, s, m2, m3, filter_above, exact):
     return loss, grad_z, grad_w
 
 
+def loss_of(head, z, y, draw, centres):
+    """Of a head, by the loss that its settings name, with one label (n,) an embedding."""
+    loss = loss_named(head.settings.loss)(head.settings)
+    return head.loss(loss, z, torch.as_tensor(y).reshape(len(z), -1), draw, centres)
+
+
 def head_of(w, settings):
     head = Head(len(w), w.shape[1], settings, seed=0)
     head.centres = torch.tensor(w)
@@ -67,12 +73,17 @@ def test_loss_and_gradients_are_those_of_the_equations(margins, filter_above, gr
     dimensions = np.sort(rng.permutation(12)[:n_dimensions])
     m2, m3 = margins
     settings = replace(
-        RECIPE, margin_loss_m2=m2, margin_loss_m3=m3, margin_loss_filter=filter_above, margin_gradient=gradient
+        RECIPE,
+        loss="cosface" if m3 else "arcface",
+        margin_loss_m2=m2,
+        margin_loss_m3=m3,
+        margin_loss_filter=filter_above,
+        margin_gradient=gradient,
     )
     draw = Draw(torch.tensor(classes), torch.tensor(dimensions) if n_dimensions < 12 else None)
     head = head_of(w, settings)
     centres, embeddings = head.drawn_centres(draw), torch.tensor(z, requires_grad=True)
-    loss, _ = head.loss(embeddings, torch.tensor(y), draw, centres)
+    loss, _ = loss_of(head, embeddings, y, draw, centres)
     loss.backward()
 
     position = {c: i for i, c in enumerate(classes)}
@@ -96,7 +107,8 @@ def test_loss_and_gradients_are_those_of_the_equations(margins, filter_above, gr
 @pytest.mark.parametrize("gradient", ["straight_through", "exact"])
 def test_cosines_of_one_and_minus_one_stay_finite(gradient):
     cosines = torch.tensor([[1.0, -1.0], [-1.0, 1.0]], requires_grad=True)
-    logits = margin_logits(cosines, torch.tensor([0, 0]), s=32.0, m2=0.3, m3=0.0, filter_above=0.0, gradient=gradient)
+    margin = ArcFace(replace(RECIPE, margin_gradient=gradient)).with_margin
+    logits = 32 * with_targets(cosines, torch.tensor([[0], [0]]), margin, 0.0)
     logits.sum().backward()
     assert torch.isfinite(logits).all()
     assert torch.isfinite(cosines.grad).all()
@@ -113,7 +125,7 @@ def test_the_margin_agrees_with_pytorch_metric_learning():
     settings = replace(RECIPE, margin_gradient="exact")
     head = head_of(theirs.W.detach().T.numpy().copy(), settings)
     draw = head.draw(y, 0)
-    ours, _ = head.loss(z, y, draw, head.drawn_centres(draw))
+    ours, _ = loss_of(head, z, y, draw, head.drawn_centres(draw))
     torch.testing.assert_close(ours, theirs(z, y), rtol=1e-4, atol=1e-4)
 
 
@@ -133,8 +145,8 @@ def run_steps(head, batches, lr=0.1):
     for step, (z, y) in enumerate(batches):
         draw = head.draw(y, step)
         centres = head.drawn_centres(draw)
-        head.loss(z, y, draw, centres)[0].backward()
-        head.update(draw, centres, step=step + 1, lr=lr, betas=(0.9, 0.999), eps=1e-8)
+        loss_of(head, z, y, draw, centres)[0].backward()
+        head.update(draw, centres, step=step + 1, lr=lr, betas=(0.9, 0.999))
 
 
 def some_batches(n):
@@ -151,7 +163,7 @@ def test_with_every_centre_a_step_is_adamw(decay):
     everything = Draw(torch.arange(20), None)
     for z, y in some_batches(5):
         theirs.zero_grad()
-        head.loss(z, y, everything, weights)[0].backward()
+        loss_of(head, z, y, everything, weights)[0].backward()
         theirs.step()
     run_steps(head, some_batches(5))
     torch.testing.assert_close(head.centres, weights.detach(), rtol=1e-5, atol=1e-6)
@@ -166,8 +178,45 @@ def test_centres_that_are_not_drawn_stay_with_their_moments():
     before = [t[rest].clone() for t in (head.centres, head.first_moment, head.second_moment)]
     moving = head.centres[draw.classes].clone()
     centres = head.drawn_centres(draw)
-    head.loss(z, y, draw, centres)[0].backward()
-    head.update(draw, centres, step=2, lr=0.1, betas=(0.9, 0.999), eps=1e-8)
+    loss_of(head, z, y, draw, centres)[0].backward()
+    head.update(draw, centres, step=2, lr=0.1, betas=(0.9, 0.999))
     for kept, now in zip(before, (head.centres, head.first_moment, head.second_moment), strict=True):
         torch.testing.assert_close(now[rest], kept, rtol=0, atol=0)
     assert (head.centres[draw.classes] != moving).any(dim=1).all()
+
+
+@pytest.mark.parametrize("name", ["arcface", "cosface"])
+@pytest.mark.parametrize("classes", [range(9), [0, 2, 3, 5, 8]])
+def test_several_labels_an_image_are_the_mean_over_them(name, classes):
+    """By the definition in float64, label by label: all of an image's own logits have the margin."""
+    classes, labels = list(classes), [[3], [0, 8], [5, 2, 0], [8, 3]]
+    padded = torch.tensor([own + [-1] * (3 - len(own)) for own in labels])
+    settings = replace(RECIPE, loss=name, margin_loss_m3=0.2, margin_gradient="exact", margin_loss_filter=0.1)
+    rng = np.random.default_rng(0)
+    head = head_of(rng.normal(size=(9, 6)), settings)
+    draw = Draw(None if len(classes) == 9 else torch.tensor(classes), None)
+    z, centres = torch.tensor(rng.normal(size=(4, 6)), requires_grad=True), head.drawn_centres(draw)
+    loss, cosine = head.loss(loss_named(name)(settings), z, padded, draw, centres)
+    loss.backward()
+
+    their_z = z.detach().clone().requires_grad_()
+    their_w = head.centres[classes].clone().requires_grad_()
+    expected, own_cosines = torch.zeros((), dtype=torch.float64), 0.0
+    for row, own in enumerate(labels):
+        cosines = torch.nn.functional.cosine_similarity(their_z[row : row + 1], their_w)
+        logits = []
+        for column, cos in enumerate(cosines):
+            if classes[column] in own:
+                logits.append(32 * (cos - 0.2 if name == "cosface" else torch.cos(torch.arccos(cos) + 0.3)))
+            else:
+                logits.append(32 * cos * (cos <= 0.1))
+        logits = torch.stack(logits)
+        for label in own:
+            column = classes.index(label)
+            expected = expected + (torch.logsumexp(logits, 0) - logits[column]) / len(own) / 4
+            own_cosines += float(cosines[column]) / len(own) / 4
+    expected.backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert float(cosine) == pytest.approx(own_cosines, rel=1e-5)
+    np.testing.assert_allclose(z.grad.numpy(), their_z.grad.numpy(), atol=1e-5)
+    np.testing.assert_allclose(centres.grad.numpy(), their_w.grad.numpy(), atol=1e-5)

@@ -1,0 +1,102 @@
+"""Losses of the head: what the cosines of embeddings to class centres should be.
+
+A loss is a class, made of the config's `train:`, and called with what one step has. Its name, for `train.loss`, stands in
+`settings.LOSSES`, or is that of an entry point of the group `cladeclip.losses`.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from cladeclip.registry import at
+from cladeclip.training.processes import Processes
+from cladeclip.training.settings import TrainSettings, loss_place
+from cladeclip.training.softmax import ShardedCrossEntropy
+
+# arccos has an infinite slope at +-1; float32 can still tell this apart from 1.
+EXACT_CLAMP = 1.0 - 1e-7
+
+
+class Loss(Protocol):
+    """What a loss does."""
+
+    def __init__(self, settings: TrainSettings) -> None: ...
+
+    def __call__(self, cosines: Tensor, targets: Tensor, weights: Tensor, processes: Processes) -> Tensor:
+        """The mean over the rows, the same in every process; its gradient is that of this process's columns.
+
+        Args:
+            cosines: (n, c) in [-1, 1], to the centres that this process has.
+            targets: (n, t) int64, columns of each row's classes, no two alike; -1 for padding, and where another process
+                has the class.
+            weights: (n, t) float32, of each class in its row: 1 / number of them, 0 for padding.
+        """
+        ...
+
+
+class ArcFace:
+    """Additive angular margin (Deng et al., CVPR 2019):
+
+        logit of the target  s cos(arccos(cos) + m2)      of others  s cos
+
+    The backward pass of `straight_through`, the published code's, sees d(target logit)/d cos = s; `exact` differentiates.
+    """
+
+    def __init__(self, settings: TrainSettings) -> None:
+        self.s, self.m2 = settings.margin_loss_s, settings.margin_loss_m2
+        self.exact, self.filter = settings.margin_gradient == "exact", settings.margin_loss_filter
+
+    def __call__(self, cosines: Tensor, targets: Tensor, weights: Tensor, processes: Processes) -> Tensor:
+        logits = with_targets(cosines, targets, self.with_margin, self.filter).mul_(self.s)
+        return ShardedCrossEntropy.apply(logits, targets, weights, processes)
+
+    def with_margin(self, cosines: Tensor) -> Tensor:
+        if self.exact:
+            return torch.cos(torch.arccos(cosines.clamp(-EXACT_CLAMP, EXACT_CLAMP)) + self.m2)
+        return cosines + (torch.cos(torch.arccos(cosines.detach()) + self.m2) - cosines.detach())
+
+
+class CosFace:
+    """Additive cosine margin (Wang et al., CVPR 2018):
+
+    logit of the target  s (cos - m3)      of others  s cos
+    """
+
+    def __init__(self, settings: TrainSettings) -> None:
+        self.s, self.m3, self.filter = settings.margin_loss_s, settings.margin_loss_m3, settings.margin_loss_filter
+
+    def __call__(self, cosines: Tensor, targets: Tensor, weights: Tensor, processes: Processes) -> Tensor:
+        logits = with_targets(cosines, targets, lambda own: own - self.m3, self.filter).mul_(self.s)
+        return ShardedCrossEntropy.apply(logits, targets, weights, processes)
+
+
+def with_targets(cosines: Tensor, targets: Tensor, change: Callable[[Tensor], Tensor], filter_above: float) -> Tensor:
+    """Cosines (n, c) with those of the targets changed, and others above `filter_above` 0 (inter-class filtering; 0: off).
+
+    Without indices of the rows that have a target here: how many there are, a GPU would have to be waited for.
+    """
+    own = targets >= 0
+    # Padding stands for a class that the row has here, or for column 0: what is written twice is the same.
+    column = torch.where(own, targets, targets.amax(1, keepdim=True).clamp(min=0))
+    changed = change(cosines.gather(1, column))
+    if filter_above > 0:
+        cosines = cosines.masked_fill(cosines > filter_above, 0.0)
+    has = own.any(1, keepdim=True)
+    written = torch.where(has, changed, cosines.gather(1, column))
+    if targets.shape[1] > 1:
+        # Of several that stand for one column, one has its gradient.
+        alone = own | (~has & (torch.arange(targets.shape[1], device=own.device) == 0))
+        written = torch.where(alone, written, written.detach())
+    return cosines.scatter(1, column, written)
+
+
+def loss_named(name: str) -> type[Loss]:
+    """Of `settings.LOSSES`, or of an installed package.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    found: type[Loss] = at(loss_place(name))
+    return found
