@@ -15,7 +15,7 @@ from cladeclip.encoders.weights import note_changed_weights
 from cladeclip.errors import CladeclipError, ConfigError
 from cladeclip.fingerprint import remember
 from cladeclip.job_environment import prepare_environment
-from cladeclip.names import FEATURES, NAME, SPLIT, ClusterLabels, Model
+from cladeclip.names import FEATURES, MODEL, NAME, SPLIT, ClusterLabels, Model
 from cladeclip.staleness import code_of_captioner, code_of_captions, code_of_rows, code_of_script
 
 prepare_environment(SOURCE)
@@ -76,7 +76,7 @@ wildcard_constraints:
     labels=NAME,
     student=NAME,
     seed=r"\d+",
-    model=rf"{NAME}(\.{NAME}\.seed\d+)?",
+    model=MODEL,
 
 
 def code(script, *models, loss=None):

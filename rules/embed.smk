@@ -57,7 +57,7 @@ rule embed:
         RESULTS.benchmark(f"embed/{{place}}{{encoder}}{SHARD}")
     wildcard_constraints:
         place=rf"(({SPLIT})/)?",
-        encoder=rf"{NAME}(\.{NAME}\.seed\d+)?",
+        encoder=MODEL,
         shard=r"\d+-of-\d+",
     conda:
         ENVIRONMENT
@@ -91,7 +91,7 @@ rule join_shards:
         RESULTS.benchmark("join_shards/{place}{encoder}")
     wildcard_constraints:
         place=rf"(({SPLIT})/)?",
-        encoder=rf"{NAME}(\.{NAME}\.seed\d+)?",
+        encoder=MODEL,
     conda:
         ENVIRONMENT
     params:

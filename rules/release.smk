@@ -1,5 +1,5 @@
 # Trained students to give away: the checkpoint's files with a model card. Asked for by name, or all of them by `release`.
-TRAINED = rf"{NAME}\.{NAME}\.seed\d+"
+from cladeclip.names import TRAINED
 
 
 localrules:

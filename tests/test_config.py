@@ -85,6 +85,7 @@ def test_every_key_of_the_default_config_has_a_comment():
         ({"report": {"primary": {"k": 50}}}, ["report.primary.k is 50", "listed are 100, 500"]),
         ({"train": {"margin_loss_m1": 1.5}}, ["margin_loss_m1 is 1.5", "only 1"]),
         ({"train": {"margin_loss_m3": 0.4}}, ["margin_loss_m3 is 0.4", "set train.loss: cosface"]),
+        ({"labels": {"also": ["vit-h-image-k100-500"]}}, ["labels.also[0]", "so far: write vit-h-image-k500"]),
         ({"train": {"loss": "arcfaces"}}, ["train.loss is 'arcfaces' (did you mean 'arcface'?)", "known are"]),
         ({"train": {"margin_loss_m2": -0.1}}, ["margin_loss_m2 is -0.1", "0 or more"]),
         ({"encoders": {"x": {"family": "openclip"}}}, ["encoders.x.family is 'openclip'", "did you mean 'open_clip'"]),

@@ -1,7 +1,23 @@
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cladeclip.errors import ConfigError
-from cladeclip.names import ClusterLabels, ControlLabels, Features, Model, Split, parse_labels
+from cladeclip.names import (
+    MODEL,
+    NAME,
+    ClusterLabels,
+    ControlLabels,
+    Distillation,
+    Features,
+    Model,
+    NearestLabels,
+    NestedLabels,
+    Split,
+    parse_labels,
+)
 
 ENCODERS = ["vit-h", "vit-h-14", "lite0"]
 
@@ -30,6 +46,30 @@ def test_models_are_read_back_from_their_name():
     model = Model("vit-b-32", "vit-h-fused-internvl-k500", 5)
     assert Model.parse(str(model)) == model
     assert Model.parse("vit-b-32") is None
+
+
+NUMBERS = st.integers(1, 10_000)
+WORDS = st.from_regex(r"[a-z][a-z0-9]{0,3}(-[a-z0-9]{1,3}){0,2}", fullmatch=True)
+FEATURES = st.one_of(st.just("image"), WORDS.map("text-{}".format), WORDS.map("fused-{}".format))
+LABELS = st.one_of(
+    st.builds(ClusterLabels, WORDS, FEATURES, NUMBERS),
+    st.builds(NestedLabels, WORDS, FEATURES, st.lists(NUMBERS, min_size=2, max_size=4).map(tuple)),
+    st.builds(NearestLabels, WORDS, FEATURES, NUMBERS, NUMBERS),
+    st.builds(Distillation, WORDS, FEATURES),
+    st.builds(ControlLabels, st.just("random"), NUMBERS),
+    st.sampled_from([ControlLabels("species"), ControlLabels("genus")]),
+)
+
+
+@given(labels=LABELS, student=WORDS, seed=NUMBERS, variant=st.sampled_from(["", "alpha50", "head2"]))
+def test_every_name_is_read_back_alone_and_in_a_models(labels, student, seed, variant):
+    known = [labels.teacher] if hasattr(labels, "teacher") else []
+    assert re.fullmatch(NAME, str(labels))
+    assert parse_labels(str(labels), known) == labels
+    model = Model(student, str(labels), seed, variant)
+    assert Model.parse(str(model)) == model
+    assert re.fullmatch(MODEL, str(model))
+    assert not re.fullmatch(NAME, str(model))
 
 
 def test_features():

@@ -13,7 +13,7 @@ import yaml
 from cladeclip.captioning.specs import kind_named
 from cladeclip.encoders.specs import family_named
 from cladeclip.errors import ConfigError, did_you_mean, first_line
-from cladeclip.names import ControlLabels, Features, parse_labels
+from cladeclip.names import ClusterLabels, ControlLabels, Features, parse_labels
 from cladeclip.plan import all_labels, labels_on, primary_labels
 from cladeclip.training.settings import loss_place
 
@@ -237,6 +237,11 @@ def _check_references(config: Mapping[str, Any]) -> None:
             raise ConfigError(f"config: {key}: {error}") from error
         if isinstance(single, ControlLabels):
             raise ConfigError(f"config: {key} is {name!r}, a control; put it under labels.controls.")
+        if not isinstance(single, ClusterLabels):
+            raise ConfigError(
+                f"config: {key} is {name!r}; students learn from one number of clusters each so far: write "
+                f"{ClusterLabels(single.teacher, single.features, 500)}."
+            )
         if single.k < 2:
             raise ConfigError(f"config: {key} is {name!r}; a number of clusters is 2 or more.")
         _check_features(config, key, single.features, single.teacher)

@@ -13,6 +13,9 @@ from cladeclip.errors import ConfigError
 NAME = r"[a-z0-9]+(?:-[a-z0-9]+)*"
 FEATURES = rf"image|text-{NAME}|fused-{NAME}"
 SPLIT = r"all|holdout-\d+|open-\d+"
+# A trained student, and what may follow: the share of its training's weights, or the one of its heads.
+TRAINED = rf"{NAME}\.{NAME}\.seed\d+(?:\.(?:alpha|head)\d+)?"
+MODEL = rf"{NAME}|{TRAINED}"
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,48 @@ class ControlLabels:
         return self.kind if self.k is None else f"{self.kind}-k{self.k}"
 
 
-Labels = ClusterLabels | ControlLabels
+@dataclass(frozen=True)
+class NestedLabels:
+    """Cluster ids of several numbers of clusters, for one student: `{teacher}-{features}-k100-500-2000`."""
+
+    teacher: str
+    features: str
+    ks: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.teacher}-{self.features}-k{'-'.join(map(str, self.ks))}"
+
+    @property
+    def k(self) -> int:
+        return max(self.ks)
+
+
+@dataclass(frozen=True)
+class NearestLabels:
+    """The ids of each image's nearest clusters: `{teacher}-{features}-k2000-top10`."""
+
+    teacher: str
+    features: str
+    k: int
+    top: int
+
+    def __str__(self) -> str:
+        return f"{self.teacher}-{self.features}-k{self.k}-top{self.top}"
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """No classes: the teacher's features themselves, `distil-{teacher}-{features}`."""
+
+    teacher: str
+    features: str
+    k: None = None
+
+    def __str__(self) -> str:
+        return f"distil-{self.teacher}-{self.features}"
+
+
+Labels = ClusterLabels | ControlLabels | NestedLabels | NearestLabels | Distillation
 
 
 def parse_labels(name: str, encoders: Iterable[str]) -> Labels:
@@ -96,8 +140,15 @@ def parse_labels(name: str, encoders: Iterable[str]) -> Labels:
         return ControlLabels("random", int(match[1]))
     # The longest name first: 'vit-h' must not claim the labels of 'vit-h-14'.
     for teacher in sorted(encoders, key=len, reverse=True):
-        if match := re.fullmatch(rf"{re.escape(teacher)}-({FEATURES})-k(\d+)", name):
-            return ClusterLabels(teacher, match[1], int(match[2]))
+        if match := re.fullmatch(rf"{re.escape(teacher)}-({FEATURES})-k(\d+(?:-\d+)*)(?:-top(\d+))?", name):
+            features, ks, top = match[1], tuple(map(int, match[2].split("-"))), match[3]
+            if len(ks) > 1:
+                if top is None:
+                    return NestedLabels(teacher, features, ks)
+                continue
+            return NearestLabels(teacher, features, ks[0], int(top)) if top else ClusterLabels(teacher, features, ks[0])
+        if match := re.fullmatch(rf"distil-{re.escape(teacher)}-({FEATURES})", name):
+            return Distillation(teacher, match[1])
     raise ConfigError(
         f"'{name}' names no labels; use TEACHER-FEATURES-kNUMBER with a teacher of `encoders:`, "
         "or species, genus, random-kNUMBER."
@@ -106,17 +157,24 @@ def parse_labels(name: str, encoders: Iterable[str]) -> Labels:
 
 @dataclass(frozen=True)
 class Model:
-    """A trained student: `{student}.{labels}.seed{seed}`."""
+    """A trained student: `{student}.{labels}.seed{seed}`.
+
+    Attributes:
+        variant: empty, or `alphaN` or `headN`: a model that is made of this one.
+    """
 
     student: str
     labels: str
     seed: int
+    variant: str = ""
 
     def __str__(self) -> str:
-        return f"{self.student}.{self.labels}.seed{self.seed}"
+        return f"{self.student}.{self.labels}.seed{self.seed}" + (f".{self.variant}" if self.variant else "")
 
     @classmethod
     def parse(cls, name: str) -> "Model | None":
         """The trained student of this name, or None for the name of an encoder that was not trained here."""
-        match = re.fullmatch(rf"({NAME})\.({NAME})\.seed(\d+)", name)
-        return cls(match[1], match[2], int(match[3])) if match else None
+        if not re.fullmatch(TRAINED, name):
+            return None
+        student, labels, seed, *variant = name.split(".")
+        return cls(student, labels, int(seed.removeprefix("seed")), *variant)

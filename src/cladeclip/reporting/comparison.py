@@ -9,7 +9,7 @@ import pandas as pd
 
 from cladeclip.errors import DataError, first_line
 from cladeclip.evaluation.significance import PairedComparison, paired_comparison
-from cladeclip.names import ClusterLabels, ControlLabels, Model, Split, parse_labels
+from cladeclip.names import ClusterLabels, ControlLabels, Labels, Model, Split, parse_labels
 from cladeclip.paths import Results
 from cladeclip.tables import ACCURACY, CHANGES, MEASURES, PREDICTIONS, read_table
 
@@ -105,7 +105,7 @@ def standings(comparison: pd.DataFrame, primary: Primary, encoders: Iterable[str
         as means over seeds; no row where one of the two controls is missing.
     """
     rows = primary_rows(comparison, primary)
-    found: dict[tuple[str, ControlLabels | ClusterLabels], list[float]] = {}
+    found: dict[tuple[str, Labels], list[float]] = {}
     for model, accuracy in zip(rows["model"], rows[primary.measure], strict=True):
         if trained := Model.parse(model):
             labels = parse_labels(trained.labels, encoders)
@@ -136,7 +136,7 @@ def standings(comparison: pd.DataFrame, primary: Primary, encoders: Iterable[str
     )
 
 
-def _is(labels: ClusterLabels | ControlLabels, kind: str) -> bool:
+def _is(labels: Labels, kind: str) -> bool:
     return isinstance(labels, ControlLabels) and labels.kind == kind
 
 
