@@ -13,15 +13,16 @@ from typing import Any
 import yaml
 
 from cladeclip import tables
+from cladeclip.evaluation.measures import MEASURES, NAMED, RETRIEVED
 from cladeclip.ranks import HIGHER_RANKS
-from cladeclip.tables import MEASURES, RETRIEVED, Contract
+from cladeclip.tables import Contract
 
 DOCS = Path(__file__).parent
 CONFIG = DOCS.parent / "config"
 # "  key: value # words"; the value may be missing, quoted, or a list.
 LINE = re.compile(r"^( *)([a-z_0-9]+):(?: +(?P<value>\"[^\"]*\"|[^#]*?))?(?: *# (?P<words>.*))?$")
 # Keys whose entries have names that the user chooses, and what an entry holds.
-NAMED = {"encoders", "captioners"}
+WITH_NAMES = {"encoders", "captioners"}
 
 # What a column holds, by its name; the same name means the same in every table.
 COLUMNS = {
@@ -51,10 +52,6 @@ COLUMNS = {
     "distance": "Euclidean distance to the centroid; 0 for controls",
     "taxa": "All, or a category",
     "column": "whose values are compared: species, genus, or taxa (the category)",
-    "accuracy_individual": "share of queries whose nearest gallery picture, by cosine, has the right name",
-    "accuracy_avg": "share of queries named rightly by the name whose pictures have the highest mean cosine",
-    "distance_individual": "share of queries whose nearest gallery picture, by Euclidean distance, has the right name",
-    "distance_avg": "share of queries named rightly by the name whose pictures have the lowest mean distance",
     "n_query": "pictures asked about",
     "n_gallery": "pictures that answers are taken from",
     "n_labels": "names in the gallery",
@@ -99,9 +96,7 @@ COLUMNS = {
     "pca_2": "second principal component",
     "tsne_1": "first coordinate of t-SNE",
     "tsne_2": "second coordinate of t-SNE",
-    **{f"recall_at_{k}": f"share with a picture of the same name among the nearest {k}" for k in (1, 5, 10)},
-    "r_precision": "share of the same name among the nearest R, where R is how many there are",
-    "map_at_r": "mean average precision at R (Musgrave et al. 2020)",
+    **{name: measure.meaning for name, measure in {**NAMED, **RETRIEVED}.items()},
     **dict.fromkeys(HIGHER_RANKS, "as the data has it"),
 }
 # Where a table means something else by a name.
@@ -252,7 +247,7 @@ def config_page() -> str:
     stage = ""
     for path, value, words in keys():
         top = path.partition(".")[0]
-        if top in NAMED or (not value and not words):
+        if top in WITH_NAMES or (not value and not words):
             continue
         if top != stage:
             stage = top

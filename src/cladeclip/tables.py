@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from cladeclip import __version__
 from cladeclip.atomic import atomic_path
 from cladeclip.errors import TableError
+from cladeclip.evaluation.measures import MEASURES, RETRIEVED
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,6 @@ CAPTIONS = Contract(
 CLUSTERS = Contract(
     "clusters", "a fit image", {"image_id": STRING, "label": INT, "distance": pa.float32()}, ("image_id",)
 )
-# Retrieval measures; see evaluation/search.py.
-RETRIEVED = ("recall_at_1", "recall_at_5", "recall_at_10", "r_precision", "map_at_r")
-# The four ways to name a query; see evaluation/search.py.
-MEASURES = ("accuracy_individual", "accuracy_avg", "distance_individual", "distance_avg")
 # Uncertainty of each measure: bootstrap over queries, spread over query draws; and its mean over labels.
 OF_EACH_MEASURE = ("low", "high", "sd_splits", "macro")
 ACCURACY = Contract(
@@ -158,10 +155,7 @@ PREDICTIONS = Contract(
         "column": STRING,
         "image_id": STRING,
         "label": STRING,
-        "accuracy_individual": STRING,
-        "accuracy_avg": STRING,
-        "distance_individual": STRING,
-        "distance_avg": STRING,
+        **dict.fromkeys(MEASURES, STRING),
         "nearest_image_id": STRING,
         "nearest_cosine": pa.float32(),
     },

@@ -9,7 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from cladeclip.evaluation import scores
 from cladeclip.evaluation.protocol import Subset
-from cladeclip.evaluation.search import RECALLS, VOTERS, nearest, search
+from cladeclip.evaluation.search import VOTERS, nearest, search
 from cladeclip.tables import MEASURES
 
 TIE = 1e-12
@@ -311,7 +311,7 @@ def retrieval_by_definition(embeddings, labels):
     """Plain loops in float64."""
     units = embeddings.astype(np.float64)
     units /= np.linalg.norm(units, axis=1, keepdims=True)
-    rows = np.full((len(units), len(RECALLS) + 2), np.nan)
+    rows = np.full((len(units), 5), np.nan)
     for i in range(len(units)):
         r = int((labels == labels[i]).sum()) - 1
         if r == 0:
@@ -319,7 +319,7 @@ def retrieval_by_definition(embeddings, labels):
         ranked = sorted((j for j in range(len(units)) if j != i), key=lambda j: (-(units[i] @ units[j]), j))
         hits = [labels[j] == labels[i] for j in ranked]
         precisions = [sum(hits[: rank + 1]) / (rank + 1) if hits[rank] else 0.0 for rank in range(r)]
-        rows[i] = [any(hits[:k]) for k in RECALLS] + [sum(hits[:r]) / r, sum(precisions) / r]
+        rows[i] = [any(hits[:k]) for k in (1, 5, 10)] + [sum(hits[:r]) / r, sum(precisions) / r]
     return rows
 
 

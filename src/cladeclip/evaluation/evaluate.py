@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import torch
 
+from cladeclip.evaluation.measures import MEASURES, RETRIEVED
 from cladeclip.evaluation.probe import linear_probe
 from cladeclip.evaluation.protocol import ALL, Subset, subsets
 from cladeclip.evaluation.search import Answers, search
 from cladeclip.evaluation.significance import bootstrap_intervals
 from cladeclip.names import Split
-from cladeclip.tables import MEASURES, ONE_BY_ONE, PROBE, RETRIEVED
+from cladeclip.tables import ONE_BY_ONE, PROBE
 
 # Of the nearest gallery pictures, so many are kept for the report.
 SHOWN = 5

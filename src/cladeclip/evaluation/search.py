@@ -11,10 +11,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from cladeclip.evaluation.measures import MEASURES, RETRIEVED, WIDTH, Ranked
 from cladeclip.evaluation.protocol import Subset
 from cladeclip.evaluation.scores import NONE, Block, Neighbours, Points, first_in_order, places
 from cladeclip.progress import progress
-from cladeclip.tables import MEASURES
 
 # Scores that are closer than this, relative to their scale, are equal.
 TIE = 1e-12
@@ -22,8 +22,8 @@ TIE = 1e-12
 LOOK = 64
 # Small arrays of so many numbers stay where a processor has them at hand.
 CACHED = 2**19
-# Votes of so many nearest items, and recall among so many.
-VOTERS, RECALLS = (1, 5, 20), (1, 5, 10)
+# Votes of so many nearest items.
+VOTERS = (1, 5, 20)
 WEIGHTINGS = ("majority", "similarity")
 
 
@@ -38,8 +38,7 @@ class Answers:
         neighbours, cosines: (q, k) the gallery items with the highest cosines, the highest first, and these. k is the
             largest of VOTERS, or as many as there are; for draws it is 1.
         votes: by k and weighting, (q,): the label with the most votes of the k nearest, or with the highest sum of cosines.
-        retrieval: (a, 5) for each of those asked, who can find all others: a hit among the k nearest for each k of RECALLS;
-            R-precision; average precision at R. NaN for what is alone in its class.
+        retrieval: (a, len(RETRIEVED)) of each that was asked, who can find all others; NaN for what is alone in its class.
     """
 
     labels: dict[str, np.ndarray]
@@ -147,7 +146,7 @@ class _Rank:
         self.k = 1 if labels_only else min(max(VOTERS), len(gallery))
         self._votes = [] if labels_only else [(k, weighting) for k in VOTERS for weighting in WEIGHTINGS]
         self._found: dict[str | tuple[int, str], Tensor] = {}
-        shape = len(asked), len(RECALLS) + 2
+        shape = len(asked), len(RETRIEVED)
         self._retrieval = torch.full(shape, torch.nan, dtype=torch.float64, device=points.device)
 
     def _keep(self, name: str | tuple[int, str], place: Tensor, values: Tensor) -> None:
@@ -178,24 +177,20 @@ class _Rank:
             self._keep((k, weighting), place, _first(sums.scatter_add_(1, codes, weights), TIE * k))
 
     def retrieve(self, block: Block, near: Neighbours) -> None:
-        """Musgrave et al., "A Metric Learning Reality Check" (ECCV 2020)."""
+        """Takes what those asked (m,) find among all others, the nearest first."""
         place = self.asked[block.rows].long()
         (asked,) = torch.nonzero((place >= 0) & (self.matches[block.rows] > 0), as_tuple=True)
         if len(asked) == 0:
             return
-        width = min(near.n - 1, max(int(self.matches[block.rows[asked]].max()), *RECALLS))
-        place_in_order = torch.arange(1, width + 1, device=asked.device)
+        width = min(near.n - 1, max(int(self.matches[block.rows[asked]].max()), WIDTH))
+        places_in_order = torch.arange(1, width + 1, device=asked.device)
         for some in asked.split(max(1, CACHED // width)):
             rows = block.rows[some]
-            matches = self.matches[rows, None]
             items = block.items(near.by_cosine(near.at[some], width))
             relevant = self.numbers_of_items.take(items) == self.numbers[rows, None]
-            hits = [relevant[:, :k].any(1) for k in RECALLS]
-            relevant &= place_in_order <= matches
-            number = relevant.cumsum(1, dtype=torch.int32).mul_(relevant)
-            scores = number.amax(1).double(), number.double() @ (1 / place_in_order.double())
-            shares = [score / matches[:, 0] for score in scores]
-            self._retrieval[place[some]] = torch.stack([*hits, *shares], dim=1)
+            found = Ranked(relevant, self.matches[rows], places_in_order)
+            scores = [measure.of(found).double() for measure in RETRIEVED.values()]
+            self._retrieval[place[some]] = torch.stack(scores, dim=1)
 
     def answers(self) -> Answers:
         found = {name: values.cpu().numpy() for name, values in self._found.items()}

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cladeclip.errors import ConfigError
+from cladeclip.evaluation.measures import NAMED
 from cladeclip.evaluation.protocol import ALL
 from cladeclip.evaluation.significance import PairedComparison, PairedTest, holm
 from cladeclip.names import ClusterLabels, ControlLabels, Model, Split, parse_labels
@@ -25,12 +26,6 @@ from cladeclip.reporting.comparison import (
 from cladeclip.tables import COMPARISON, SPLIT, read_table
 
 LEVEL = 0.05
-MEASURES = {
-    "accuracy_individual": "nearest neighbour by cosine",
-    "accuracy_avg": "highest mean cosine",
-    "distance_individual": "nearest neighbour by distance",
-    "distance_avg": "lowest mean distance",
-}
 
 
 def summarise(results: Results, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -192,9 +187,8 @@ def _headline(
     best = ranked[0][0] if ranked else rows["model"].iloc[0]
     name, n_query = describe_model(best, config), int(rows["n_query"].iloc[0])
     taxa = "" if primary.taxa == ALL else f" ({primary.taxa})"
-    asked = (
-        f"of {n_query} {PROTOCOLS[Split.parse(primary.split).protocol]} ({primary.split}, {MEASURES[primary.measure]})"
-    )
+    measure, protocol = NAMED[primary.measure].title, PROTOCOLS[Split.parse(primary.split).protocol]
+    asked = f"of {n_query} {protocol} ({primary.split}, {measure})"
     won = f"{name[0].upper()}{name[1:]} names the {primary.column}{taxa} right for {of[best]:.1%} {asked}"
     if not ranked:
         return [f"{won}, the best of {len(rows)} models.", "No student was trained on clusters in this run."]
@@ -272,7 +266,7 @@ def _sentences(
     others = [f"{model} {of[model]:.1%}" for model in [*teachers(config), *config["students"]] if model in of]
     sentences = [
         f"Best of {among} ({primary.split}, {primary.column}, {primary.taxa}){transductive}: "
-        f"{best}{tied}, right for {accuracy:.1%} of {n_query} queries ({MEASURES[primary.measure]}"
+        f"{best}{tied}, right for {accuracy:.1%} of {n_query} queries ({NAMED[primary.measure].title}"
         f"{_uncertainty(rows.set_index('model').loc[best], primary, len(ranked[0]) if ranked else 1)})"
         + (f"; for comparison, untrained: {', '.join(dict.fromkeys(others))}." if others else ".")
     ]

@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cladeclip import __version__
 from cladeclip.errors import ConfigError
+from cladeclip.evaluation.measures import NAMED, RETRIEVED
 from cladeclip.evaluation.protocol import ALL
 from cladeclip.names import Model
 from cladeclip.paths import Results
@@ -24,7 +25,7 @@ from cladeclip.plan import encoders_in_use, trainings
 from cladeclip.reporting.charts import PALETTE, Chart, accuracy_against_k, accuracy_by_category, course_of_training
 from cladeclip.reporting.comparison import IMPORTED, Primary
 from cladeclip.reporting.data_section import data_section
-from cladeclip.reporting.findings import MEASURES, describe_model
+from cladeclip.reporting.findings import describe_model
 from cladeclip.reporting.gallery_section import clusters, neighbours
 from cladeclip.reporting.hierarchy_section import hierarchy_section
 from cladeclip.reporting.labels_section import labels_section
@@ -36,10 +37,7 @@ from cladeclip.reporting.thumbnails import Thumbnails
 from cladeclip.tables import COMPARISON, KNN, PROBE, RETRIEVAL, ZERO_SHOT, read_table
 
 READ_OUTS = {
-    "recall_at_1": "Recall@1",
-    "recall_at_5": "Recall@5",
-    "r_precision": "R-precision",
-    "map_at_r": "mAP@R",
+    **{name: measure.title for name, measure in RETRIEVED.items() if measure.shown},
     "knn_5": "5-NN",
     "knn_20": "20-NN",
     "probe": "linear probe",
@@ -116,11 +114,11 @@ def _report(results: Results, config: Mapping[str, Any], summary: Mapping[str, A
             dataset=config["dataset"]["name"],
             summary=summary,
             charts=charts,
-            measures=MEASURES,
+            measures={name: measure.title for name, measure in NAMED.items()},
             words=words,
             rows=_rows(comparison, config),
             imported=bool((comparison["split"] == IMPORTED).any()),
-            replicated=bool(comparison[[f"{column}_sd_seeds" for column in MEASURES]].notna().any(axis=None)),
+            replicated=bool(comparison[[f"{column}_sd_seeds" for column in NAMED]].notna().any(axis=None)),
             others=other_runs_section(comparison, config["report"]["also"], primary),
             read_outs=read_outs,
             read_out_names={
@@ -207,7 +205,7 @@ def _read_outs(results: Results, config: Mapping[str, Any], models: list[str]) -
                 continue  # no name says a genus
             found = of_column.iloc[0]
             votes = knn[(knn["taxa"] == ALL) & (knn["column"] == column)].set_index(["k", "weighting"])["micro"]
-            row = {name: float(found[name]) for name in ("recall_at_1", "recall_at_5", "r_precision", "map_at_r")}
+            row = {name: float(found[name]) for name, measure in RETRIEVED.items() if measure.shown}
             row |= {"knn_5": votes[5, "similarity"], "knn_20": votes[20, "similarity"], "probe": probe.get(column)}
             if named is not None:
                 chosen = named[(named["taxa"] == ALL) & (named["column"] == column)].iloc[0]
