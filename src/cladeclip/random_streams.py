@@ -1,4 +1,4 @@
-"""Random numbers that belong to a name: drawing for one name more or fewer leaves those of all others as they were."""
+"""An independent random generator for each (seed, name): what one draws changes no other's numbers."""
 
 import hashlib
 from typing import TYPE_CHECKING

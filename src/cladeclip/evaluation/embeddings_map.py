@@ -17,8 +17,8 @@ def on_the_plane(embeddings: np.ndarray, *, seed: int, threads: int) -> pd.DataF
     """The places of embeddings (n, d) after normalisation to length 1.
 
     Returns:
-        pca_1, pca_2, tsne_1, tsne_2, float32, in the order of the rows. Fewer than 4 rows have no neighbourhoods to keep:
-        t-SNE is their PCA; what has fewer than two dimensions is 0 in the others.
+        pca_1, pca_2, tsne_1, tsne_2, float32, in the order of the rows. With fewer than 4 rows t-SNE is replaced by PCA;
+        missing components are 0.
     """
     units = normalise(embeddings.astype(np.float64))
     if (units == units[0]).all():

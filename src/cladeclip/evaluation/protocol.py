@@ -24,7 +24,7 @@ class Subset:
         column: species, genus or taxa.
         names: (n,) str, the label of every image of the data set at this rank.
         query, gallery: (q,), (g,) int64, rows of the data set.
-        asked, found: the same for leave-one-out retrieval: every image that the split holds out asks for all others.
+        asked, found: leave-one-out queries and gallery, for retrieval: every image that the split holds out.
     """
 
     taxa: str

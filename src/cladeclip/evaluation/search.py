@@ -38,7 +38,7 @@ class Answers:
         neighbours, cosines: (q, k) the gallery items with the highest cosines, the highest first, and these. k is the
             largest of VOTERS, or as many as there are; for draws it is 1.
         votes: by k and weighting, (q,): the label with the most votes of the k nearest, or with the highest sum of cosines.
-        retrieval: (a, len(RETRIEVED)) of each that was asked, who can find all others; NaN for what is alone in its class.
+        retrieval: (a, len(RETRIEVED)) of each leave-one-out query; NaN for singleton classes.
     """
 
     labels: dict[str, np.ndarray]

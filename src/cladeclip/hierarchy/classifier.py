@@ -89,9 +89,8 @@ def fit_classifier(
 ) -> Classifier:
     """Fits a classifier on images with embeddings (n, d).
 
-    Temperatures and limits come from images that were scored by heads and centroids fitted on the others
-    (`settings.heads.folds` parts), since what was fitted on an image finds it too familiar. The heads that answer are fitted
-    on all of them.
+    Temperatures and limits are cross-fitted (`settings.heads.folds` folds): in-sample scores are over-confident. The heads that
+    answer are fitted on all images.
 
     Args:
         images: rows of the `images` table.

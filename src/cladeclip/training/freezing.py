@@ -20,7 +20,7 @@ OPEN_CLIP_RESNET = {
 
 
 def blocks_of(tower: Any) -> list[list[str]]:
-    """The names of a tower's parameters: those of the stem, of each block, and with the last one of what follows it.
+    """The names of a tower's parameters, grouped: the stem, each block; what follows the last block belongs to it.
 
     Raises:
         ConfigError: nobody has said what the blocks of such a tower are.

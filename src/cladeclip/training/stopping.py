@@ -38,7 +38,7 @@ class Requests:
 
 @contextmanager
 def listening() -> Iterator[Requests]:
-    """SIGTERM and SIGINT ask to stop, SIGUSR1 to save, until the block ends. In other than the main thread nothing does."""
+    """SIGTERM and SIGINT ask to stop, SIGUSR1 to save, until the block ends; ignored outside the main thread."""
     requests = Requests()
     if threading.current_thread() is not threading.main_thread():
         yield requests
