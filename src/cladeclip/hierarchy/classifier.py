@@ -89,8 +89,8 @@ def fit_classifier(
 ) -> Classifier:
     """Fits a classifier on images with embeddings (n, d).
 
-    Temperatures and limits are cross-fitted (`settings.heads.folds` folds): in-sample scores are over-confident. The heads that
-    answer are fitted on all images.
+    Temperatures and limits are cross-fitted (`settings.heads.folds` folds): in-sample scores are over-confident. The heads
+    that answer are fitted on all images.
 
     Args:
         images: rows of the `images` table.
