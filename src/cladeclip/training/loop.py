@@ -1,6 +1,5 @@
 """The training loop: an encoder and a head of class centres, one optimiser step after the other."""
 
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -19,19 +18,17 @@ from cladeclip.errors import ConfigError, DataError
 from cladeclip.progress import progress
 from cladeclip.training.curves import Curves, StepReport
 from cladeclip.training.freezing import freeze
-from cladeclip.training.head import Head
+from cladeclip.training.head import Draw, Head
 from cladeclip.training.losses import loss_named
 from cladeclip.training.optimisation import Schedule, average_of, make_optimiser, one_cycle
 from cladeclip.training.pictures import BatchFinish, EpochBatches, Read, TrainingPictures, seeded, training_loader
 from cladeclip.training.processes import SINGLE, Processes
 from cladeclip.training.settings import TrainSettings
 from cladeclip.training.state import TrainingState
-from cladeclip.training.stopping import NOTHING, TO_SAVE, TO_STOP, TrainingInterrupted, listening
+from cladeclip.training.stopping import NOTHING, TO_STOP, Agreement, TrainingInterrupted, listening
 
 # What one process read, b pictures, and the labels (b * processes,) of all processes; on the CPU.
 Batch = tuple[Read, Tensor]
-# Seconds after which several processes ask each other again whether to save or stop; torchrun gives them 30 to end.
-ASK_SECONDS = 5.0
 # Later than any step.
 NEVER = torch.iinfo(torch.int64).max
 
@@ -88,21 +85,15 @@ def train(
         events=events,
     )
     steps_an_epoch = total // settings.epochs
-    asked_at, asked_step, next_asked = time.monotonic(), training.step, training.step + 1
     bar = progress(total=total, initial=training.step, desc="training", unit="steps")
     with listening() as requests:
+        agreed = Agreement(requests, processes, where, training.step)
         for group in groups:
             step = training.take_step(group, epoch=training.step // steps_an_epoch + 1)
             bar.update()
             reported, asked = curves.has(training.step), NOTHING
-            if state is not None and training.step < total and (processes.count == 1 or training.step == next_asked):
-                asked = TO_SAVE if state.due() and requests.asked == NOTHING else requests.take()
-                if processes.count > 1:
-                    # One process is asked, all act, and all ask again at the same step: the slowest says when.
-                    seconds = (time.monotonic() - asked_at) / (training.step - asked_step)
-                    said = processes.max(torch.tensor([float(asked), seconds], device=where)).tolist()
-                    asked, next_asked = int(said[0]), training.step + max(1, int(ASK_SECONDS / max(said[1], 1e-3)))
-                    asked_at, asked_step = time.monotonic(), training.step
+            if state is not None and training.step < total:
+                asked = agreed.after(training.step, state.due())
             if not reported and asked == NOTHING:
                 continue
             if wrong := training.first_without_loss():
@@ -194,43 +185,13 @@ class Training:
 
     def take_step(self, group: list[Batch], epoch: int) -> Step:
         """One optimiser step from the `gradient_acc` batches of this process. It does not wait for the device."""
-        settings, processes = self.settings, self.processes
         draw = self.head.draw(torch.cat([labels for _, labels in group]), self.step)
         centres = self.head.drawn_centres(draw)
-        losses, cosines = [], []
-        for number, (read, on_cpu) in enumerate(group):
-            labels = on_cpu.to(self.device, non_blocking=True)
-            last = number == len(group) - 1
-            with nullcontext() if last or processes.count == 1 else self.forward.no_sync():
-                # Dropout and stochastic depth draw from torch's own stream.
-                with seeded(self.seed, self.step, number, processes.rank):
-                    if self.device.type == "cuda":
-                        torch.cuda.manual_seed(torch.initial_seed())
-                    batch = self.finish_batch(read)
-                    with encoder_precision(self.device, settings.precision):
-                        embeddings = self.forward(batch)
-                # The head sees the embeddings of all processes, in float32, and gives each its own gradient back.
-                everyones = processes.gather(embeddings.detach().float()).requires_grad_()
-                loss, cosine = self.head.loss(self.loss, everyones, labels, draw, centres)
-                (loss / len(group)).backward()
-                assert everyones.grad is not None
-                gradient = processes.own(processes.sum(everyones.grad))
-                # Times their number, since the processes' gradients are averaged.
-                with encoder_precision(self.device, settings.precision, backward=True):
-                    embeddings.backward((gradient * processes.count).to(embeddings.dtype))
-            losses.append(loss.detach())
-            cosines.append(cosine)
+        shown = [self._backward(number, group, draw, centres) for number in range(len(group))]
+        losses, cosines = (torch.stack(values).mean() for values in zip(*shown, strict=True))
         lr, betas = (self.optimiser.param_groups[0][name] for name in ("lr", "betas"))
-        taken = Step(
-            step=self.step + 1,
-            epoch=epoch,
-            loss=torch.stack(losses).mean(),
-            target_cosine=torch.stack(cosines).mean(),
-            positive_share=draw.positive_share,
-            lr_encoder=lr,
-            lr_centres=lr * settings.lr_pfc_weight,
-        )
         self.step += 1
+        taken = Step(self.step, epoch, losses, cosines, draw.positive_share, lr, lr * self.settings.lr_pfc_weight)
         this = torch.full_like(self._wrong_since, self.step)
         self._wrong_since = torch.where(taken.loss.isfinite(), self._wrong_since, self._wrong_since.minimum(this))
         self.optimiser.step()
@@ -240,6 +201,30 @@ class Training:
         if self.average is not None:
             self.average.update_parameters(self.tower)
         return taken
+
+    def _backward(self, number: int, group: list[Batch], draw: Draw, centres: Tensor) -> tuple[Tensor, Tensor]:
+        """Adds the gradients of one of the step's batches; its loss, and the mean cosine to its own centres."""
+        (read, labels), processes, precision = group[number], self.processes, self.settings.precision
+        last = number == len(group) - 1
+        with nullcontext() if last or processes.count == 1 else self.forward.no_sync():
+            # Dropout and stochastic depth draw from torch's own stream.
+            with seeded(self.seed, self.step, number, processes.rank):
+                if self.device.type == "cuda":
+                    torch.cuda.manual_seed(torch.initial_seed())
+                batch = self.finish_batch(read)
+                with encoder_precision(self.device, precision):
+                    embeddings = self.forward(batch)
+            # The head sees the embeddings of all processes, in float32, and gives each its own gradient back.
+            everyones = processes.gather(embeddings.detach().float()).requires_grad_()
+            labels = labels.to(self.device, non_blocking=True)
+            loss, cosine = self.head.loss(self.loss, everyones, labels, draw, centres)
+            (loss / len(group)).backward()
+            assert everyones.grad is not None
+            gradient = processes.own(processes.sum(everyones.grad))
+            # Times their number, since the processes' gradients are averaged.
+            with encoder_precision(self.device, precision, backward=True):
+                embeddings.backward((gradient * processes.count).to(embeddings.dtype))
+        return loss.detach(), cosine
 
     def first_without_loss(self) -> int:
         """The first step whose loss was not a finite number, 0 where there is none; waits for the device."""

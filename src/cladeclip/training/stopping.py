@@ -3,15 +3,21 @@
 import multiprocessing
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+import torch
+
 from cladeclip.errors import CladeclipError
+from cladeclip.training.processes import Processes
 
 STOP = (signal.SIGTERM, signal.SIGINT)
 SAVE = (signal.SIGUSR1,)
 NOTHING, TO_SAVE, TO_STOP = 0, 1, 2
+# Between two questions of several processes whether to save or stop; torchrun gives them 30 to end.
+ASK_SECONDS = 5.0
 
 
 class TrainingInterrupted(CladeclipError):
@@ -49,6 +55,28 @@ def listening() -> Iterator[Requests]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class Agreement:
+    """What the processes of a training do after a step: where one is asked, all act."""
+
+    def __init__(self, requests: Requests, processes: Processes, device: torch.device, step: int) -> None:
+        self.requests, self.processes, self.device = requests, processes, device
+        self._asked_at, self._asked_step, self._next = time.monotonic(), step, step + 1
+
+    def after(self, step: int, due: bool) -> int:
+        """NOTHING, TO_SAVE (also where that is `due`) or TO_STOP; several processes ask each other every ASK_SECONDS."""
+        if self.processes.count > 1 and step < self._next:
+            return NOTHING
+        asked = TO_SAVE if due and self.requests.asked == NOTHING else self.requests.take()
+        if self.processes.count == 1:
+            return asked
+        # All ask again at the same step: the slowest says when.
+        seconds = (time.monotonic() - self._asked_at) / (step - self._asked_step)
+        said = self.processes.max(torch.tensor([float(asked), seconds], device=self.device)).tolist()
+        self._next = step + max(1, int(ASK_SECONDS / max(said[1], 1e-3)))
+        self._asked_at, self._asked_step = time.monotonic(), step
+        return int(said[0])
 
 
 def leave_signals_to_the_parent(worker: int = 0) -> None:
