@@ -12,7 +12,7 @@ from sklearn.metrics import normalized_mutual_info_score
 from benchmarks.embedding import encoder_folder, pictures_below
 from benchmarks.measure import Row, measure, row
 from benchmarks.synthetic import groups
-from cladeclip.clustering import Clustering, kmeans
+from cladeclip.clustering.lloyd import Clustering, kmeans
 from cladeclip.clustering.streamed import assign_all, kmeans_of_file
 from cladeclip.encoders.embed import embed_images
 from cladeclip.encoders.fusion import normalise

@@ -6,7 +6,8 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import make_blobs
 from sklearn.metrics import adjusted_rand_score
 
-from cladeclip.clustering import kmeans, lloyd
+from cladeclip.clustering import lloyd
+from cladeclip.clustering.lloyd import kmeans
 from cladeclip.clustering.nearest import PointsInMemory, points_on
 from cladeclip.clustering.on_device import PointsOnDevice, running_sums
 from cladeclip.errors import DataError

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cladeclip.clustering import Clustering, kmeans
+from cladeclip.clustering.lloyd import Clustering, kmeans
 from cladeclip.clustering.streamed import assign_all, kmeans_of_file
 from cladeclip.encoders.fusion import normalise
 from cladeclip.errors import TableError

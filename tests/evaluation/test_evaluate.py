@@ -5,9 +5,10 @@ from scipy.stats import binom
 
 from cladeclip.datasets.splits import make_split
 from cladeclip.errors import DataError
-from cladeclip.evaluation import mcnemar
 from cladeclip.evaluation.evaluate import evaluate, right_answers
-from cladeclip.tables import EVALUATION, MEASURES, read_table, write_table
+from cladeclip.evaluation.measures import MEASURES
+from cladeclip.evaluation.significance import mcnemar
+from cladeclip.tables import EVALUATION, read_table, write_table
 
 
 @pytest.fixture

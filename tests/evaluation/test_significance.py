@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from cladeclip.evaluation import mcnemar, paired_comparison
-from cladeclip.evaluation.significance import bootstrap_interval, holm
+from cladeclip.evaluation.significance import bootstrap_interval, holm, mcnemar, paired_comparison
 
 
 @pytest.fixture

@@ -3,12 +3,9 @@
 from pathlib import Path
 
 import pandas as pd
-import torch
 
-from cladeclip.datasets.pictures import open_picture
-from cladeclip.encoders.encoder import choose_device
 from cladeclip.encoders.load import load_encoder
-from cladeclip.encoders.saliency import overlay, saliency
+from cladeclip.encoders.saliency import overlays
 from cladeclip.job_log import job_log
 from cladeclip.paths import Results
 from cladeclip.reporting.shown import best_student, queries_shown, species_answers
@@ -16,7 +13,7 @@ from cladeclip.tables import COMPARISON, SALIENCY, read_table, write_table
 
 with job_log(snakemake.log[0]):
     config, results = snakemake.params.config, Results(snakemake.params.results)
-    split, device = config["report"]["primary"]["split"], choose_device()
+    split = config["report"]["primary"]["split"]
     best = best_student(read_table(snakemake.input.comparison, COMPARISON), config)
     rows = []
     if best is not None:
@@ -25,14 +22,7 @@ with job_log(snakemake.log[0]):
         checkpoint = Path(results.checkpoint(split, str(best))).parent
         for model, folder in ((best.student, Path(config["weights"], best.student)), (str(best), checkpoint)):
             nearest = list(species_answers(results, split, model).loc[queries, "nearest_image_id"])
-            encoder = load_encoder(folder).to(device)
-            pictures, others = (
-                torch.stack([encoder.transform(open_picture(Path(snakemake.params.root, name))) for name in names])
-                for names in (queries, nearest)
-            )
-            maps, cosines = saliency(encoder, pictures.to(device), others.to(device))
-            shown = [overlay(picture, found, encoder) for picture, found in zip(pictures, maps, strict=True)]
-            columns = {"image_id": queries, "compared_with": nearest, "cosine": cosines, "overlay": shown}
-            rows.append(pd.DataFrame(columns).assign(model=model))
+            shown = overlays(load_encoder(folder), snakemake.params.root, queries, nearest)
+            rows.append(shown.assign(model=model))
     table = pd.concat(rows) if rows else pd.DataFrame(columns=list(SALIENCY.columns))
     write_table(snakemake.output[0], SALIENCY, table, {"method": "gradient x activation (captum)"})

@@ -1,5 +1,1 @@
 """Class labels for the students: clusters of a teacher's embeddings, and controls; and how good they are."""
-
-from cladeclip.clustering.lloyd import Clustering, kmeans
-
-__all__ = ["Clustering", "kmeans"]

@@ -5,20 +5,42 @@ over places is Grad-CAM (Selvaraju et al. 2017), and which holds for the tokens 
 """
 
 import io
+from collections.abc import Sequence
 from math import isqrt
+from pathlib import Path
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import torch
 from captum.attr import LayerGradientXActivation
 from PIL import Image
 from torch import Tensor, nn
 
-from cladeclip.encoders.encoder import Encoder
+from cladeclip.datasets.pictures import open_picture
+from cladeclip.encoders.encoder import Encoder, choose_device
 from cladeclip.errors import DataError
 
 OVERLAY_PX = 96
 JPEG_QUALITY = 80
+
+
+def overlays(
+    encoder: Encoder, root: str | Path, image_ids: Sequence[str], others: Sequence[str], *, device: str = "auto"
+) -> pd.DataFrame:
+    """What an encoder looks at in each image to find it like the other: columns of the `saliency` table.
+
+    Raises:
+        DataError: see `saliency`.
+    """
+    encoder.to(where := choose_device(device))
+    pictures, compared = (
+        torch.stack([encoder.transform(open_picture(Path(root, name))) for name in names])
+        for names in (image_ids, others)
+    )
+    maps, cosines = saliency(encoder, pictures.to(where), compared.to(where))
+    shown = [overlay(picture, found, encoder) for picture, found in zip(pictures, maps, strict=True)]
+    return pd.DataFrame({"image_id": image_ids, "compared_with": others, "cosine": cosines, "overlay": shown})
 
 
 def saliency(encoder: Encoder, pictures: Tensor, others: Tensor) -> tuple[np.ndarray, np.ndarray]:
