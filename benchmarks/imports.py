@@ -37,11 +37,11 @@ KINDS = {
     "evaluate": ("evaluate", "import torch, sklearn.linear_model", TABLES, 1.3),
     "hierarchy": ("hierarchy", "", TABLES, 1.3),
     "cluster": ("cluster", "", "import pandas, pyarrow.parquet, sklearn.metrics, faiss", 1.3),
-    "embed, open_clip": ("embed", LOADED, NETWORKS, 1.2),
-    "embed, timm": ("embed", LOADED, NETWORKS, 1.2),
-    "embed, handcrafted": ("embed", LOADED, NETWORKS, 1.2),
-    "train, open_clip": ("train", f"import torch; {FITTED}", NETWORKS, 1.2),
-    "train, timm": ("train", f"import torch; {FITTED}", NETWORKS, 1.2),
+    "embed, open_clip": ("embed", LOADED, NETWORKS, 1.3),
+    "embed, timm": ("embed", LOADED, NETWORKS, 1.3),
+    "embed, handcrafted": ("embed", LOADED, NETWORKS, 1.3),
+    "train, open_clip": ("train", f"import torch; {FITTED}", NETWORKS, 1.3),
+    "train, timm": ("train", f"import torch; {FITTED}", NETWORKS, 1.3),
 }
 
 
