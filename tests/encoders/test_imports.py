@@ -51,7 +51,7 @@ def test_a_job_imports_what_its_encoders_need_and_no_more(student, with_timm_tow
 
 # What the scripts themselves import of HEAVY; what their encoders need comes when they are loaded.
 OF_SCRIPTS = {"control": {"sklearn", "scipy.stats"}}
-LIGHT = "train embed embed_text zero_shot fuse join_shards prepare split store caption fetch_weights fetch_captioner manifest"
+LIGHT = "train embed embed_text zero_shot fuse join_shards prepare split store caption fetch_weights manifest"
 
 
 @pytest.mark.parametrize("script", [*LIGHT.split(), *OF_SCRIPTS])
