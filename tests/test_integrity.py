@@ -46,6 +46,20 @@ def test_damaged_weights_go_with_their_record(run):
     assert list(weights.iterdir()) == []
 
 
+def test_what_a_students_library_reads_is_held_against_its_record(run):
+    folder = run[0] / "all/checkpoints/m"
+    write_text(folder / "open_clip_config.json", "{}")
+    files = {name: {"sha256": sha256_of_file(folder / name)} for name in ("open_clip_config.json", "model.safetensors")}
+    write_json(folder / "encoder.json", {"files": files})
+    verify(*run)
+    flip(folder / "open_clip_config.json")
+    with pytest.raises(DataError, match=r"open_clip_config\.json \(other bytes\)"):
+        verify(*run)
+    assert repair(*run) == [folder / "open_clip_config.json"]
+    # The training makes both again.
+    assert [path.name for path in folder.iterdir()] == ["model.safetensors"]
+
+
 def test_a_run_that_is_not_finished_cannot_be_verified(run):
     (run[0] / "manifest.json").unlink()
     with pytest.raises(DataError, match="only a finished run can be verified"):
