@@ -11,6 +11,7 @@ from cladeclip.atomic import read_json
 from cladeclip.demo import tiny_clip
 from cladeclip.demo.specimens import CATEGORIES, EPITHETS, taxonomy
 from cladeclip.demo.tiny_clip import FOLDER, other_species, write_tokenizer
+from cladeclip.encoders.families.open_clip import load
 from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.weights import WEIGHTS, make_encoder_folder
 
@@ -74,6 +75,6 @@ def test_the_script_makes_such_a_model(monkeypatch, tmp_path, capsys):
         monkeypatch.setattr(tiny_clip, name, value)
     tiny_clip.main(tmp_path / "it")
     assert "sha256" in capsys.readouterr().out
-    encoder = load_encoder(tmp_path / "it")
+    encoder = load(tmp_path / "it")
     assert encoder.text_encoder()(["a small fish"]).shape == (1, encoder.dim)
     assert write_tokenizer(["a b", "b c"], tmp_path) == 4 + 3
