@@ -86,7 +86,11 @@ def code(script, *models, loss=None):
 
 def families(models):
     """Those of encoders and trained students."""
-    return frozenset(known("encoders", plan.encoder_of(model))["family"] for model in models)
+    return frozenset(map(family_of, models))
+
+
+def family_of(model):
+    return known("encoders", plan.encoder_of(model))["family"]
 
 
 def known(section, name):

@@ -1,8 +1,9 @@
 # What jobs ask for: GPUs, memory and time. Nothing here imports torch.
+from cladeclip.encoders.specs import family_named
 
 
 def needs_gpu(wildcards):
-    return int(FILES.family(wildcards.get("encoder") or wildcards.model).gpu)
+    return int(family_named(family_of(wildcards.get("encoder") or wildcards.model)).gpu)
 
 
 def gpus(wanted):

@@ -69,7 +69,7 @@ EDITS = {
         "EXACT_CLAMP)) + 2 * self.m2",
         {"train", "lr_range"},
     ),
-    "a loss that is not the config's": ("training/losses.py", "own - self.m3", "own - 2 * self.m3", set()),
+    "a loss that is not the config's": ("training/losses.py", "cosines - self.m3", "cosines - 2 * self.m3", set()),
     "a column of the evaluation": (
         "tables.py",
         '        "n_query_without_gallery": INT,\n',

@@ -99,10 +99,7 @@ def check_other_results(report: Mapping[str, Any]) -> None:
 
 def check_loss(train: Mapping[str, Any]) -> None:
     """Of the published margins m1, m2 and m3 only ArcFace's (m2) and CosFace's (m3) exist, one at a time."""
-    try:
-        loss_place(train["loss"])
-    except ConfigError as error:
-        raise ConfigError(f"config: train.{error}") from error
+    loss_place(train["loss"], "config: train.loss")
     m1, m2, m3 = (train[f"margin_loss_m{i}"] for i in (1, 2, 3))
     if m1 != 1:
         raise ConfigError(f"config: train.margin_loss_m1 is {m1}; only 1 is allowed.")
@@ -196,20 +193,13 @@ def _pattern_in_words(fault: jsonschema.ValidationError) -> str:
 def _check_encoders(config: Mapping[str, Any]) -> None:
     for name, encoder in config["encoders"].items():
         key = f"encoders.{name}"
-        try:
-            family = family_named(encoder["family"])
-        except ConfigError as error:
-            raise ConfigError(f"config: {key}.{error}") from error
-        family.check(key, encoder)
+        family_named(encoder["family"], f"config: {key}.family").check(key, encoder)
 
 
 def _check_captioners(config: Mapping[str, Any]) -> None:
     for name, captioner in config["captioners"].items():
-        try:
-            kind = kind_named(captioner["kind"])
-        except ConfigError as error:
-            raise ConfigError(f"config: captioners.{name}.{error}") from error
-        kind.check(f"captioners.{name}", captioner)
+        key = f"captioners.{name}"
+        kind_named(captioner["kind"], f"config: {key}.kind").check(key, captioner)
 
 
 def _check_references(config: Mapping[str, Any]) -> None:

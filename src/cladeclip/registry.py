@@ -4,7 +4,8 @@ This package has its own; any installed package can add more by entry points (pa
 "Creating and discovering plugins").
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -15,11 +16,33 @@ from cladeclip.errors import ConfigError, did_you_mean
 Named = TypeVar("Named")
 
 
+@dataclass(frozen=True)
+class Entry:
+    """What a config names, and the module that does it, which only jobs import."""
+
+    name: str
+    module: str
+
+    def code(self) -> Any:
+        """The module, imported."""
+        return import_module(self.module)
+
+    def check_keys(self, key: str, given: Collection[str], allowed: Collection[str]) -> None:
+        """Refuses what has no meaning for it; `key` is where it stands.
+
+        Raises:
+            ConfigError: the first such key, in one sentence.
+        """
+        for unused in sorted(set(given) - set(allowed)):
+            near = did_you_mean(unused, allowed)
+            raise ConfigError(f"config: {key}.{unused} has no meaning for {self.name}{near}; remove it.")
+
+
 def named(word: str, name: str, ours: Mapping[str, Named], group: str) -> Named:
     """What has this name: one of ours, or the object of an entry point of the group.
 
     Args:
-        word: what the config calls it.
+        word: what the config calls it, or where it stands there.
 
     Raises:
         ConfigError: there is none.

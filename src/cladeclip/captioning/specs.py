@@ -14,11 +14,10 @@ and where it has a model
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
-from cladeclip.errors import ConfigError, did_you_mean
-from cladeclip.registry import named
+from cladeclip.errors import ConfigError
+from cladeclip.registry import Entry, named
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Kind:
+class Kind(Entry):
     """One kind.
 
     Attributes:
@@ -51,17 +50,11 @@ class Kind:
         rows: the function whose code decides a caption that the cache keeps, where one is kept.
     """
 
-    name: str
-    module: str
     keys: tuple[str, ...]
     optional: tuple[str, ...] = ()
     file: str = ""
     model: bool = False
     rows: str = ""
-
-    def code(self) -> Any:
-        """Its module, imported."""
-        return import_module(self.module)
 
     def check(self, key: str, captioner: Mapping[str, Any]) -> None:
         """Refuses an entry of `captioners:` that makes no sense; `key` is where it stands.
@@ -72,9 +65,7 @@ class Kind:
         for needed in self.keys:
             if needed not in captioner:
                 raise ConfigError(f"config: {key}.{needed} is missing; kind {self.name} needs it.")
-        for unused in sorted(set(captioner) - {"kind", *self.keys, *self.optional}):
-            near = did_you_mean(unused, [*self.keys, *self.optional])
-            raise ConfigError(f"config: {key}.{unused} has no meaning for kind {self.name}{near}; remove it.")
+        self.check_keys(key, captioner, ["kind", *self.keys, *self.optional])
 
 
 KINDS = {
@@ -94,10 +85,10 @@ KINDS = {
 }
 
 
-def kind_named(name: str) -> Kind:
+def kind_named(name: str, word: str = "kind") -> Kind:
     """Of KINDS, or of an installed package.
 
     Raises:
         ConfigError: there is none.
     """
-    return named("kind", name, KINDS, "cladeclip.captioner_kinds")
+    return named(word, name, KINDS, "cladeclip.captioner_kinds")

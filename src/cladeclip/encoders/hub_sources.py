@@ -15,6 +15,8 @@ from cladeclip.hub import HubError, Snapshot, is_cached, snapshot
 
 # Configs, tokenizers and processors of a model of transformers.
 AROUND = ("*.json", "*.txt", "*.model", "*.jinja")
+# And its weights; the first pattern that a repository has is taken, with all that it matches.
+TRANSFORMERS_WEIGHTS = ("*.safetensors", "*.bin")
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def captioner_source(definition: Mapping[str, Any]) -> HubSource | None:
     model = definition.get("model")
     if model is None or Path(model).is_dir():
         return None
-    return HubSource(model, definition.get("revision", "main"), ("*.safetensors", "*.bin"), AROUND)
+    return HubSource(model, definition.get("revision", "main"), TRANSFORMERS_WEIGHTS, AROUND)
 
 
 def tokenizer_source(model_cfg: Mapping[str, Any]) -> HubSource | None:

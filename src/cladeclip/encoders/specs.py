@@ -15,11 +15,10 @@ It may have two more: `differences(definition, theirs)`, how the config of a rep
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
-from cladeclip.errors import ConfigError, did_you_mean
-from cladeclip.registry import named
+from cladeclip.errors import ConfigError
+from cladeclip.registry import Entry, named
 
 WEIGHTS = "model.safetensors"
 HUB, LOCAL, IN_PACKAGE = "hf-hub:", "local-dir:", "python-package:"
@@ -36,7 +35,7 @@ SOURCES = {"pretrained": "a tag", "weights": "a file", "seed": "random weights"}
 
 
 @dataclass(frozen=True)
-class Family:
+class Family(Entry):
     """One family.
 
     Attributes:
@@ -53,8 +52,6 @@ class Family:
         loading: Python that loads a trained one's FOLDER; note: what else its model card says.
     """
 
-    name: str
-    module: str
     keys: tuple[str, ...] = ()
     architectures: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
@@ -66,19 +63,13 @@ class Family:
     loading: str = ""
     note: str = ""
 
-    def code(self) -> Any:
-        """Its module, imported."""
-        return import_module(self.module)
-
     def check(self, key: str, definition: Mapping[str, Any]) -> None:
         """Refuses an entry of `encoders:` that makes no sense; `key` is where it stands.
 
         Raises:
             ConfigError: the sentence names the key, and what to change.
         """
-        for unused in sorted(set(definition) - {*ALWAYS, *self.keys}):
-            near = did_you_mean(unused, self.keys)
-            raise ConfigError(f"config: {key}.{unused} has no meaning for {self.name}{near}; remove it.")
+        self.check_keys(key, definition, [*self.keys, *ALWAYS])
         if not self.architectures:
             return
         if "architecture" not in definition:
@@ -200,10 +191,10 @@ embeddings = model(pictures)  # (n, 3, side, side), normalised with the mean and
 }
 
 
-def family_named(name: str) -> Family:
+def family_named(name: str, word: str = "family") -> Family:
     """Of FAMILIES, or of an installed package.
 
     Raises:
         ConfigError: there is none.
     """
-    return named("family", name, FAMILIES, "cladeclip.encoder_families")
+    return named(word, name, FAMILIES, "cladeclip.encoder_families")

@@ -55,7 +55,7 @@ class Ranked:
         return relevant.cumsum(1, dtype=self.matches.dtype).mul_(relevant)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Retrieved(Measure):
     """A retrieval measure.
 
@@ -64,7 +64,7 @@ class Retrieved(Measure):
         shown: among the report's read-outs.
     """
 
-    of: Callable[[Ranked], Tensor] = lambda found: found.matches
+    of: Callable[[Ranked], Tensor]
     shown: bool = True
 
 

@@ -68,7 +68,6 @@ def train(
     where = choose_device(device)
     if settings.epochs == 0:
         return Curves(1, 0, 0).table()
-    labels = labels.reshape(len(labels), -1)
     total = check_feasible(len(image_ids), n_classes, settings, processes.count)
     training = Training(
         encoder, n_classes, settings, one_cycle(settings, total), seed=seed, device=where, processes=processes
@@ -338,6 +337,7 @@ def picture_groups(
     pictures = TrainingPictures(store, image_ids, encoder, settings.augment, training.seed)
     loader = training_loader(pictures, batches, workers=workers, pin=training.device.type == "cuda")
     # The labels of all processes are known to each: none has to be asked.
+    labels = labels.reshape(len(labels), -1)
     everyones = (torch.from_numpy(labels[positions]) for _, positions in batches.everyones())
     return groups_of(zip(loader, everyones, strict=True), settings.gradient_acc)
 

@@ -36,7 +36,26 @@ class Loss(Protocol):
         ...
 
 
-class ArcFace:
+class MarginSoftmax:
+    """Softmax cross-entropy of scaled cosines, those of the own classes with a margin, others filtered."""
+
+    def __init__(self, settings: TrainSettings) -> None:
+        self.s, self.filter = settings.margin_loss_s, settings.margin_loss_filter
+        self.m2, self.m3, self.exact = (
+            settings.margin_loss_m2,
+            settings.margin_loss_m3,
+            settings.margin_gradient == "exact",
+        )
+
+    def with_margin(self, cosines: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def __call__(self, cosines: Tensor, targets: Tensor, weights: Tensor, processes: Processes) -> Tensor:
+        logits = with_targets(cosines, targets, self.with_margin, self.filter).mul_(self.s)
+        return ShardedCrossEntropy.apply(logits, targets, weights, processes)
+
+
+class ArcFace(MarginSoftmax):
     """Additive angular margin (Deng et al., CVPR 2019):
 
         logit of the target  s cos(arccos(cos) + m2)      of others  s cos
@@ -44,32 +63,20 @@ class ArcFace:
     The backward pass of `straight_through`, the published code's, sees d(target logit)/d cos = s; `exact` differentiates.
     """
 
-    def __init__(self, settings: TrainSettings) -> None:
-        self.s, self.m2 = settings.margin_loss_s, settings.margin_loss_m2
-        self.exact, self.filter = settings.margin_gradient == "exact", settings.margin_loss_filter
-
-    def __call__(self, cosines: Tensor, targets: Tensor, weights: Tensor, processes: Processes) -> Tensor:
-        logits = with_targets(cosines, targets, self.with_margin, self.filter).mul_(self.s)
-        return ShardedCrossEntropy.apply(logits, targets, weights, processes)
-
     def with_margin(self, cosines: Tensor) -> Tensor:
         if self.exact:
             return torch.cos(torch.arccos(cosines.clamp(-EXACT_CLAMP, EXACT_CLAMP)) + self.m2)
         return cosines + (torch.cos(torch.arccos(cosines.detach()) + self.m2) - cosines.detach())
 
 
-class CosFace:
+class CosFace(MarginSoftmax):
     """Additive cosine margin (Wang et al., CVPR 2018):
 
     logit of the target  s (cos - m3)      of others  s cos
     """
 
-    def __init__(self, settings: TrainSettings) -> None:
-        self.s, self.m3, self.filter = settings.margin_loss_s, settings.margin_loss_m3, settings.margin_loss_filter
-
-    def __call__(self, cosines: Tensor, targets: Tensor, weights: Tensor, processes: Processes) -> Tensor:
-        logits = with_targets(cosines, targets, lambda own: own - self.m3, self.filter).mul_(self.s)
-        return ShardedCrossEntropy.apply(logits, targets, weights, processes)
+    def with_margin(self, cosines: Tensor) -> Tensor:
+        return cosines - self.m3
 
 
 def with_targets(cosines: Tensor, targets: Tensor, change: Callable[[Tensor], Tensor], filter_above: float) -> Tensor:

@@ -54,7 +54,6 @@ def lr_range(
     # As many epochs as the steps need, whatever the training's own number.
     an_epoch = max(1, len(image_ids) // settings.batch_size // settings.gradient_acc)
     settings = replace(settings, epochs=math.ceil(steps / an_epoch))
-    labels = labels.reshape(len(labels), -1)
     check_feasible(len(image_ids), n_classes, settings)
 
     def rising(optimiser: torch.optim.Optimizer) -> LRScheduler:

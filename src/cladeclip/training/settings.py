@@ -43,10 +43,10 @@ class TrainSettings:
         return cls(**{field.name: train[field.name] for field in fields(cls)})
 
 
-def loss_place(name: str) -> str:
+def loss_place(name: str, word: str = "loss") -> str:
     """Where the code of a loss is, as `module:name`.
 
     Raises:
         ConfigError: there is none of this name.
     """
-    return place_of("loss", name, LOSSES, "cladeclip.losses")
+    return place_of(word, name, LOSSES, "cladeclip.losses")

@@ -15,13 +15,11 @@ from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoImageProcessor, AutoModel, __version__
 
 from cladeclip.encoders.encoder import Encoder, as_floats
-from cladeclip.encoders.hub_sources import AROUND, HubSource
+from cladeclip.encoders.hub_sources import AROUND, TRANSFORMERS_WEIGHTS, HubSource
 from cladeclip.encoders.specs import HUB, LOCAL, WEIGHTS
 from cladeclip.encoders.weights import from_hub
 from cladeclip.errors import ConfigError, first_line
 from cladeclip.hub import Snapshot
-
-WEIGHT_FILES = ("*.safetensors", "*.bin")
 
 ONE_FILE = "100GB"
 # Where models of pictures and text keep the part that sees.
@@ -101,7 +99,7 @@ def source(definition: Mapping[str, Any]) -> HubSource | None:
     architecture = definition["architecture"]
     if not architecture.startswith(HUB):
         return None
-    return HubSource(architecture.removeprefix(HUB), definition.get("revision", "main"), WEIGHT_FILES, AROUND)
+    return HubSource(architecture.removeprefix(HUB), definition.get("revision", "main"), TRANSFORMERS_WEIGHTS, AROUND)
 
 
 def make(name: str, definition: Mapping[str, Any], folder: Path) -> list[Snapshot]:
