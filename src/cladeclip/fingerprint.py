@@ -28,8 +28,8 @@ READER = hashlib.sha256(sys.version.encode() + Path(__file__).read_bytes()).hexd
 # The statements of a module that define nothing, all that it holds, and the bytes of its file.
 STATEMENTS, WHOLE, FILE = "", "*", "__file__"
 ERRORS = "cladeclip.errors"
-# Modules that tell of the work, and decide nothing of what a file holds.
-APART = frozenset((ERRORS, "cladeclip.job_log", "cladeclip.progress"))
+# Modules that decide nothing of what a file holds: those that tell of the work, and the one that finds what has a name.
+APART = frozenset((ERRORS, "cladeclip.job_log", "cladeclip.progress", "cladeclip.registry"))
 # What carries bytes and makes none, with what it reaches that does: what puts a written file in its place, the download of
 # files, which are held against the hub's hashes, and what a registry names: each job knows its own (`staleness.py`).
 CARRIERS = {
@@ -39,6 +39,7 @@ CARRIERS = {
     ("cladeclip.encoders.specs", "FAMILIES"): [],
     ("cladeclip.captioning.specs", "kind_named"): [],
     ("cladeclip.training.losses", "loss_named"): [],
+    ("cladeclip.training.settings", "loss_place"): [],
 }
 LEVELS = frozenset(("debug", "info", "warning", "error", "exception"))
 
