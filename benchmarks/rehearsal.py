@@ -24,7 +24,7 @@ import yaml
 from benchmarks.costs import table
 from cladeclip import doctor
 from cladeclip.atomic import write_text
-from cladeclip.config import merged
+from cladeclip.config.files import merged
 from cladeclip.demo.specimens import PATTERNS, Species, draw_individual
 from cladeclip.needs import seconds_of_rules, speed_of_machine
 from cladeclip.progress import progress

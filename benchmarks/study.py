@@ -149,20 +149,21 @@ def run(case: Case, config: dict[str, Any]) -> None:
     """Trains and evaluates one case; labels `untrained` leave the student as it is."""
     import torch
 
+    from cladeclip.config.described import deciding
+    from cladeclip.config.sections import Train
     from cladeclip.datasets.store import PictureStore
     from cladeclip.encoders.embed import embed_images
     from cladeclip.encoders.load import load_encoder
     from cladeclip.evaluation.evaluate import evaluate
     from cladeclip.tables import CLUSTERS, IMAGES, SPLIT, read_table
     from cladeclip.training.loop import train
-    from cladeclip.training.settings import TrainSettings
 
     torch.set_num_threads(1)
     results, started = Path("results", config["dataset"]["name"]), time.perf_counter()
     encoder = load_encoder(f"weights/{case.student}")
     if case.labels != "untrained":
         table = read_table(results / case.split / "clusters" / f"{case.labels}.parquet", CLUSTERS)
-        settings = replace(TrainSettings.from_config(config["train"]), **case.changes)
+        settings = replace(Train(**deciding(Train, config["train"])), **case.changes)
         store = PictureStore(results / "store" / f"{config['train']['store_px']}.arrow")
         labels = table["label"].to_numpy(dtype=np.int64)
         train(

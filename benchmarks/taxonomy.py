@@ -42,7 +42,7 @@ Row = dict[str, Any]
 
 def measures_of(images: pd.DataFrame, embeddings: np.ndarray, unseen_rank: str, seed: int) -> list[Row]:
     """What each classifier does on one draw of new species or genera."""
-    split = make_split(images, "open-0", query_share=0.2, seed=seed, unseen_rank=unseen_rank)
+    split = make_split(images, "open-0", test_share=0.2, seed=seed, unseen_rank=unseen_rank)
     part = split["part"].to_numpy()
     fit, asked = np.flatnonzero(part == "fit"), np.flatnonzero(part != "fit")
     new = part[asked] == "unseen"

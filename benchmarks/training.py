@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import nn
 from torch.nn import functional
 
 from benchmarks.embedding import CORES, encoder_folder, pictures_below
 from benchmarks.measure import Row, measure, row
+from cladeclip.config.sections import Train
 from cladeclip.datasets.store import PictureStore, build_store
 from cladeclip.demo.specimens import draw_specimens
 from cladeclip.encoders.load import load_encoder
@@ -26,10 +26,9 @@ from cladeclip.training.loop import Training, picture_groups, train_mode
 from cladeclip.training.losses import ArcFace
 from cladeclip.training.optimisation import one_cycle
 from cladeclip.training.pictures import BatchFinish, EpochBatches, TrainingPictures, decoded, training_loader
-from cladeclip.training.settings import TrainSettings
 
 DIM, BATCH = 512, 128
-RECIPE = TrainSettings.from_config(yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))["train"])
+RECIPE = Train()
 WARM = 2
 
 

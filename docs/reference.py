@@ -1,28 +1,41 @@
-"""Writes docs/config.md from config/config.yaml with its schema, and docs/columns.md from the contracts of the tables.
+"""Writes config/config.yaml and docs/config.md from the config's sections, docs/columns.md from the contracts of the tables.
 
     .venv/bin/python docs/reference.py
 
 tests/test_docs.py fails where the pages are not what this writes, or a key or column has no words.
 """
 
+import inspect
+import json
 import re
-from collections.abc import Iterator, Mapping
+import textwrap
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from cladeclip import tables
+from cladeclip.config.described import allowed, defaults_of, schema_of, spelled, types_of
+from cladeclip.config.sections import Captioner, Config, Dataset, Encoder
+from cladeclip.datasets.layouts.specs import LAYOUTS
 from cladeclip.evaluation.measures import MEASURES, NAMED, RETRIEVED
 from cladeclip.ranks import HIGHER_RANKS
 from cladeclip.tables import Contract
 
 DOCS = Path(__file__).parent
 CONFIG = DOCS.parent / "config"
-# "  key: value # words"; the value may be missing, quoted, or a list.
-LINE = re.compile(r"^( *)([a-z_0-9]+):(?: +(?P<value>\"[^\"]*\"|[^#]*?))?(?: *# (?P<words>.*))?$")
 # Keys whose entries have names that the user chooses, and what an entry holds.
-WITH_NAMES = {"encoders", "captioners"}
+WITH_NAMES = ("encoders", "captioners")
+# Keys at the top before which config.yaml has an empty line.
+BEGINS_A_BLOCK = ("splits", "students", "gpu_model")
+HEAD = """\
+# The full experiment: does training on clusters of a strong teacher give a small encoder that tells species apart,
+# and with how many clusters? demo.yaml and mini.yaml override some of these keys; yours can, too:
+#   snakemake --configfile my.yaml
+# Written by docs/reference.py from src/cladeclip/config/sections.py, but for the entries of encoders and captioners.
+"""
 
 # What a column holds, by its name; the same name means the same in every table.
 COLUMNS = {
@@ -186,77 +199,108 @@ def columns_page() -> str:
     return "\n".join(lines)
 
 
-def keys() -> Iterator[tuple[str, str, str]]:
-    """(path, value, words) of each key that config.yaml has a line for."""
-    path: list[str] = []
-    for line in (CONFIG / "config.yaml").read_text(encoding="utf-8").splitlines():
-        found = LINE.match(line)
-        if found:
-            depth = len(found[1]) // 2
-            path = [*path[:depth], found[2]]
-            yield ".".join(path), (found["value"] or "").strip(), found["words"] or ""
+class Key(NamedTuple):
+    """One key of the config."""
+
+    path: str
+    value: Any
+    words: str
+    allowed: str
+    is_section: bool = False
+    # Stands in a config only where it is needed.
+    left_out: bool = False
 
 
-def allowed(schema: Mapping[str, Any], path: str) -> str:
-    """What the schema allows at a key."""
-    node = schema
-    for part in path.split("."):
-        node = _resolved(schema, node)
-        node = node.get("properties", {}).get(part) or node.get("additionalProperties", {})
-    return _words(schema, _resolved(schema, node))
-
-
-def _resolved(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:
-    return schema["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node
-
-
-def _words(schema: Mapping[str, Any], node: Mapping[str, Any]) -> str:
-    if "const" in node:
-        return f"`{node['const']}`"
-    if "enum" in node:
-        return ", ".join(f"`{value}`" for value in node["enum"])
-    if "anyOf" in node or "oneOf" in node:
-        return " or ".join(_words(schema, _resolved(schema, one)) for one in node.get("anyOf", node.get("oneOf")))
-    kind = node.get("type", "")
-    words = {
-        "integer": "whole number",
-        "number": "number",
-        "string": "text",
-        "boolean": "true or false",
-        "array": "list",
-    }
-    said = " or ".join(words.get(one, one) for one in ([kind] if isinstance(kind, str) else kind))
-    limits = {"minimum": "from {}", "exclusiveMinimum": "above {}", "maximum": "to {}", "exclusiveMaximum": "below {}"}
-    said = " ".join([said, *(text.format(node[name]) for name, text in limits.items() if name in node)])
-    if kind == "array" and "items" in node:
-        said += f" of: {_words(schema, _resolved(schema, node['items']))}"
-    return said
+def keys(section: type = Config, above: str = "", left_out: bool = False) -> Iterator[Key]:
+    """Every key of a section, and of the sections within."""
+    kinds, defaults = types_of(section), defaults_of(section)
+    for one in fields(section):
+        name, words = spelled(one), one.metadata["words"]
+        path, out = f"{above}{name}", left_out or one.metadata["left_out"]
+        if is_dataclass(kinds[name]):
+            yield Key(path, None, words, "", True, out)
+            yield from keys(kinds[name], f"{path}.", out)
+        else:
+            yield Key(path, defaults.get(name), words, allowed(schema_of(kinds[name]), "`"), False, out)
+    if section is Dataset:
+        for layout in LAYOUTS.values():
+            if fields(layout.settings):
+                yield Key(f"{above}{layout.name}", None, f"with layout: {layout.name}", "", True, True)
+                yield from keys(layout.settings, f"{above}{layout.name}.", True)
 
 
 def config_page() -> str:
-    schema = yaml.safe_load((CONFIG / "schema.yaml").read_text(encoding="utf-8"))
     lines = [
         "# Every key of the config",
         "",
-        "Written by `docs/reference.py` from `config/config.yaml` and its schema. A file of your own names what differs;",
+        "Written by `docs/reference.py` from `src/cladeclip/config/sections.py`. A file of your own names what differs;",
         "give it with `--configfile`. A mapping is merged with the default, a list replaces it: `baselines: [mine]` drops",
         "the others. Entries of `encoders:` and `captioners:` have names that you choose; what an encoder holds stands in",
         "the comment above `encoders:` in `config/config.yaml`, captioners are in [how to](how-to.md#captions).",
         "",
     ]
     stage = ""
-    for path, value, words in keys():
-        top = path.partition(".")[0]
-        if top in WITH_NAMES or (not value and not words):
+    for key in keys():
+        top = key.path.partition(".")[0]
+        if top in WITH_NAMES or (key.is_section and top == key.path):
             continue
         if top != stage:
             stage = top
             lines += ["", f"## {stage}", "", "| key | default | allowed | |", "|---|---|---|---|"]
-        cells = (f"`{path}`", f"`{value}`" if value else "", allowed(schema, path), words)
+        cells = (f"`{key.path}`", "" if key.is_section else f"`{yaml_of(key.value)}`", key.allowed, key.words)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)) + "\n"
 
 
+def yaml_of(value: Any) -> str:
+    """On one line; a text between double quotes where it needs some."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("...\n").strip()
+    return json.dumps(value) if text.startswith("'") else re.sub(r"e-0(\d)$", r"e-\1", text)
+
+
+def config_file() -> str:
+    """`config/config.yaml`: every key with its default and its words; the entries of `encoders:` are those of the file."""
+    lines = HEAD.splitlines()
+    for key in keys():
+        *above, name = key.path.split(".")
+        if above and above[0] in WITH_NAMES:
+            continue
+        indent = "  # " + "  " * (len(above) - 1) if key.left_out else "  " * len(above)
+        if not above:
+            blank = key.is_section or key.path in WITH_NAMES or key.path in BEGINS_A_BLOCK
+            lines += [""] if blank else []
+            lines += [f"# {line}" for line in wrapped(doc_of(types_of(Config)[name]))] if key.is_section else []
+        if key.path in WITH_NAMES:
+            lines += entries(key.path)
+            continue
+        value = "" if key.is_section else f" {yaml_of(key.value)}"
+        lines.append(f"{indent}{name}:{value}" + (f" # {key.words}" if key.words else ""))
+    return "\n".join(lines) + "\n"
+
+
+def doc_of(section: type) -> str:
+    """What is said of a section above it; empty where nothing is."""
+    said = inspect.cleandoc(section.__doc__ or "")
+    return "" if said.startswith(f"{section.__name__}(") else said
+
+
+def wrapped(text: str) -> list[str]:
+    return textwrap.wrap(" ".join(text.split()), 118)
+
+
+def entries(name: str) -> list[str]:
+    """The entries of `encoders:` or `captioners:` as they stand in the file, below what an entry may hold."""
+    text = (CONFIG / "config.yaml").read_text(encoding="utf-8")
+    held = re.search(rf"^{name}:\n(?:  .*\n)+", text, re.MULTILINE)
+    assert held is not None, name
+    kind = {"encoders": Encoder, "captioners": Captioner}[name]
+    may_hold = (wrapped(f"{spelled(one)}: {one.metadata['words']}") for one in fields(kind))
+    words = [f"# {doc_of(kind)} What an entry may hold:"]
+    words += [f"#   {'  ' * bool(i)}{line}" for lines in may_hold for i, line in enumerate(lines)]
+    return [*words, *held[0].splitlines()]
+
+
 if __name__ == "__main__":
+    (CONFIG / "config.yaml").write_text(config_file(), encoding="utf-8")
     (DOCS / "config.md").write_text(config_page(), encoding="utf-8")
     (DOCS / "columns.md").write_text(columns_page(), encoding="utf-8")

@@ -18,7 +18,7 @@ rule fetch_captioner:
             for key, value in known("captioners", wildcards.captioner).items()
             if key in ("model", "revision")
         },
-        code=lambda wildcards: code_of_captioner(SCRIPTS / "fetch_captioner.py", kind_of(wildcards).name),
+        code=lambda wildcards: code("fetch_captioner", chosen=[kind_of(wildcards).door("fetch")]),
     message:
         f"Bringing the model of the captioner '{{wildcards.captioner}}' into {WEIGHTS}/captioners."
     script:
@@ -56,7 +56,7 @@ rule caption:
             }
         ),
         cache=RESULTS.cache("captions", "{captioner}"),
-        code=lambda wildcards: code_of_captioner(SCRIPTS / "caption.py", kind_of(wildcards).name),
+        code=lambda wildcards: code("caption", chosen=[kind_of(wildcards).door("captions")]),
         rows=lambda wildcards: code_of_captions(kind_of(wildcards).name),
     message:
         "Captioning with '{wildcards.captioner}'."

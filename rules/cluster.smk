@@ -26,10 +26,8 @@ rule cluster:
         mem_mb=memory(3000, per_input=4, of="embeddings"),
         runtime=minutes(30, per_mb=0.5),
     params:
-        seed=config["cluster"]["seed"],
-        restarts=config["cluster"]["restarts"],
-        max_points=config["cluster"]["max_points"],
-        max_iterations=config["cluster"]["max_iterations"],
+        **deciding(Cluster, config["cluster"]),
+        seed=SEEDS["clusters"],
         code=code("cluster"),
     message:
         "Clustering {wildcards.teacher}'s {wildcards.features} embeddings into {wildcards.k} ({wildcards.split})."
@@ -56,7 +54,7 @@ rule control:
         mem_mb=memory(2000),
         runtime=minutes(10),
     params:
-        seed=config["cluster"]["seed"],
+        seed=SEEDS["clusters"],
         code=code("control"),
     message:
         "Control labels: {wildcards.control} ({wildcards.split})."

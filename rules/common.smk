@@ -9,14 +9,16 @@ SOURCE, SCRIPTS = str(HOME / "src"), HOME / "workflow/scripts"
 sys.path.insert(0, SOURCE)
 
 from cladeclip import plan
-from cladeclip.config import check_other_results, drop_nulls, validate
+from cladeclip.config.check import check_other_results, complete
+from cladeclip.config.described import deciding, ordered
+from cladeclip.config.sections import Cluster, Config, Dataset, Folds, Train
 from cladeclip.datasets.listing import refresh_listing
 from cladeclip.encoders.weights import note_changed_weights
 from cladeclip.errors import CladeclipError, ConfigError
 from cladeclip.fingerprint import remember
 from cladeclip.job_environment import prepare_environment
 from cladeclip.names import FEATURES, MODEL, NAME, SPLIT, ClusterLabels, Model
-from cladeclip.staleness import code_of_captioner, code_of_captions, code_of_rows, code_of_script
+from cladeclip.staleness import code_of_captions, code_of_rows, code_of_script
 
 prepare_environment(SOURCE)
 # With some seconds for clocks of a cluster that differ.
@@ -30,8 +32,7 @@ def stop(error):
 
 
 try:
-    drop_nulls(config)
-    validate(config, HOME / "config/schema.yaml")
+    complete(config)
     check_other_results(config["report"])
     # The paths that tables and jobs name are those of one folder; much in it stands beside what rules declare.
     if workflow.storage_settings.default_storage_provider:
@@ -52,7 +53,7 @@ ROOT = DATASET["root"]
 FILES = plan.Files(config)
 RESULTS, WEIGHTS = FILES.results, FILES.weights
 ENVIRONMENT = "../envs/cladeclip.yaml"
-ENCODERS = config["encoders"]
+ENCODERS, SEEDS = config["encoders"], config["seeds"]
 
 # Snakemake does not see changes inside a folder: weights and data are looked at here, once a command.
 if workflow.is_main_process:
@@ -79,9 +80,9 @@ wildcard_constraints:
     model=MODEL,
 
 
-def code(script, *models, loss=None):
+def code(script, *models, chosen=()):
     """The fingerprint of a script that loads these models and no others: stale code is a changed param."""
-    return code_of_script(SCRIPTS / f"{script}.py", families(models), loss)
+    return code_of_script(SCRIPTS / f"{script}.py", families(models), tuple(chosen))
 
 
 def families(models):
@@ -102,10 +103,3 @@ def known(section, name):
 
 def script_of(name):
     return f"../workflow/scripts/{name}.py"
-
-
-def ordered(settings):
-    """A param that is the same whatever the order of the keys in the config."""
-    if isinstance(settings, dict):
-        return {key: ordered(settings[key]) for key in sorted(settings)}
-    return [ordered(item) for item in settings] if isinstance(settings, list) else settings

@@ -1,7 +1,7 @@
 # One job a model and split: the four accuracies, every query's prediction, and the measures of metric learning.
 
 # Who asks whom; see evaluation/subsets.py.
-QUERIES = {key: config["eval"][key] for key in ("query_share", "seed", "genus_only_names")}
+QUERIES = {key: config["eval"][key] for key in ("query_share", "genus_only_names")} | {"seed": SEEDS["queries"]}
 
 
 rule evaluate:

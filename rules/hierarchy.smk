@@ -48,7 +48,7 @@ rule name_unnamed:
         runtime=minutes(30, per_mb=0.2, of="embeddings"),
     params:
         hierarchy=ordered(config["hierarchy"]),
-        seed=config["eval"]["seed"],
+        seed=SEEDS["queries"],
         code=code("name_unnamed"),
     message:
         "Naming the pictures without a species by {wildcards.model} ({wildcards.split})."
@@ -81,7 +81,7 @@ rule identify:
         listing=new_pictures,
         hierarchy=ordered(config["hierarchy"]),
         embed={key: EMBED[key] for key in ("batch_size", "decode", "precision")},
-        seed=config["eval"]["seed"],
+        seed=SEEDS["queries"],
         code=lambda wildcards: code("identify", wildcards.model),
     message:
         "Naming the new pictures by {wildcards.model} ({wildcards.split})."

@@ -1,10 +1,12 @@
 # From a folder of pictures to tables: what is there, what can be used, who sees it when, and a reduced copy for training.
 
+from cladeclip.datasets.layouts.specs import layout_named
+
 # Pictures that a rule brings (by download or by drawing) leave this marker beside them; your own folder is never written to.
 SOURCE_MARKER = {"fetch": [f"{ROOT}/.fetched.json"], "draw": [f"{ROOT}/.drawn.json"], "folder": []}[DATASET["source"]]
 
 
-NEAR_DUPLICATES = config["split"]["near_duplicates"] or {}
+NEAR_DUPLICATES = config["folds"]["near_duplicates"] or {}
 
 
 localrules:
@@ -24,7 +26,7 @@ rule fetch_vlm4bio:
     resources:
         runtime=minutes(720),
     params:
-        fetch=ordered(DATASET["fetch"]),
+        fetch=ordered(DATASET.get("fetch")),
     message:
         "Fetching the pictures of VLM4Bio (about 20 GB); those that already lie there are kept."
     script:
@@ -44,7 +46,7 @@ rule draw_specimens:
         ENVIRONMENT
     threads: 2
     params:
-        draw=ordered(DATASET["draw"]),
+        draw=ordered({**DATASET.get("draw", {}), "seed": SEEDS["drawings"]}),
         code=code("draw_specimens"),
     message:
         "Drawing the demo's specimens."
@@ -89,9 +91,9 @@ rule prepare:
         runtime=minutes(30, per_mb=10),
     params:
         root=ROOT,
-        dataset=ordered({key: DATASET[key] for key in ("layout", "table", "folders", "max_rejected", "unnamed")}),
+        dataset=deciding(Dataset, DATASET),
         synonyms=DATASET["synonyms"],
-        code=code("prepare"),
+        code=code("prepare", chosen=[layout_named(DATASET["layout"]).door("read")]),
     message:
         "Checking every picture below {params.root}."
     script:
@@ -138,7 +140,7 @@ rule split:
         mem_mb=memory(2000, per_input=10),
         runtime=minutes(10),
     params:
-        settings=ordered({key: value for key, value in config["split"].items() if key != "near_duplicates"}),
+        settings={**deciding(Folds, config["folds"]), "seed": SEEDS["folds"]},
         code=code("split"),
     message:
         "Splitting the images: {wildcards.split}."

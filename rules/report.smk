@@ -1,18 +1,7 @@
 # The comparison of all models, the page that people read, and the checksums of everything.
 from cladeclip.atomic import sha256_of_file
+from cladeclip.config.described import shown
 
-# The settings that the report shows and that make it again: without those that change how a job runs, not its result.
-SETTINGS = ordered(
-    {
-        stage: (
-            {key: value for key, value in settings.items() if key not in RUNNING | {"shards"}}
-            if stage in ("embed", "cluster", "train", "eval")
-            else settings
-        )
-        for stage, settings in config.items()
-        if stage != "identify"
-    }
-)
 # What decides which models and pictures the report looks at closely.
 CHOSEN = ordered(
     {"report": {"primary": config["report"]["primary"]}, "encoders": ENCODERS, "weights": config["weights"]}
@@ -150,7 +139,7 @@ rule report:
     conda:
         ENVIRONMENT
     params:
-        config=SETTINGS,
+        config=shown(Config, config),
         results=lambda wildcards: str(RESULTS),
         code=code("report"),
         templates=[sha256_of_file(template)[:16] for template in TEMPLATES],

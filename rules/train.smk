@@ -1,8 +1,8 @@
 # Students: an encoder trained to tell the classes of its labels apart. The checkpoint is an encoder folder.
+from cladeclip.training.specs import loss_place
+
 TRAIN = config["train"]
-# Keys that change how a training runs, but not its result.
-RUNNING = {"workers", "threads", "gpus", "checkpoint_minutes", "lr_range"}
-TRAIN_SETTINGS = ordered({key: value for key, value in TRAIN.items() if key not in RUNNING})
+TRAIN_SETTINGS = deciding(Train, TRAIN)
 TRAINED_MODEL = str(Model("{student}", "{labels}", "{seed}"))
 
 
@@ -31,7 +31,7 @@ rule train:
     params:
         settings=TRAIN_SETTINGS,
         events=RESULTS.events(f"train/{{split}}/{TRAINED_MODEL}"),
-        code=lambda wildcards: code("train", wildcards.student, loss=TRAIN["loss"]),
+        code=lambda wildcards: code("train", wildcards.student, chosen=[loss_place(TRAIN["loss"])]),
     message:
         "Training {wildcards.student} on {wildcards.labels}, seed {wildcards.seed} ({wildcards.split})."
     script:
@@ -61,7 +61,7 @@ rule lr_range:
     params:
         settings=TRAIN_SETTINGS,
         range=ordered(TRAIN["lr_range"]),
-        code=lambda wildcards: code("lr_range", wildcards.student, loss=TRAIN["loss"]),
+        code=lambda wildcards: code("lr_range", wildcards.student, chosen=[loss_place(TRAIN["loss"])]),
     message:
         "Range test of the learning rate: {wildcards.student} on {wildcards.labels} ({wildcards.split})."
     script:

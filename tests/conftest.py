@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 from warm import Warm
 
+from cladeclip.config.sections import Train
 from cladeclip.datasets.listing import refresh_listing
 from cladeclip.datasets.prepare import prepare
 from cladeclip.datasets.store import PictureStore, build_store
@@ -23,14 +23,13 @@ from cladeclip.encoders.weights import make_encoder_folder
 from cladeclip.new_config import SHIPPED
 from cladeclip.tables import CLUSTERS, LISTING, read_table, write_table
 from cladeclip.training.job import TrainingJob
-from cladeclip.training.settings import TrainSettings
 
 REPOSITORY = Path(__file__).parents[1]
 # Pictures with mixed licences cannot be part of the repository; CI lays them beside it.
 REAL_PICTURES = REPOSITORY.parent / "shared" / "data" / "vlm4bio-mini"
 
 # The published settings, which tests vary.
-RECIPE = TrainSettings.from_config(yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())["train"])
+RECIPE = Train()
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

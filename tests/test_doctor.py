@@ -12,7 +12,7 @@ from conftest import REPOSITORY, copy_configs
 from PIL import Image
 
 from cladeclip import doctor, needs
-from cladeclip.config import merged
+from cladeclip.config.files import merged
 from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.speed import speed_of
 from cladeclip.encoders.weights import make_encoder_folder

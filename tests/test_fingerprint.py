@@ -7,7 +7,9 @@ from conftest import REPOSITORY
 
 from cladeclip import fingerprint, staleness
 from cladeclip.captioning.specs import KINDS
+from cladeclip.datasets.layouts.specs import LAYOUTS
 from cladeclip.encoders.specs import FAMILIES
+from cladeclip.training.specs import loss_place
 
 ALL = frozenset(FAMILIES)
 SCRIPTS = sorted((REPOSITORY / "workflow" / "scripts").glob("*.py"))
@@ -20,7 +22,6 @@ def forget():
         fingerprint.source_of,
         staleness.code_of_script,
         staleness.code_of_rows,
-        staleness.code_of_captioner,
         staleness.code_of_captions,
     ):
         kept.cache_clear()
@@ -41,11 +42,13 @@ def package(tmp_path, monkeypatch):
 def codes():
     """What makes results and cached rows stale: the fingerprints of all scripts, and of what makes rows."""
     forget()
-    trains = dict.fromkeys(("train", "lr_range"), "arcface")
-    scripts = {script.stem: staleness.code_of_script(script, ALL, trains.get(script.stem)) for script in SCRIPTS}
-    for stem in staleness.FUNCTIONS_OF_CAPTIONERS:
-        path = REPOSITORY / "workflow" / "scripts" / f"{stem}.py"
-        scripts[stem] = "".join(staleness.code_of_captioner(path, kind) for kind in KINDS if KINDS[kind].model)
+    chosen = {stem: [loss_place("arcface")] for stem in ("train", "lr_range")}
+    chosen["prepare"] = [layout.door("read") for layout in LAYOUTS.values()]
+    for stem, function in (("caption", "captions"), ("fetch_captioner", "fetch")):
+        chosen[stem] = [kind.door(function) for kind in KINDS.values() if kind.model]
+    scripts = {
+        script.stem: staleness.code_of_script(script, ALL, tuple(chosen.get(script.stem, ()))) for script in SCRIPTS
+    }
     rows = {f"rows of {rows}": staleness.code_of_rows(rows, ALL) for rows in staleness.CODE_OF_ROWS}
     return scripts | rows | {"rows of captions": staleness.code_of_captions("internvl")}
 
@@ -106,6 +109,12 @@ EDITS = {
         "do_sample=False",
         "do_sample=True",
         {"caption", "rows of captions"},
+    ),
+    "how a layout is read": (
+        "datasets/layouts/table.py",
+        "def from_frame(",
+        "def from_frame(_=None, *, ",
+        {"prepare"},
     ),
     "another function of a library under the same name": (
         "training/head.py",

@@ -4,7 +4,8 @@ import pytest
 import yaml
 from conftest import copy_configs
 
-from cladeclip.config import merged, validate
+from cladeclip.config.check import complete
+from cladeclip.config.files import merged
 from cladeclip.errors import ConfigError, DataError
 from cladeclip.new_config import new_config
 
@@ -20,7 +21,7 @@ def test_drawn_pictures_get_a_config_that_validates(specimens, folder):
     assert "9 species, 6 to 6 pictures each" in said
     assert "3 categories: Bird 18" in said
     config = merged([folder / "config.yaml", folder / "mini.yaml", folder / "mine.yaml"])
-    validate(config, folder / "schema.yaml")
+    complete(config)
     assert config["dataset"]["root"] == str(specimens)
     assert config["labels"]["k"] == [4, 9, 16]  # no more clusters than pairs of pictures
     assert config["splits"] == ["holdout-0"]  # three species a category are too few to hold some out

@@ -8,7 +8,11 @@ DEFAULT = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
 
 
 def config(**labels):
-    return DEFAULT | {"labels": DEFAULT["labels"] | labels, "splits": ["holdout-0", "open-0"], "seeds": [5, 6]}
+    return DEFAULT | {
+        "labels": DEFAULT["labels"] | labels,
+        "splits": ["holdout-0", "open-0"],
+        "seeds": {"training": [5, 6]},
+    }
 
 
 def test_single_labels_stand_beside_the_cross_product_once():

@@ -11,7 +11,8 @@ from conftest import RECIPE, REPOSITORY
 
 from cladeclip import registry, staleness
 from cladeclip.captioning.specs import Place, kind_named
-from cladeclip.config import merged, validate
+from cladeclip.config.check import complete
+from cladeclip.config.files import merged
 from cladeclip.encoders.embed import embed_images
 from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.specs import family_named
@@ -20,6 +21,7 @@ from cladeclip.errors import ConfigError
 from cladeclip.training.checkpoint import save_checkpoint
 from cladeclip.training.loop import train
 from cladeclip.training.losses import loss_named
+from cladeclip.training.specs import loss_place
 
 # The mean of an image's patches through one linear layer.
 FAMILY = """
@@ -94,7 +96,7 @@ def another_package(tmp_path, monkeypatch):
     (folder / "shouting.py").write_text(dedent(KIND))
     (folder / "squared.py").write_text(dedent(LOSS))
     monkeypatch.syspath_prepend(folder)
-    kept = (registry.installed, staleness.code_of_script, staleness.code_of_captioner)
+    kept = (registry.installed, staleness.code_of_script)
     for one in kept:
         one.cache_clear()
     yield folder
@@ -121,10 +123,10 @@ def test_its_config_is_checked_as_that_of_any_family(another_package):
     config["captioners"]["loud"] = {"kind": "shout", "word": "look"}
     config |= {"students": ["mine"], "baselines": ["mine"]}
     config["train"]["loss"] = "square"
-    validate(config, REPOSITORY / "config" / "schema.yaml")
+    complete(config)
     config["encoders"]["mine"] = DEFINITION | {"pretrained": "tag"}
     with pytest.raises(ConfigError, match=r"encoders.mine.pretrained has no meaning for linear"):
-        validate(config, REPOSITORY / "config" / "schema.yaml")
+        complete(config)
 
 
 def test_its_code_makes_its_own_results_stale(another_package):
@@ -133,12 +135,13 @@ def test_its_code_makes_its_own_results_stale(another_package):
     train = REPOSITORY / "workflow" / "scripts" / "train.py"
 
     def codes():
-        for one in (staleness.code_of_script, staleness.code_of_captioner):
-            one.cache_clear()
+        staleness.code_of_script.cache_clear()
         staleness.fingerprint_of.__globals__["definitions_of"].cache_clear()
         found = {name: staleness.code_of_script(embed, frozenset([name])) for name in ("linear", "timm")}
-        found |= {name: staleness.code_of_captioner(caption, name) for name in ("shout", "template")}
-        return found | {name: staleness.code_of_script(train, loss=name) for name in ("square", "arcface")}
+        kinds = {name: kind_named(name).door("captions") for name in ("shout", "template")}
+        chosen = {name: (caption, door) for name, door in kinds.items()}
+        chosen |= {name: (train, loss_place(name)) for name in ("square", "arcface")}
+        return found | {name: staleness.code_of_script(path, chosen=(at,)) for name, (path, at) in chosen.items()}
 
     before = codes()
     for file, edited, name in (

@@ -13,12 +13,12 @@ import torch
 import yaml
 
 from benchmarks.synthetic import a_collection
+from cladeclip.config.sections import Train
 from cladeclip.cores import cores
 from cladeclip.datasets.store import PictureStore, build_store
 from cladeclip.demo.specimens import draw_specimens
 from cladeclip.encoders.encoder import Encoder
 from cladeclip.errors import first_line
-from cladeclip.training.settings import TrainSettings
 
 CONFIG = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))
 # A network as small as the tests', in the place of all others where the sizes are small.
@@ -134,9 +134,9 @@ class Setting:
             encode_text=None if vision_alone else encode_text,
         )
 
-    def settings(self, **changes: Any) -> TrainSettings:
+    def settings(self, **changes: Any) -> Train:
         """The published ones."""
-        return replace(TrainSettings.from_config(CONFIG["train"]), **changes)
+        return replace(Train(), **changes)
 
     def collection(self, d: int) -> tuple[Any, np.ndarray, Any]:
         """Tables and embeddings of as many pictures as VLM4Bio has."""

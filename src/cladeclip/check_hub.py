@@ -13,9 +13,10 @@ from typing import Any
 
 from cladeclip.atomic import read_json
 from cladeclip.captioning.specs import kind_named
-from cladeclip.config import merged, validate
+from cladeclip.config.check import complete
+from cladeclip.config.files import merged
 from cladeclip.datasets.fetch import FOLDER, in_layout, is_metadata
-from cladeclip.datasets.vlm4bio import read_metadata
+from cladeclip.datasets.layouts.vlm4bio import read_metadata
 from cladeclip.encoders.hub_sources import AROUND, HubSource, captioner_source, encoder_source
 from cladeclip.encoders.specs import family_named
 from cladeclip.errors import CladeclipError, first_line, size_in_words
@@ -113,7 +114,7 @@ def _listed_and_there(found: Repository, listed: Any) -> Iterator[Finding]:
 
 def main(files: list[str]) -> int:
     config = merged(["config/config.yaml", *files])
-    validate(config, "config/schema.yaml")
+    complete(config)
     differs = 0
     for status, sentence in check(config):
         print(f"{status}  {sentence}", flush=True)

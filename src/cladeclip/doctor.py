@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from cladeclip.config import merged, validate
+from cladeclip.config.check import complete
+from cladeclip.config.files import merged
 from cladeclip.datasets.fetch import what_is_there
 from cladeclip.datasets.listing import files_below
 from cladeclip.encoders.hub_sources import HubSource, captioner_source, encoder_source
@@ -200,7 +201,7 @@ def main(files: list[str]) -> int:
     print(f"\nThe run of config/config.yaml{''.join(f' and {file}' for file in files)}")
     try:
         config = merged(["config/config.yaml", *files])
-        validate(config, "config/schema.yaml")
+        complete(config)
         for status, sentence in [*weights(config), *captioners(config), *images(config)]:
             print(f"  {status}  {sentence}")
         n, whence = pictures(config)

@@ -38,8 +38,11 @@ CARRIERS = {
     ("cladeclip.encoders.specs", "family_named"): [],
     ("cladeclip.encoders.specs", "FAMILIES"): [],
     ("cladeclip.captioning.specs", "kind_named"): [],
+    ("cladeclip.datasets.layouts.specs", "layout_named"): [],
     ("cladeclip.training.losses", "loss_named"): [],
-    ("cladeclip.training.settings", "loss_place"): [],
+    ("cladeclip.training.specs", "loss_place"): [],
+    # Its values are params of the rules.
+    ("cladeclip.config.sections", "Train"): [],
 }
 LEVELS = frozenset(("debug", "info", "warning", "error", "exception"))
 

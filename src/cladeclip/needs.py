@@ -116,9 +116,9 @@ def seconds_of_rules(
     def evaluation(split: str, model: str) -> float:
         found, asked = n, n
         if Split.parse(split).is_holdout:
-            asked = n * config["split"]["query_share"]
+            asked = n * config["folds"]["test_share"]
         elif Split.parse(split).is_open:
-            found = asked = n * config["split"]["unseen_share"]
+            found = asked = n * config["folds"]["unseen_share"]
         d = dim(encoder_of(model))
         search = found * asked * (4 * d + OF_A_PAIR)
         probe = PROBE_EVALUATIONS * FITTED * found * 1.4 * n_species * (4 * d + OF_A_LOGIT)

@@ -9,9 +9,10 @@ import pandas as pd
 import yaml
 
 from cladeclip.atomic import write_text
-from cladeclip.config import merged, update, validate
+from cladeclip.config.check import complete
+from cladeclip.config.files import merged, update
 from cladeclip.datasets.guess import guess_dataset, problems
-from cladeclip.datasets.layouts import read_listed
+from cladeclip.datasets.layouts.specs import LAYOUTS, read_listed
 from cladeclip.datasets.listing import files_below
 from cladeclip.datasets.naming import KINDS, kinds_beside_species, merged_names, name_pictures, some
 from cladeclip.datasets.specimens import together
@@ -20,14 +21,9 @@ from cladeclip.names import NAME
 from cladeclip.ranks import HIGHER_RANKS
 
 # The files of config/ that are not its user's.
-SHIPPED = ("config", "schema", "demo", "mini", "rehearsal")
+SHIPPED = ("config", "demo", "mini", "rehearsal")
 # Fewer pictures than these cannot be clustered and trained on in any useful way.
 FEWEST = 10
-LAYOUTS = {
-    "vlm4bio": "one folder a category, with images/ and metadata/",
-    "table": "a table with a row a picture",
-    "folders": "one folder a species",
-}
 TEXT = """\
 # Written by `make new`: {pictures:,} pictures of {species:,} species. Change what you like; config/config.yaml has a comment
 # on every key. What is not named here is as in the file before it in the command:
@@ -84,7 +80,7 @@ def config_text(name: str, dataset: dict[str, Any], listed: pd.DataFrame, path: 
 def describe(dataset: dict[str, Any], listed: pd.DataFrame, names: pd.DataFrame, paths: list[str]) -> list[str]:
     """What was found, in lines for the terminal."""
     layout = dataset["layout"]
-    lines = [f"{dataset['root']}: {LAYOUTS[layout]} (layout {layout})."]
+    lines = [f"{dataset['root']}: {LAYOUTS[layout].words} (layout {layout})."]
     if layout == "table":
         columns = dataset["table"]["columns"]
         named = "".join(f", {key} in column '{column}'" for key, column in columns.items())
@@ -142,7 +138,7 @@ def new_config(name: str, data: str, folder: Path = Path("config")) -> list[str]
     text = config_text(name, dataset, listed, path)
     config = merged([folder / "config.yaml", folder / "mini.yaml"])
     update(config, yaml.safe_load(text))
-    validate(config, folder / "schema.yaml")
+    complete(config)
     write_text(path, text)
     return [
         *describe(dataset, listed, names, list(paths["path"])),

@@ -79,7 +79,7 @@ def trained_models(config: Mapping[str, Any], split: str) -> list[str]:
         str(Model(student, labels, seed))
         for student in config["students"]
         for labels in labels_on(config, split)
-        for seed in config["seeds"]
+        for seed in config["seeds"]["training"]
     ]
 
 
@@ -95,7 +95,7 @@ def all_models(config: Mapping[str, Any], split: str) -> list[str]:
 
 def encoders_in_use(config: Mapping[str, Any]) -> list[str]:
     """The encoders whose weights are needed."""
-    twins = config["split"]["near_duplicates"]
+    twins = config["folds"]["near_duplicates"]
     asked = [twins["encoder"]] if twins else []
     return list(dict.fromkeys([*teachers(config), *config["students"], *config["baselines"], *asked]))
 

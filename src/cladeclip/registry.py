@@ -27,6 +27,10 @@ class Entry:
         """The module, imported."""
         return import_module(self.module)
 
+    def door(self, function: str) -> str:
+        """Where one of its functions is, as `module:function`."""
+        return f"{self.module}:{function}"
+
     def check_keys(self, key: str, given: Collection[str], allowed: Collection[str]) -> None:
         """Refuses what has no meaning for it; `key` is where it stands.
 

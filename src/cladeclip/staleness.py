@@ -11,7 +11,6 @@ from pathlib import Path
 from cladeclip.captioning.specs import kind_named
 from cladeclip.encoders.specs import family_named
 from cladeclip.fingerprint import fingerprint_of, reached_by, source_of
-from cladeclip.training.settings import loss_place
 
 # Where the code of a family of encoders is entered, which one alone a config knows, and by which of its functions.
 DOORS = {
@@ -19,8 +18,6 @@ DOORS = {
     ("cladeclip.encoders.load", "load_encoder"): "load",
     ("cladeclip.training.checkpoint", "save_checkpoint"): "save",
 }
-# What of a captioner's kind a script enters.
-FUNCTIONS_OF_CAPTIONERS = {"caption": "captions", "fetch_captioner": "fetch"}
 # What makes a row of a cache, as it is stored: decode, transform and forward.
 CODE_OF_ROWS = {
     "images": ("cladeclip.encoders.embed:add_missing_images", "cladeclip.encoders.load:load_encoder"),
@@ -29,22 +26,20 @@ CODE_OF_ROWS = {
 
 
 @cache
-def code_of_script(script: Path, families: frozenset[str] = frozenset(), loss: str | None = None) -> str:
-    """The fingerprint of a script that makes, loads or saves encoders of these families alone, and trains with this loss."""
-    trained = _code_in(*loss_place(loss).split(":")) if loss else []
-    return fingerprint_of(script, *_entered(families, script), *trained)
+def code_of_script(script: Path, families: frozenset[str] = frozenset(), chosen: tuple[str, ...] = ()) -> str:
+    """The fingerprint of a script that makes, loads or saves encoders of these families alone.
+
+    Args:
+        chosen: what else the config chooses by its name, as `module:function`.
+    """
+    found = [code for place in chosen for code in _code_in(*place.split(":"))]
+    return fingerprint_of(script, *_entered(families, script), *found)
 
 
 @cache
 def code_of_rows(rows: str, families: frozenset[str] = frozenset()) -> str:
     """The fingerprint of what makes a row of a cache: `images` or `texts`."""
     return fingerprint_of(*CODE_OF_ROWS[rows], *_entered(families, *CODE_OF_ROWS[rows]))
-
-
-@cache
-def code_of_captioner(script: Path, kind: str) -> str:
-    """The fingerprint of a script that lets a captioner of this kind write or fetch."""
-    return fingerprint_of(script, *_code_in(kind_named(kind).module, FUNCTIONS_OF_CAPTIONERS[script.stem]))
 
 
 @cache

@@ -9,7 +9,7 @@ from hub.repositories import PINNED, vlm4bio
 from hub.stand_in import Hub
 
 from cladeclip.datasets.fetch import fetch_vlm4bio, what_is_there
-from cladeclip.datasets.vlm4bio import read_metadata
+from cladeclip.datasets.layouts.vlm4bio import read_metadata
 from cladeclip.errors import CladeclipError, DataError
 
 REVISION = {"repository": "imageomics/VLM4Bio", "revision": PINNED}

@@ -4,10 +4,10 @@ import pandas as pd
 import pytest
 
 from cladeclip.datasets.guess import guess_dataset, problems
-from cladeclip.datasets.layouts import read_listed
+from cladeclip.datasets.layouts.specs import read_listed
+from cladeclip.datasets.layouts.vlm4bio import read_metadata
 from cladeclip.datasets.listing import files_below
 from cladeclip.datasets.naming import name_pictures
-from cladeclip.datasets.vlm4bio import read_metadata
 from cladeclip.errors import DataError
 
 

@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cladeclip.datasets.layouts import from_folders, from_table
+from cladeclip.datasets.layouts.folders import from_folders
+from cladeclip.datasets.layouts.table import from_table
 from cladeclip.datasets.listing import refresh_listing
 from cladeclip.datasets.prepare import prepare
 from cladeclip.errors import DataError

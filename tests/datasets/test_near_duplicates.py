@@ -51,7 +51,7 @@ def test_no_split_parts_a_pair_and_groups_join_through_pairs(points):
     # 0 and 4 are one group, 4 and 5 a pair; 1 and 2 are a pair; 3 is alone.
     assert grouped["content_group"].nunique() == 30
     for fold in range(3):
-        split = make_split(grouped, f"holdout-{fold}", query_share=0.3, seed=5)
+        split = make_split(grouped, f"holdout-{fold}", test_share=0.3, seed=5)
         part = dict(zip(split["image_id"], split["part"], strict=True))
         assert len(set(part.values())) == 2
         for i in range(0, 60, 6):

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from cladeclip.datasets.layouts.vlm4bio import read_metadata
 from cladeclip.datasets.listing import refresh_listing
 from cladeclip.datasets.prepare import check_picture, prepare
-from cladeclip.datasets.vlm4bio import read_metadata
 from cladeclip.errors import DataError
 from cladeclip.tables import LISTING, read_table
 

@@ -19,12 +19,12 @@ def images():
 
 
 def test_all_fits_everything(images):
-    assert set(make_split(images, "all", query_share=0.2, seed=5)["part"]) == {"fit"}
+    assert set(make_split(images, "all", test_share=0.2, seed=5)["part"]) == {"fit"}
 
 
 @pytest.mark.parametrize("fold", range(4))
 def test_holdout_asks_about_every_species_that_has_two_groups_and_keeps_groups_together(images, fold):
-    split = make_split(images, f"holdout-{fold}", query_share=0.2, seed=5)
+    split = make_split(images, f"holdout-{fold}", test_share=0.2, seed=5)
     table = images.merge(split, on="image_id")
     assert (table.groupby("content_group")["part"].nunique() == 1).all()
     for _, rows in table.groupby("scientific_name"):
@@ -52,7 +52,7 @@ def test_open_splits_hold_out_whole_species_or_genera_of_every_category(ranked, 
     ranked = ranked.assign(content_group=ranked["image_id"])
     if rank == "genus":  # a genus belongs to one category
         ranked["category"] = np.where(ranked["genus"] < "g4", "A", "B")
-    split = make_split(ranked, "open-1", query_share=0.2, seed=5, unseen_share=0.25, unseen_rank=rank)
+    split = make_split(ranked, "open-1", test_share=0.2, seed=5, unseen_share=0.25, unseen_rank=rank)
     table = ranked.merge(split, on="image_id")
     assert set(table["part"]) == {"fit", "query", "unseen"}
     for _, rows in table.groupby(column):
@@ -61,14 +61,14 @@ def test_open_splits_hold_out_whole_species_or_genera_of_every_category(ranked, 
         sizes = rows.groupby(column).size()
         n = (sizes >= 2).sum()
         assert rows.loc[rows["part"] == "unseen", column].nunique() == max(1, round(0.25 * n))
-    holdout = ranked.merge(make_split(ranked, "holdout-1", query_share=0.2, seed=5), on="image_id")
+    holdout = ranked.merge(make_split(ranked, "holdout-1", test_share=0.2, seed=5), on="image_id")
     known = table["part"] != "unseen"
     assert (table.loc[known, "part"] == holdout.loc[known, "part"]).all()
 
 
 def test_open_folds_hold_out_different_species(ranked):
     def unseen(fold):
-        split = make_split(ranked, f"open-{fold}", query_share=0.2, seed=5)
+        split = make_split(ranked, f"open-{fold}", test_share=0.2, seed=5)
         return set(ranked.merge(split[split["part"] == "unseen"], on="image_id")["scientific_name"])
 
     ranked = ranked.assign(content_group=ranked["image_id"])
@@ -79,12 +79,12 @@ def test_open_folds_hold_out_different_species(ranked):
 def test_an_open_split_of_one_species_is_refused(images):
     one = images[images["scientific_name"] == "s30"].assign(category="A", genus="g")
     with pytest.raises(DataError, match=r"split open-0: 0 of .* would be unseen"):
-        make_split(one, "open-0", query_share=0.2, seed=5)
+        make_split(one, "open-0", test_share=0.2, seed=5)
 
 
 def test_folds_are_seeded_and_differ(images):
     def split(name, seed=5):
-        return make_split(images, name, query_share=0.2, seed=seed)["part"].tolist()
+        return make_split(images, name, test_share=0.2, seed=seed)["part"].tolist()
 
     assert split("holdout-0") == split("holdout-0")
     assert split("holdout-0") != split("holdout-1")
@@ -95,9 +95,7 @@ def test_folds_of_a_large_species_are_disjoint(images):
     large = images[images["scientific_name"] == "s30"].assign(content_group=lambda t: t["image_id"])
     asked = [
         set(
-            large["image_id"][
-                (make_split(large, f"holdout-{f}", query_share=0.2, seed=1)["part"] == "query").to_numpy()
-            ]
+            large["image_id"][(make_split(large, f"holdout-{f}", test_share=0.2, seed=1)["part"] == "query").to_numpy()]
         )
         for f in range(5)
     ]
@@ -106,9 +104,9 @@ def test_folds_of_a_large_species_are_disjoint(images):
 
 
 def test_a_new_species_leaves_the_others_as_they_were(images):
-    before = make_split(images, "holdout-0", query_share=0.2, seed=5)
+    before = make_split(images, "holdout-0", test_share=0.2, seed=5)
     without = images[images["scientific_name"] != "s07"].reset_index(drop=True)
-    after = make_split(without, "holdout-0", query_share=0.2, seed=5)
+    after = make_split(without, "holdout-0", test_share=0.2, seed=5)
     kept = before.merge(after, on="image_id", suffixes=("_before", "_after"))
     own_group = set(without.loc[without["content_group"].isin(without["image_id"]), "image_id"])
     kept = kept[kept["image_id"].isin(own_group)]
@@ -123,8 +121,8 @@ def test_pictures_without_a_species_are_never_fitted_and_never_asked(ranked, spl
     nameless = ranked.sample(40, random_state=5).assign(scientific_name="", genus="")
     nameless["image_id"] = "0 first of its group/" + nameless["image_id"]
     both = pd.concat([nameless, ranked], ignore_index=True)
-    found = make_split(both, split, query_share=0.2, seed=5).set_index("image_id")
-    alone = make_split(ranked, split, query_share=0.2, seed=5).set_index("image_id")
+    found = make_split(both, split, test_share=0.2, seed=5).set_index("image_id")
+    alone = make_split(ranked, split, test_share=0.2, seed=5).set_index("image_id")
     assert set(found.loc[nameless["image_id"], "part"]) == {"unnamed"}
     assert "unnamed" not in set(found.loc[ranked["image_id"], "part"])
     pd.testing.assert_frame_equal(found.loc[ranked["image_id"]], alone.loc[ranked["image_id"]])
@@ -134,8 +132,8 @@ def test_pictures_without_a_species_are_never_fitted_and_never_asked(ranked, spl
 
 @pytest.mark.parametrize("split", ["all", "holdout-1", "open-0"])
 def test_parts_of_pictures_alone_are_those_without_groups(ranked, split):
-    found = make_split(ranked, split, query_share=0.2, seed=5)
-    apart = make_split(ranked.assign(content_group=ranked["image_id"]), split, query_share=0.2, seed=5)
+    found = make_split(ranked, split, test_share=0.2, seed=5)
+    apart = make_split(ranked.assign(content_group=ranked["image_id"]), split, test_share=0.2, seed=5)
     assert found["part_alone"].tolist() == apart["part"].tolist() == apart["part_alone"].tolist()
     assert split == "all" or found["part"].tolist() != apart["part"].tolist()
 
@@ -145,7 +143,7 @@ def test_no_group_with_a_picture_of_an_unseen_species_is_fitted(ranked):
     n = len(ranked)
     chained = ranked.assign(content_group=[ranked["image_id"][i % 90] for i in range(n)])
     for fold in range(3):
-        split = make_split(chained, f"open-{fold}", query_share=0.2, seed=5)
+        split = make_split(chained, f"open-{fold}", test_share=0.2, seed=5)
         table = chained.merge(split, on="image_id")
         unseen = set(table.loc[table["part"] == "unseen", "scientific_name"])
         assert unseen

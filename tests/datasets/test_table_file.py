@@ -8,7 +8,7 @@ import zipfile
 import pandas as pd
 import pytest
 
-from cladeclip.datasets.layouts import from_table
+from cladeclip.datasets.layouts.table import from_table
 from cladeclip.datasets.table_file import find_column, is_table, read_table_file
 from cladeclip.errors import DataError
 

@@ -58,7 +58,7 @@ def test_no_split_parts_the_pictures_of_a_specimen(tmp_path, table, column):
     assert images["pixel_group"].nunique() == len(images)
     specimen = table.set_index("file").loc[images["image_id"], "specimen"].to_numpy()
     for split in ("holdout-0", "holdout-1"):
-        part = make_split(images, split, query_share=0.3, seed=5)["part"].to_numpy()
+        part = make_split(images, split, test_share=0.3, seed=5)["part"].to_numpy()
         assert {"fit", "query"} == set(part)
         for of_one in range(SPECIMENS):
             assert len(set(part[specimen == of_one])) == 1

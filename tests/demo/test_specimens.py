@@ -1,4 +1,4 @@
-from cladeclip.datasets.vlm4bio import read_metadata
+from cladeclip.datasets.layouts.vlm4bio import read_metadata
 from cladeclip.demo.specimens import draw_specimens, taxonomy
 
 

@@ -8,7 +8,7 @@ from hub.repositories import models
 from hub.stand_in import Hub
 
 from cladeclip.atomic import read_json
-from cladeclip.config import merged
+from cladeclip.config.files import merged
 from cladeclip.encoders.hub_sources import captioner_source, encoder_source
 
 FROM_HUB = REPOSITORY / "tests" / "workflow" / "from_hub.yaml"

@@ -19,7 +19,7 @@ def embeddings(images):
 
 
 def table(images, embeddings, split_name, seed=5):
-    split = make_split(images, split_name, query_share=0.34, seed=5)
+    split = make_split(images, split_name, test_share=0.34, seed=5)
     found = evaluate(images, embeddings, split, protocol=split_name, query_share=0.34, seed=seed)
     return found.accuracy, found.predictions
 
@@ -34,7 +34,7 @@ def test_rows_are_every_category_and_all_by_species_and_genus_and_taxa_for_all(i
 
 def test_holdout_queries_are_the_held_out_part_and_the_gallery_is_what_was_fitted(images, embeddings):
     accuracy, predictions = table(images, embeddings, "holdout-0")
-    split = make_split(images, "holdout-0", query_share=0.34, seed=5).set_index("image_id")["part"]
+    split = make_split(images, "holdout-0", test_share=0.34, seed=5).set_index("image_id")["part"]
     in_all = predictions[(predictions["taxa"] == "All") & (predictions["column"] == "species")]
     assert set(in_all["image_id"]) == set(split.index[split == "query"])
     assert (split[in_all["nearest_image_id"]] == "fit").all()
@@ -49,7 +49,7 @@ def test_holdout_queries_are_the_held_out_part_and_the_gallery_is_what_was_fitte
 
 
 def test_open_queries_and_gallery_are_drawn_within_the_unseen_species(images, embeddings):
-    split = make_split(images, "open-0", query_share=0.34, seed=5, unseen_share=0.67)
+    split = make_split(images, "open-0", test_share=0.34, seed=5, unseen_share=0.67)
     found = evaluate(images, embeddings, split, protocol="open-0", query_share=0.34, seed=5)
     accuracy, predictions = found.accuracy, found.predictions
     part = split.set_index("image_id")["part"]
@@ -62,7 +62,7 @@ def test_open_queries_and_gallery_are_drawn_within_the_unseen_species(images, em
 def test_genus_only_names_can_be_left_out_of_species_scores_and_of_nothing_else(images, embeddings):
     genus_only = images["scientific_name"] == sorted(set(images["scientific_name"]))[0]
     images = images.assign(name_kind=np.where(genus_only, "genus", "species"))
-    split = make_split(images, "holdout-0", query_share=0.34, seed=5)
+    split = make_split(images, "holdout-0", test_share=0.34, seed=5)
     settings = {"protocol": "holdout-0", "query_share": 0.34, "seed": 5}
     kept = evaluate(images, embeddings, split, **settings).accuracy
     found = evaluate(images, embeddings, split, **settings, genus_only_names="leave_out")
@@ -124,7 +124,7 @@ def test_mcnemar_is_the_exact_binomial_test():
 
 
 def evaluated(images, embeddings, split_name, **settings):
-    split = make_split(images, split_name, query_share=0.34, seed=5, unseen_share=0.67)
+    split = make_split(images, split_name, test_share=0.34, seed=5, unseen_share=0.67)
     return evaluate(images, embeddings, split, protocol=split_name, query_share=0.34, seed=5, **settings)
 
 
@@ -171,7 +171,7 @@ def test_the_spread_over_draws_is_that_of_evaluations_with_other_seeds(images, e
 
 def test_retrieval_asks_what_the_split_holds_out_and_finds_all_others(images, embeddings):
     found = evaluated(images, embeddings, "holdout-0").retrieval.set_index(["taxa", "column"]).loc[("Fish", "species")]
-    part = make_split(images, "holdout-0", query_share=0.34, seed=5).set_index("image_id")["part"][images["image_id"]]
+    part = make_split(images, "holdout-0", test_share=0.34, seed=5).set_index("image_id")["part"][images["image_id"]]
     fish = np.flatnonzero(images["category"] == "Fish")
     names, queries = images["scientific_name"].to_numpy(str), [i for i in fish if part.iloc[i] == "query"]
     units = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
@@ -201,19 +201,19 @@ def test_the_leak_is_what_drawing_pictures_one_by_one_would_give(images, embeddi
     twins = images.assign(image_id="twin of " + images["image_id"])
     both = pd.concat([images, twins], ignore_index=True).assign(content_group=[*images["image_id"]] * 2)
     points = np.concatenate([embeddings, embeddings + 1e-4]).astype(np.float32)
-    drawn = {"query_share": 0.34, "seed": 5}
-    asked = {"protocol": name, "one_by_one": True, **drawn}
-    split = make_split(both, name, **drawn, unseen_share=0.67)
+    drawn = {"test_share": 0.34, "seed": 5, "unseen_share": 0.67}
+    asked = {"protocol": name, "one_by_one": True, "query_share": 0.34, "seed": 5}
+    split = make_split(both, name, **drawn)
     apart = both.assign(content_group=both["image_id"])
     found = evaluate(both, points, split, **asked)
-    of_apart = evaluate(apart, points, make_split(apart, name, **drawn, unseen_share=0.67), **asked)
+    of_apart = evaluate(apart, points, make_split(apart, name, **drawn), **asked)
     expected = of_apart.accuracy.query("taxa == 'All' and column == 'species'").iloc[0]
     (leak,) = found.one_by_one.to_dict("records")
     assert leak == {column: expected[column] for column in leak}
     together = found.accuracy.query("taxa == 'All' and column == 'species'").iloc[0]
     assert leak["accuracy_individual"] > together["accuracy_individual"]
     assert of_apart.one_by_one.empty
-    without = evaluate(both, points, split, protocol=name, **drawn)
+    without = evaluate(both, points, split, **asked | {"one_by_one": False})
     assert without.one_by_one.empty
     pd.testing.assert_frame_equal(without.accuracy, found.accuracy)
 
@@ -221,7 +221,7 @@ def test_the_leak_is_what_drawing_pictures_one_by_one_would_give(images, embeddi
 def test_what_is_no_scientific_name_is_not_scored_by_genus(images, embeddings):
     fish = images["category"] == "Fish"
     some = images.assign(genus=images["genus"].where(~fish, ""))
-    split = make_split(some, "holdout-0", query_share=0.34, seed=5)
+    split = make_split(some, "holdout-0", test_share=0.34, seed=5)
     settings = {"protocol": "holdout-0", "query_share": 0.34, "seed": 5}
     found = evaluate(some, embeddings, split, **settings)
     scored = set(zip(found.accuracy["taxa"], found.accuracy["column"], strict=True))

@@ -140,7 +140,7 @@ def test_a_long_curve_is_thinned_but_keeps_its_ends(blurred, open_split, monkeyp
 
 def test_whole_genera_can_be_new(collection):  # noqa: F811
     images, points = collection
-    split = make_split(images, "open-0", query_share=0.3, seed=5, unseen_rank="genus")
+    split = make_split(images, "open-0", test_share=0.3, seed=5, unseen_rank="genus")
     parts = split.set_index("image_id")["part"].reindex(images["image_id"]).to_numpy()
     new_genera = set(images.loc[parts == "unseen", "genus"])
     assert new_genera

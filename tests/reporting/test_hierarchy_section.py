@@ -44,7 +44,7 @@ def opened(images, specimens, tmp_path_factory):
     folder = tmp_path_factory.mktemp("opened")
     hostile = images.assign(scientific_name=images["scientific_name"].replace({"Piscator rubra": HOSTILE}))
     results_of(folder, hostile, SPREAD)
-    split = make_split(hostile, "open-0", query_share=0.34, seed=5)
+    split = make_split(hostile, "open-0", test_share=0.34, seed=5)
     write_table(folder / "open-0" / "split.parquet", SPLIT, split, {})
     shutil.copytree(folder / "holdout-0" / "clusters", folder / "open-0" / "clusters")
     rng = np.random.default_rng(0)

@@ -68,7 +68,7 @@ def names_of(images):
 def results_of(folder, images, spread):
     """The tables of a finished run, made from embeddings of known quality."""
     (folder / "holdout-0" / "clusters").mkdir(parents=True)
-    split = make_split(images, "holdout-0", query_share=0.34, seed=5)
+    split = make_split(images, "holdout-0", test_share=0.34, seed=5)
     write_table(folder / "images.parquet", IMAGES, images, {})
     write_table(folder / "holdout-0" / "split.parquet", SPLIT, split, {})
     bad = pd.DataFrame({"image_id": [f"Fish/images/{HOSTILE}.jpg"], "reason": ["truncated"], "detail": ["</script>"]})

@@ -49,7 +49,7 @@ def done(specimens, images, tmp_path_factory):
     }
     config = checkout.with_config(
         dataset=dataset,
-        split={"near_duplicates": {"encoder": "handmade", "cosine": 0.997}},
+        folds={"near_duplicates": {"encoder": "handmade", "cosine": 0.997}},
         splits=["holdout-0", "open-0"],
         students=["tiny-clip"],
     )

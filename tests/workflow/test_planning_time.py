@@ -57,7 +57,11 @@ def test_a_sweep_of_thousands_of_jobs_is_planned_in_twenty_seconds(tmp_path):
     checkout = Checkout(tmp_path / "ours")
     config = yaml.safe_load((checkout.folder / "config" / "config.yaml").read_text())
     config["labels"] |= {"k": list(range(100, 2100, 100)), "features": ["image", "text-internvl", "fused-internvl"]}
-    config |= {"seeds": [1, 2, 3, 4, 5], "students": ["vit-b-32", "openclip-b-32", "bioclip"], "splits": ["holdout-0"]}
+    config |= {
+        "seeds": config["seeds"] | {"training": [1, 2, 3, 4, 5]},
+        "students": ["vit-b-32", "openclip-b-32", "bioclip"],
+        "splits": ["holdout-0"],
+    }
     path = checkout.folder / "sweep.yaml"
     path.write_text(yaml.safe_dump(config))
     jobs, ours, theirs = compared(checkout, "--configfile", path, times=1)

@@ -6,14 +6,22 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, fields, is_dataclass
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 
 import pytest
 import yaml
 
+from cladeclip.config.described import schema_of, spelled, types_of
+from cladeclip.config.files import merged
+from cladeclip.config.sections import Config
+
 REPOSITORY = Path(__file__).parents[2]
-TINY = yaml.safe_load(Path(__file__).with_name("tiny.yaml").read_text())
+TINY_FILE = Path(__file__).with_name("tiny.yaml")
+TINY = yaml.safe_load(TINY_FILE.read_text())
 DEFAULTS = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
 # Two students, each trained on one set of clusters and on species; both as they are, and hand-made features.
 COMPARED = {"compare": 1, "embeddings_map": 1, "saliency": 1, "report": 1, "manifest": 1}
@@ -77,10 +85,10 @@ def config(**changes):
 
     @contextmanager
     def change(checkout) -> Iterator[Path]:
-        merged = {
+        sections = {
             key: {**TINY.get(key, {}), **value} if isinstance(value, dict) else value for key, value in changes.items()
         }
-        yield checkout.with_config(**merged)
+        yield checkout.with_config(**sections)
 
     return change
 
@@ -176,7 +184,7 @@ MATRIX = [
         ),
         {"fetch_weights": 1, "embed": 1, "evaluate": 1, **COMPARED},
     ),
-    Row("eval.seed", config(eval={"seed": 6}), {"evaluate": 7, **COMPARED}),
+    Row("seeds.queries", config(seeds={"queries": 6}), {"evaluate": 7, **COMPARED}),
     Row("report.title", config(report={"title": "Another"}), {"report": 1}),
     Row(
         "the prompt of the captions",
@@ -245,6 +253,64 @@ def test_what_runs_again_is_what_depends_on_the_change(checkout, row):
             assert checkout.plan(**arguments) == row.after_prepare
     if row.after_prepare is not None:
         checkout.run("prepare")  # as it was: the same bytes as before
+
+
+# Sections whose keys say what a run consists of, or what the report shows of it.
+SHAPING = ("dataset", "encoders", "captioners", "labels", "splits", "students", "baselines", "report", "weights")
+# Another value would be refused, or is not in tiny.yaml's run, or makes other jobs of the same work.
+LEFT_OUT = (
+    *("train.margin_loss_m1", "train.margin_loss_m3", "hierarchy", "eval.zero_shot", "embed.shards"),
+    *("folds.unseen_share", "folds.unseen_rank", "folds.near_duplicates"),
+)
+BASE = merged([REPOSITORY / "config" / "config.yaml", TINY_FILE])
+
+
+def keys_of(section=Config, above=(), running=False):
+    """Every key that says how something is computed, as a path, with what it may be, and whether it is one of running."""
+    for one in fields(section):
+        kind, path = types_of(section)[spelled(one)], (*above, spelled(one))
+        of_running = running or one.metadata["running"]
+        if path[0] in SHAPING or ".".join(path) in LEFT_OUT:
+            continue
+        if is_dataclass(kind):
+            yield from keys_of(kind, path, of_running)
+        else:
+            yield path, schema_of(kind), of_running
+
+
+def with_another(values, path, schema):
+    """Sets another value at a path."""
+    *sections, last = path
+    inmost = reduce(getitem, sections, values)
+    value = inmost[last]
+    if "anyOf" in schema or schema.get("type") == "integer":
+        inmost[last] = 1 if value in ("auto", 0) else value + 1
+    elif "enum" in schema:
+        inmost[last] = next(one for one in schema["enum"] if one != value)
+    elif schema["type"] == "array":
+        inmost[last] = [*value, 1234]
+    elif schema["type"] == "string":
+        inmost[last] = {"none": "stem", "arcface": "cosface", "": "A100"}[value]
+    else:
+        inmost[last] = not value if schema["type"] == "boolean" else value / 2 or 0.5
+
+
+def test_keys_of_running_make_nothing_stale(checkout):
+    config = deepcopy(BASE)
+    changed = [with_another(config, path, schema) for path, schema, running in keys_of() if running]
+    assert len(changed) > 8
+    assert checkout.plan(config=checkout.with_config(**config)) == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "schema"),
+    [pytest.param(path, schema, id=".".join(path)) for path, schema, running in keys_of() if not running],
+)
+def test_every_other_key_makes_something_stale(checkout, path, schema):
+    config = deepcopy(BASE)
+    with_another(config, path, schema)
+    planned = checkout.plan(config=checkout.with_config(**config))
+    assert set(planned) - {"report", "manifest"}
 
 
 def test_every_change_was_taken_back(checkout):

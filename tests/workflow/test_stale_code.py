@@ -17,17 +17,24 @@ from traced_snakemake import CALLED
 
 from cladeclip import fingerprint
 from cladeclip.captioning.specs import kind_named
+from cladeclip.datasets.layouts.specs import layout_named
 from cladeclip.encoders.specs import family_named
-from cladeclip.staleness import DOORS, code_of_captioner, code_of_script
-from cladeclip.training.settings import loss_place
+from cladeclip.staleness import DOORS, code_of_script
+from cladeclip.training.specs import loss_place
 
 FOLDER = REPOSITORY / "workflow" / "scripts"
 SCRIPTS = sorted(FOLDER.glob("*.py"))
 SOURCE = REPOSITORY / "src" / "cladeclip"
 # The families of tiny.yaml's encoders.
 FAMILIES = frozenset(("open_clip", "timm", "handcrafted"))
-LOSSES = {"train": "arcface", "lr_range": "arcface"}
-CAPTIONERS = {"caption": "template", "fetch_captioner": "internvl"}
+# What its config chooses by name, by the script that enters it; of captioners that are fetched it has none.
+CHOSEN = {
+    "prepare": layout_named("vlm4bio").door("read"),
+    "caption": kind_named("template").door("captions"),
+    "fetch_captioner": kind_named("internvl").door("fetch"),
+    "train": loss_place("arcface"),
+    "lr_range": loss_place("arcface"),
+}
 
 
 class Definition(NamedTuple):
@@ -74,10 +81,8 @@ def named_by_config(module: str) -> Iterator[str]:
     """The modules that one with this dotted name, or a script with this stem, imports when it runs."""
     if module in {door for door, _ in DOORS}:
         yield from (family_named(family).module for family in FAMILIES)
-    if module in LOSSES:
-        yield loss_place(LOSSES[module]).partition(":")[0]
-    if module in CAPTIONERS:
-        yield kind_named(CAPTIONERS[module]).module
+    if module in CHOSEN:
+        yield CHOSEN[module].partition(":")[0]
 
 
 def modules_imported(script: Path) -> set[str]:
@@ -99,10 +104,10 @@ def modules_imported(script: Path) -> set[str]:
 
 
 def codes(families: frozenset[str]) -> dict[str, str]:
-    for kept in (fingerprint.definitions_of, fingerprint.source_of, code_of_script, code_of_captioner):
+    for kept in (fingerprint.definitions_of, fingerprint.source_of, code_of_script):
         kept.cache_clear()
-    found = {script.stem: code_of_script(script, families, LOSSES.get(script.stem)) for script in SCRIPTS}
-    return found | {stem: code_of_captioner(FOLDER / f"{stem}.py", kind) for stem, kind in CAPTIONERS.items()}
+    chosen = {script: (CHOSEN[script.stem],) if script.stem in CHOSEN else () for script in SCRIPTS}
+    return {script.stem: code_of_script(script, families, chosen[script]) for script in SCRIPTS}
 
 
 def stale_by_edit(package: Path, families: frozenset[str]) -> dict[Definition, set[str]]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from cladeclip.atomic import atomic_path, write_text
+from cladeclip.config.sections import Train
 from cladeclip.cores import workers_for
 from cladeclip.datasets.store import PictureStore
 from cladeclip.encoders.load import load_encoder
@@ -10,7 +11,6 @@ from cladeclip.job_log import job_log
 from cladeclip.reporting.charts import loss_against_lr
 from cladeclip.tables import CLUSTERS, read_metadata, read_table
 from cladeclip.training.lr_range import lr_range
-from cladeclip.training.settings import TrainSettings
 
 with job_log(snakemake.log[0]):
     labels = read_table(snakemake.input.labels, CLUSTERS)
@@ -20,7 +20,7 @@ with job_log(snakemake.log[0]):
         list(labels["image_id"]),
         labels["label"].to_numpy(),
         int(read_metadata(snakemake.input.labels)["n_classes"]),
-        TrainSettings.from_config(snakemake.params.settings),
+        Train(**snakemake.params.settings),
         seed=int(snakemake.wildcards.seed),
         workers=workers_for(snakemake.config["train"]["workers"], threads=snakemake.threads),
         **snakemake.params.range,

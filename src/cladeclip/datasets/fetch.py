@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cladeclip.atomic import atomic_path
-from cladeclip.datasets.vlm4bio import read_metadata
+from cladeclip.datasets.layouts.vlm4bio import read_metadata
 from cladeclip.errors import CladeclipError, DataError, first_line
 from cladeclip.hub import HubError, snapshot
 

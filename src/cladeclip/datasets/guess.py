@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from cladeclip.datasets.layouts import IMAGE_COLUMNS, from_frame
+from cladeclip.datasets.layouts.table import IMAGE_COLUMNS, from_frame
 from cladeclip.datasets.listing import pictures_below
 from cladeclip.datasets.names import GENUS, HYBRID, NAMED, OTHER, SPECIES, genus_of, joined, read_name
 from cladeclip.datasets.pictures import may_be_picture

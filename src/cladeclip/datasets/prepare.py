@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
-from cladeclip.datasets.layouts import read_listed
+from cladeclip.datasets.layouts.specs import read_listed
 from cladeclip.datasets.naming import name_pictures, why_no_species
 from cladeclip.datasets.pictures import may_be_picture, open_picture
 from cladeclip.datasets.specimens import together

@@ -22,7 +22,7 @@ def make_split(
     images: pd.DataFrame,
     split: str,
     *,
-    query_share: float,
+    test_share: float,
     seed: int,
     unseen_share: float = 0.25,
     unseen_rank: str = "species",
@@ -31,7 +31,7 @@ def make_split(
     in if they were drawn one by one.
 
     `all`: every image that has a species is `fit`.
-    `holdout-{fold}`: of every species with two or more content groups, a share of about `query_share` (at least one
+    `holdout-{fold}`: of every species with two or more content groups, a share of about `test_share` (at least one
     group, never all) is `query`.
     `open-{fold}`: of every category, a share of `unseen_share` of its species (or genera: `unseen_rank`) is `unseen`,
     chosen among those with two or more content groups, since nothing could be asked about the others; the known species
@@ -44,7 +44,7 @@ def make_split(
         DataError: an open split finds nothing that could be unseen, or would leave nothing to fit.
     """
     parts = partial(
-        _parts, split=split, query_share=query_share, seed=seed, unseen_share=unseen_share, unseen_rank=unseen_rank
+        _parts, split=split, test_share=test_share, seed=seed, unseen_share=unseen_share, unseen_rank=unseen_rank
     )
     part = parts(images)
     alone = part
@@ -68,7 +68,7 @@ def scored_images(images: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
 
 
 def _parts(
-    images: pd.DataFrame, split: str, *, query_share: float, seed: int, unseen_share: float, unseen_rank: str
+    images: pd.DataFrame, split: str, *, test_share: float, seed: int, unseen_share: float, unseen_rank: str
 ) -> np.ndarray:
     """The part (n,) of every image."""
     part = np.full(len(images), "fit", dtype=object)
@@ -77,7 +77,7 @@ def _parts(
         # A group belongs to the species of its first picture that has one, should its pictures disagree.
         named = images[images["scientific_name"] != ""]
         groups = named.sort_values("image_id").drop_duplicates("content_group")
-        asked = _queries(groups, parsed.fold, query_share, seed)
+        asked = _queries(groups, parsed.fold, test_share, seed)
         part[images["content_group"].isin(asked).to_numpy()] = "query"
         if parsed.is_open:
             column = COLUMN_OF_RANK[unseen_rank]
@@ -91,7 +91,7 @@ def _parts(
                 raise DataError(
                     f"split {split}: {n_unseen} of {len(groups)} pictures would be unseen; an open split needs "
                     f"categories with several {unseen_rank} names of two or more pictures each. Lower or raise "
-                    "split.unseen_share, or leave the open splits out of `splits:`."
+                    "folds.unseen_share, or leave the open splits out of `splits:`."
                 )
     part[(images["scientific_name"] == "").to_numpy()] = UNNAMED
     return part

@@ -72,7 +72,7 @@ def _leaks(results: Results, split: str, models: Sequence[str], words: Mapping[s
 
 
 def _near_duplicates(results: Results, config: Mapping[str, Any]) -> dict[str, Any] | None:
-    asked = config["split"]["near_duplicates"]
+    asked = config["folds"]["near_duplicates"]
     if not asked:
         return None
     pairs = read_table(results.table("near_duplicates"), NEAR_DUPLICATES).sort_values("cosine", ascending=False)

@@ -106,7 +106,11 @@ def _differences(
 def primary_model(config: Mapping[str, Any]) -> str | None:
     """The trained student that the planned comparison is about; None where nothing is trained on clusters."""
     labels = primary_labels(config)
-    return str(Model(config["students"][0], labels, config["seeds"][0])) if config["students"] and labels else None
+    return (
+        str(Model(config["students"][0], labels, config["seeds"]["training"][0]))
+        if config["students"] and labels
+        else None
+    )
 
 
 def _planned_rivals(config: Mapping[str, Any], main: str | None, models: list[str]) -> list[str]:

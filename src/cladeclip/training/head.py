@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim.adamw import adamw
 
+from cladeclip.config.sections import Train
 from cladeclip.random_streams import torch_stream
 from cladeclip.training.losses import Loss
 from cladeclip.training.processes import SINGLE, Processes
-from cladeclip.training.settings import TrainSettings
 
 CENTRE_STD = 0.01
 SMALLEST_NORM = 1e-12
@@ -54,9 +54,7 @@ class Head:
         centres, first_moment, second_moment: (len(share), D) float32.
     """
 
-    def __init__(
-        self, n_classes: int, dim: int, settings: TrainSettings, seed: int, processes: Processes = SINGLE
-    ) -> None:
+    def __init__(self, n_classes: int, dim: int, settings: Train, seed: int, processes: Processes = SINGLE) -> None:
         self.settings, self.seed, self.processes = settings, seed, processes
         self.n_classes, self.dim = n_classes, dim
         self.share = processes.share_of(n_classes)

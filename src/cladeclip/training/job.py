@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from cladeclip.atomic import sha256_of_file
+from cladeclip.config.sections import Train
 from cladeclip.datasets.store import PictureStore
 from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.weights import folder_fingerprint
@@ -20,7 +21,6 @@ from cladeclip.training.checkpoint import save_checkpoint
 from cladeclip.training.loop import train
 from cladeclip.training.orphans import end_with_parent
 from cladeclip.training.processes import SINGLE, Processes, local_device, process_group
-from cladeclip.training.settings import TrainSettings
 from cladeclip.training.state import TrainingState
 
 
@@ -33,7 +33,7 @@ class TrainingJob:
         store: the picture store.
         labels: a `clusters` table.
         checkpoint: folder that the trained student goes to.
-        settings: of TrainSettings.
+        settings: of Train.
         workers: loader processes of each training process.
         threads: processor cores of the whole job.
         checkpoint_minutes: between two saves of the state, which lies beside the checkpoint until the end.
@@ -83,7 +83,7 @@ def run_job(job: TrainingJob, device: torch.device, processes: Processes = SINGL
         list(labels["image_id"]),
         labels["label"].to_numpy(dtype=np.int64),
         int(read_metadata(job.labels)["n_classes"]),
-        TrainSettings.from_config(job.settings),
+        Train(**job.settings),
         seed=job.seed,
         workers=job.workers,
         device=device,

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from cladeclip.config.sections import Train
 from cladeclip.datasets.store import PictureStore
 from cladeclip.encoders.encoder import Encoder, choose_device
 from cladeclip.errors import ConfigError, DataError
@@ -23,7 +24,6 @@ from cladeclip.training.losses import loss_named
 from cladeclip.training.optimisation import Schedule, average_of, make_optimiser, one_cycle
 from cladeclip.training.pictures import BatchFinish, EpochBatches, Read, TrainingPictures, seeded, training_loader
 from cladeclip.training.processes import SINGLE, Processes
-from cladeclip.training.settings import TrainSettings
 from cladeclip.training.state import TrainingState
 from cladeclip.training.stopping import NOTHING, TO_STOP, Agreement, TrainingInterrupted, listening
 
@@ -39,7 +39,7 @@ def train(
     image_ids: list[str],
     labels: np.ndarray,
     n_classes: int,
-    settings: TrainSettings,
+    settings: Train,
     *,
     seed: int,
     workers: int,
@@ -149,7 +149,7 @@ class Training:
         self,
         encoder: Encoder,
         n_classes: int,
-        settings: TrainSettings,
+        settings: Train,
         schedule: Schedule,
         *,
         seed: int,
@@ -281,7 +281,7 @@ def is_plain(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str)
 
 
-def check_feasible(n_images: int, n_classes: int, settings: TrainSettings, processes: int = 1) -> int:
+def check_feasible(n_images: int, n_classes: int, settings: Train, processes: int = 1) -> int:
     """The number of optimiser steps, or one clear sentence why there can be none.
 
     Raises:
@@ -319,7 +319,7 @@ def picture_groups(
     store: PictureStore,
     image_ids: list[str],
     labels: np.ndarray,
-    settings: TrainSettings,
+    settings: Train,
     training: Training,
     *,
     workers: int,

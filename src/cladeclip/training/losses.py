@@ -10,10 +10,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from cladeclip.config.sections import Train
 from cladeclip.registry import at
 from cladeclip.training.processes import Processes
-from cladeclip.training.settings import TrainSettings, loss_place
 from cladeclip.training.softmax import ShardedCrossEntropy
+from cladeclip.training.specs import loss_place
 
 # arccos has an infinite slope at +-1; float32 can still tell this apart from 1.
 EXACT_CLAMP = 1.0 - 1e-7
@@ -22,7 +23,7 @@ EXACT_CLAMP = 1.0 - 1e-7
 class Loss(Protocol):
     """What a loss does."""
 
-    def __init__(self, settings: TrainSettings) -> None: ...
+    def __init__(self, settings: Train) -> None: ...
 
     def __call__(self, cosines: Tensor, targets: Tensor, weights: Tensor, processes: Processes) -> Tensor:
         """The mean over the rows, the same in every process; its gradient is that of this process's columns.
@@ -39,7 +40,7 @@ class Loss(Protocol):
 class MarginSoftmax:
     """Softmax cross-entropy of scaled cosines, those of the own classes with a margin, others filtered."""
 
-    def __init__(self, settings: TrainSettings) -> None:
+    def __init__(self, settings: Train) -> None:
         self.s, self.filter = settings.margin_loss_s, settings.margin_loss_filter
         self.m2, self.m3, self.exact = (
             settings.margin_loss_m2,

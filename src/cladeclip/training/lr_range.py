@@ -12,12 +12,12 @@ import pandas as pd
 import torch
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from cladeclip.config.sections import Train
 from cladeclip.datasets.store import PictureStore
 from cladeclip.encoders.encoder import Encoder, choose_device
 from cladeclip.errors import ConfigError
 from cladeclip.progress import progress
 from cladeclip.training.loop import Training, check_feasible, picture_groups
-from cladeclip.training.settings import TrainSettings
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def lr_range(
     image_ids: list[str],
     labels: np.ndarray,
     n_classes: int,
-    settings: TrainSettings,
+    settings: Train,
     *,
     seed: int,
     workers: int,

@@ -8,19 +8,19 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from cladeclip.training.settings import TrainSettings
+from cladeclip.config.sections import Train
 
 Schedule = Callable[[torch.optim.Optimizer], LRScheduler]
 
 
-def make_optimiser(tower: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
+def make_optimiser(tower: nn.Module, settings: Train) -> torch.optim.AdamW:
     """AdamW of the encoder; the head has its own (`Head.update`), since only the centres that a step draws change."""
     trained = [parameter for parameter in tower.parameters() if parameter.requires_grad]
     # One pass over the weights instead of one for each operation: a quarter of a second a step for a ViT-B/32 on a CPU.
     return torch.optim.AdamW(trained, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
 
 
-def one_cycle(settings: TrainSettings, total_steps: int) -> Schedule:
+def one_cycle(settings: Train, total_steps: int) -> Schedule:
     """The one-cycle schedule (cosine) over `total_steps`."""
 
     def schedule(optimiser: torch.optim.Optimizer) -> LRScheduler:

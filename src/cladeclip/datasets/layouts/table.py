@@ -1,9 +1,4 @@
-"""How people keep their pictures: which are listed, and what they are called.
-
-Every layout gives a table with image_id (the path below the dataset's root, POSIX form), category and scientific_name as
-written (empty where blank), and whatever the data has of genus, taxon_rank (what its own rank column says of the name),
-specimen (identifiers, a tuple) and HIGHER_RANKS.
-"""
+"""Layout `table`: a row a picture, as GBIF and iDigBio export them."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
@@ -11,11 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from cladeclip.datasets import vlm4bio
-from cladeclip.datasets.names import higher_ranks_in, joined, says_nothing
-from cladeclip.datasets.pictures import may_be_picture
+from cladeclip.datasets.layouts.specs import WITHOUT_CATEGORY
+from cladeclip.datasets.names import joined, says_nothing
 from cladeclip.datasets.table_file import column_of, read_table_file
-from cladeclip.errors import ConfigError, DataError
 from cladeclip.ranks import HIGHER_RANKS
 
 # Where no column is mapped, the first of these that the table has.
@@ -26,23 +19,11 @@ EPITHET_COLUMNS = ("specificEpithet", "epithet")
 # catalogue number in the same collection.
 SPECIMEN_COLUMNS = ("occurrenceID", "gbifID", "organismID", "burst_id", "sequence_id", "seq_id")
 CATALOG_COLUMNS = ("catalogNumber", "institutionCode", "collectionCode")
-WITHOUT_CATEGORY = "Specimens"
 
 
-def read_listed(root: str | Path, listing: pd.DataFrame, dataset: Mapping[str, Any]) -> pd.DataFrame:
-    """The listed pictures of the layout that `dataset` (the config's `dataset:`) names.
-
-    Raises:
-        ConfigError, DataError: the metadata is not what the layout needs; the message names the file or the key.
-    """
-    match dataset["layout"]:
-        case "vlm4bio":
-            return vlm4bio.read_metadata(root)
-        case "table":
-            return from_table(root, **dataset["table"])
-        case "folders":
-            return from_folders(listing, **dataset["folders"])
-    raise ConfigError(f"config: dataset.layout is {dataset['layout']!r}; allowed are vlm4bio, table, folders.")
+def read(root: str | Path, listing: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
+    """See `read_listed`; the listing is not looked at."""
+    return from_table(root, **settings)
 
 
 def from_table(root: str | Path, *, file: str, columns: Mapping[str, str]) -> pd.DataFrame:
@@ -103,35 +84,3 @@ def _specimens(of: Callable[[str, tuple[str, ...]], pd.Series | None]) -> pd.Ser
         for values in rows
     ]
     return pd.Series(of_row, index=named[0][1].index)
-
-
-def from_folders(listing: pd.DataFrame, *, ranks: list[str]) -> pd.DataFrame:
-    """One folder a species, named after it (`Lepomis_gulosus`, `Lepomis gulosus`, or `gulosus` in a folder of its genus).
-
-    Folders around it are higher ranks; names of iNaturalist's folders have them in themselves.
-
-    Args:
-        listing: the `listing` table: every picture file that lies in a folder is listed.
-        ranks: what the folders around the species folder are, from the outermost (of HIGHER_RANKS,
-            `category` or `genus`). Where the outermost is not `category`, it is the category as well.
-    """
-    rows = []
-    for path in map(PurePosixPath, listing["path"]):
-        if not may_be_picture(path):
-            continue
-        *above, species = path.parts[:-1] or ("",)
-        if len(above) < len(ranks):
-            raise DataError(
-                f"{path}: lies in {len(above)} folder(s) above its species folder, but dataset.folders.ranks names "
-                f"{len(ranks)} ({', '.join(ranks)})."
-            )
-        around = dict(zip(ranks, above, strict=False))
-        around = higher_ranks_in(species) | around
-        category = around.pop("category", above[0] if above else around.get("class", WITHOUT_CATEGORY))
-        name = joined(around.get("genus", ""), species)
-        rows.append({"image_id": str(path), "category": category, "scientific_name": name, **around})
-    if not rows:
-        raise DataError(
-            "layout folders: no picture lies in a folder; put each species' pictures into a folder of its own."
-        )
-    return pd.DataFrame(rows).fillna("")

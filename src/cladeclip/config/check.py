@@ -4,42 +4,60 @@ Imports nothing heavy, since every `snakemake` command runs it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
 import jsonschema
-import yaml
 
 from cladeclip.captioning.specs import kind_named
+from cladeclip.config.described import allowed, defaults_of, fill, schema_of
+from cladeclip.config.files import drop_nulls
+from cladeclip.config.sections import SOURCES, Config, Dataset
+from cladeclip.datasets.layouts.specs import LAYOUTS, Nothing, layout_named
 from cladeclip.encoders.specs import family_named
-from cladeclip.errors import ConfigError, did_you_mean, first_line
+from cladeclip.errors import ConfigError, did_you_mean
 from cladeclip.names import ClusterLabels, ControlLabels, Features, parse_labels
 from cladeclip.plan import all_labels, labels_on, primary_labels
-from cladeclip.training.settings import loss_place
+from cladeclip.training.specs import loss_place
 
-TYPE_NAMES = {
-    "object": "a mapping",
-    "array": "a list",
-    "string": "a text",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
+# Keys that have another name now.
+MOVED = {
+    "split": "folds",
+    "split.query_share": "folds.test_share",
+    "split.seed": "seeds.folds",
+    "folds.query_share": "folds.test_share",
+    "folds.seed": "seeds.folds",
+    "cluster.seed": "seeds.clusters",
+    "eval.seed": "seeds.queries",
+    "dataset.draw.seed": "seeds.drawings",
 }
 
 
-def validate(config: Mapping[str, Any], schema_path: str | Path) -> None:
-    """Checks `config` against the schema and across its keys.
+def complete(config: dict[str, Any]) -> None:
+    """Checks `config`, by itself and across its keys, and puts the default in where a key is not given.
 
     Raises:
         ConfigError: the first fault found, in one sentence.
     """
-    schema = yaml.safe_load(Path(schema_path).read_text(encoding="utf-8"))
+    drop_nulls(config)
+    _check_moved(config)
+    dataset = config.setdefault("dataset", {})
+    sections = _sections_of(dataset) if isinstance(dataset, dict) else {}
+    schema = schema_of(Config)
+    schema["properties"]["dataset"]["properties"] |= {name: schema_of(one) for name, one in sections.items()}
+    for named in ("encoders", "captioners"):
+        # Which keys an entry may have, its family or its kind says.
+        del schema["properties"][named]["additionalProperties"]["additionalProperties"]
     faults = sorted(
         jsonschema.Draft202012Validator(schema).iter_errors(_plain(config)),
         key=lambda fault: list(map(str, fault.path)),
     )
     if faults:
         raise ConfigError(_sentence(faults[0]))
+    fill(config, Config)
+    for name, one in sections.items():
+        fill(dataset.setdefault(name, {}), one)
     _check_encoders(config)
     _check_captioners(config)
     _check_references(config)
@@ -47,37 +65,34 @@ def validate(config: Mapping[str, Any], schema_path: str | Path) -> None:
     _check_primary(config)
 
 
-def merged(paths: Iterable[str | Path]) -> dict[str, Any]:
-    """The config that these files give together: a later one's keys win, as with Snakemake's --configfile.
+def _check_moved(config: Mapping[str, Any]) -> None:
+    if isinstance(config.get("seeds"), list):
+        raise ConfigError(f"config: seeds is {config['seeds']}; that is called seeds.training now.")
+    for old, new in reversed(MOVED.items()):
+        value: Any = config
+        for part in old.split("."):
+            value = value.get(part, MISSING) if isinstance(value, Mapping) else MISSING
+        if value is not MISSING:
+            raise ConfigError(f"config: {old} is called {new} now; rename it.")
+
+
+def _sections_of(dataset: Mapping[str, Any]) -> dict[str, type]:
+    """What `dataset:` may hold beside its keys: what its source and its layout have, and not those of others.
 
     Raises:
-        ConfigError: a file is missing or not YAML.
+        ConfigError: there is no such layout, or a section of one that is not chosen.
     """
-    config: dict[str, Any] = {}
-    for path in paths:
-        try:
-            update(config, yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {})
-            drop_nulls(config)
-        except (OSError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path}: cannot be read as a config ({first_line(error)}).") from error
-    return config
-
-
-def update(config: dict[str, Any], changes: Mapping[str, Any]) -> None:
-    """Puts `changes` into `config`: mappings are merged, anything else is replaced."""
-    for key, value in changes.items():
-        if isinstance(value, Mapping) and isinstance(config.get(key), dict):
-            update(config[key], value)
-        else:
-            config[key] = value
-
-
-def drop_nulls(config: Mapping[str, Any]) -> None:
-    """Takes out of `encoders:` and `captioners:` what a later file sets to null: no file can take a key of another away."""
-    for section in (config.get("encoders"), config.get("captioners")):
-        for entry in [section, *section.values()] if isinstance(section, dict) else []:
-            for key in [key for key, value in entry.items() if value is None] if isinstance(entry, dict) else []:
-                del entry[key]
+    layout = str(dataset.get("layout", defaults_of(Dataset)["layout"]))
+    source = str(dataset.get("source", defaults_of(Dataset)["source"]))
+    chosen = {layout: layout_named(layout, "config: dataset.layout").settings, source: SOURCES.get(source) or Nothing}
+    for word, value, known in (("layout", layout, LAYOUTS), ("source", source, SOURCES)):
+        for other in known:
+            if other in dataset and other not in chosen:
+                raise ConfigError(
+                    f"config: dataset.{other} is for {word}: {other}, and dataset.{word} is {value}; change that, or "
+                    f"remove dataset.{other}."
+                )
+    return {name: one for name, one in chosen.items() if one is not Nothing}
 
 
 def check_other_results(report: Mapping[str, Any]) -> None:
@@ -133,61 +148,29 @@ def _sentence(fault: jsonschema.ValidationError) -> str:
     match fault.validator:
         case "additionalProperties":
             known = list(fault.schema["properties"])
-            unknown = next(name for name in value if name not in known)
-            where = f"{_key([*fault.absolute_path, unknown])}"
-            return f"config: {where} is not a known key{did_you_mean(str(unknown), known)}; allowed are {', '.join(known)}."
+            return _unknown(next(name for name in value if name not in known), fault.absolute_path, known)
         case "required":
             missing = next(name for name in rule if name not in value)
             return f"config: {_key([*fault.absolute_path, missing])} is missing."
-        case "type":
-            kinds = [rule] if isinstance(rule, str) else rule
-            hint = ""
-            if isinstance(value, str) and {"number", "integer"} & set(kinds):
-                hint = " (a number is written without quotes, and 1e-5 as 1.0e-5)"
-            return f"config: {key} is {value!r}; allowed is {' or '.join(TYPE_NAMES[kind] for kind in kinds)}{hint}."
-        case "enum":
-            near = did_you_mean(value, rule) if isinstance(value, str) else ""
-            return f"config: {key} is {value!r}{near}; allowed are {', '.join(map(str, rule))}."
-        case "minimum":
-            return f"config: {key} is {value!r}; allowed is {rule} or more."
-        case "maximum":
-            return f"config: {key} is {value!r}; allowed is {rule} or less."
-        case "exclusiveMinimum":
-            return f"config: {key} is {value!r}; allowed is more than {rule}."
-        case "exclusiveMaximum":
-            return f"config: {key} is {value!r}; allowed is less than {rule}."
-        case "minItems" | "minProperties":
-            return f"config: {key} has {len(value)} entries; allowed is {rule} or more."
-        case "maxItems":
-            return f"config: {key} has {len(value)} entries; allowed is {rule} or fewer."
+        case "minItems" | "minProperties" | "maxItems":
+            most = "fewer" if fault.validator == "maxItems" else "more"
+            return f"config: {key} has {len(value)} entries; allowed is {rule} or {most}."
         case "minLength":
             return f"config: {key} is empty; a text is needed."
         case "uniqueItems":
             return f"config: {key} is {value!r}; each entry may stand there only once."
-        case "pattern":
-            return f"config: {key} is {value!r}; {_pattern_in_words(fault)}."
-    return f"config: {key} is {value!r}: {fault.message}."
+        case "enum" if "propertyNames" in fault.absolute_schema_path:
+            return _unknown(value, fault.absolute_path, rule)
+    near = did_you_mean(value, rule) if fault.validator == "enum" and isinstance(value, str) else ""
+    hint = ""
+    if isinstance(value, str) and {"number", "integer"} & {fault.schema.get("type")}:
+        hint = " (a number is written without quotes, and 1e-5 as 1.0e-5)"
+    return f"config: {key} is {value!r}{near}; allowed: {allowed(fault.schema)}{hint}."
 
 
-def _pattern_in_words(fault: jsonschema.ValidationError) -> str:
-    pattern = str(fault.validator_value)
-    if "holdout" in pattern:
-        return "allowed are all, holdout-NUMBER and open-NUMBER"
-    if "fused" in pattern:
-        return "allowed are image, text-CAPTIONER and fused-CAPTIONER"
-    if "random-k" in pattern:
-        return "allowed are species, genus and random-kNUMBER with a number of 2 or more"
-    if "all_but_last" in pattern:
-        return "allowed are none, stem and all_but_last_NUMBER"
-    if "{64}" in pattern:
-        return "allowed is a sha256 in 64 lower-case hexadecimal digits"
-    if "._/-" in pattern:
-        return "allowed is a branch, a tag or a commit of the repository"
-    if "{40}" in pattern:
-        return "allowed is the 40-digit hash of a commit"
-    if "/" in pattern:
-        return "allowed is OWNER/REPOSITORY"
-    return "a name is lower-case letters and digits, in parts joined by single hyphens"
+def _unknown(name: str, path: Iterable[str | int], known: Sequence[str]) -> str:
+    near = did_you_mean(str(name), known)
+    return f"config: {_key([*path, name])} is not a known key{near}; allowed are {', '.join(known)}."
 
 
 def _check_encoders(config: Mapping[str, Any]) -> None:
@@ -206,8 +189,8 @@ def _check_references(config: Mapping[str, Any]) -> None:
     encoders = config["encoders"]
     lists = {"labels.teachers": config["labels"]["teachers"]}
     lists |= {key: config[key] for key in ("students", "baselines")}
-    if config["split"]["near_duplicates"]:
-        lists["split.near_duplicates.encoder"] = [config["split"]["near_duplicates"]["encoder"]]
+    if config["folds"]["near_duplicates"]:
+        lists["folds.near_duplicates.encoder"] = [config["folds"]["near_duplicates"]["encoder"]]
     for key, names in lists.items():
         for position, name in enumerate(names):
             if name not in encoders:

@@ -1,6 +1,8 @@
 """The layout of VLM4Bio (Maruf et al., NeurIPS 2024): one folder a category, each with images/ and metadata/*.csv."""
 
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pandas as pd
 
@@ -10,6 +12,11 @@ from cladeclip.errors import DataError
 COLUMNS = ("fileNameAsDelivered", "scientificName")
 # The official tree has several lists of the same pictures (subsets by difficulty); the full one is named so.
 FULL_LISTS = ("metadata_10k.csv", "bird_metadata_10k.csv", "metadata.csv")
+
+
+def read(root: str | Path, listing: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
+    """See `read_listed`; there are no settings, and the listing is not looked at."""
+    return read_metadata(root)
 
 
 def read_metadata(root: str | Path) -> pd.DataFrame:

@@ -1,0 +1,1 @@
+"""How people keep their pictures; see specs.py."""
