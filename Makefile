@@ -40,13 +40,13 @@ real: setup ## run it on your pictures: make real DATA=FOLDER [NAME=mini]
 
 new: setup ## look at a folder or table of pictures and write a config for it: make new NAME=mine DATA=FOLDER
 	@test "$(origin NAME)" != file -a -n "$(DATA)" || { echo "Say what to call them and where they are: make new NAME=mine DATA=FOLDER (or a table of them)"; exit 1; }
-	@$(BIN)/python -m cladeclip.new_config "$(NAME)" "$(DATA)"
+	@$(BIN)/python -m cladeclip.run.new_config "$(NAME)" "$(DATA)"
 
 doctor: setup ## check this machine, and what the configured run needs: make doctor [CONFIG="config/mini.yaml my.yaml"]
-	@$(BIN)/python -m cladeclip.doctor $(CONFIG)
+	@$(BIN)/python -m cladeclip.run.doctor $(CONFIG)
 
 check-hub: setup ## with internet: compare the model hub with what the config assumes of it: make check-hub [CONFIG=my.yaml]
-	@$(BIN)/python -m cladeclip.check_hub $(CONFIG)
+	@$(BIN)/python -m cladeclip.run.check_hub $(CONFIG)
 
 test: setup ## run the test suite (8 minutes on 2 quiet cores)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(CORES) --dist loadfile --no-loadscope-reorder --ignore=tests/workflow/test_slurm.py
@@ -101,7 +101,7 @@ demo-time: setup ## run the demo anew and print where its time goes
 
 reproduce: setup ## compare a finished run with the manifest.json of another: make reproduce NAME=demo MANIFEST=FILE
 	@test -n "$(MANIFEST)" || { echo "Say which manifest: make reproduce NAME=demo MANIFEST=FILE"; exit 1; }
-	$(BIN)/python -m cladeclip.integrity "results/$(NAME)" "$(MANIFEST)"
+	$(BIN)/python -m cladeclip.run.integrity "results/$(NAME)" "$(MANIFEST)"
 
 clean: ## remove the results and data of the demo; everything else stays
 	rm -rf results/demo data/demo

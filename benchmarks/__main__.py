@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks import clustering, embedding, evaluation, loading, measure, training
-from cladeclip.job_environment import prepare_environment
+from cladeclip.run.job_environment import prepare_environment
 
 STAGES = {
     "embed": embedding.rows,

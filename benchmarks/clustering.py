@@ -17,7 +17,7 @@ from cladeclip.clustering.streamed import assign_all, kmeans_of_file
 from cladeclip.encoders.embed import embed_images
 from cladeclip.encoders.fusion import normalise
 from cladeclip.encoders.load import load_encoder
-from cladeclip.tables import read_embeddings, write_embeddings
+from cladeclip.io.embeddings import read_embeddings, write_embeddings
 
 
 def our_kmeans(points: np.ndarray, k: int, seed: int) -> float:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
-from cladeclip.reporting.provenance import costs
+from cladeclip.reporting.sections.made import costs
 
 # Rules that take so much a picture. The others' time is mostly that of starting; `make bench` measures them at size.
 OF_EACH_PICTURE = {"prepare", "store", "caption", "embed", "embed_text", "cluster", "train"}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks import measure
 from cladeclip.encoders.load import load_encoder
-from cladeclip.reporting.provenance import costs
+from cladeclip.reporting.sections.made import costs
 
 RESULTS = Path("results/demo")
 # "import time:       167 |        167 |   zipimport": microseconds of the module itself, and with what it imports.

@@ -21,8 +21,8 @@ from cladeclip.encoders.encoder import Encoder
 from cladeclip.encoders.fusion import normalise
 from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.weights import make_encoder_folder
-from cladeclip.row_cache import RowCache
-from cladeclip.tables import embedding_kind, read_embeddings, write_embeddings
+from cladeclip.io.embeddings import embedding_kind, read_embeddings, write_embeddings
+from cladeclip.io.row_cache import RowCache
 
 CORES = os.cpu_count() or 1
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 
 from cladeclip.encoders.weights import make_encoder_folder
-from cladeclip.job_environment import prepare_environment
+from cladeclip.run.job_environment import prepare_environment
 
 REPOSITORY = Path(__file__).parents[1]
 TURNS = 2

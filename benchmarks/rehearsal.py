@@ -22,13 +22,13 @@ import pandas as pd
 import yaml
 
 from benchmarks.costs import table
-from cladeclip import doctor
-from cladeclip.atomic import write_text
 from cladeclip.config.files import merged
 from cladeclip.demo.specimens import PATTERNS, Species, draw_individual
-from cladeclip.needs import seconds_of_rules, speed_of_machine
-from cladeclip.progress import progress
+from cladeclip.io.atomic import write_text
 from cladeclip.random_streams import stream_of
+from cladeclip.run import doctor
+from cladeclip.run.needs import seconds_of_rules, speed_of_machine
+from cladeclip.run.progress import progress
 
 REPOSITORY = Path(__file__).parents[1]
 # Species and their numbers of pictures in VLM4Bio's lists, without their names.

@@ -24,8 +24,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from cladeclip.atomic import read_json, write_json, write_text
-from cladeclip.job_environment import prepare_environment
+from cladeclip.io.atomic import read_json, write_json, write_text
+from cladeclip.run.job_environment import prepare_environment
 
 FOLDER = Path("results/study")
 RANKS = ("species", "genus")
@@ -155,7 +155,8 @@ def run(case: Case, config: dict[str, Any]) -> None:
     from cladeclip.encoders.embed import embed_images
     from cladeclip.encoders.load import load_encoder
     from cladeclip.evaluation.evaluate import evaluate
-    from cladeclip.tables import CLUSTERS, IMAGES, SPLIT, read_table
+    from cladeclip.io.parquet import read_table
+    from cladeclip.tables import CLUSTERS, IMAGES, SPLIT
     from cladeclip.training.loop import train
 
     torch.set_num_threads(1)

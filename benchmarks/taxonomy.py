@@ -19,15 +19,17 @@ import pandas as pd
 from scipy.special import softmax
 
 from benchmarks.study import markdown
-from cladeclip.atomic import write_text
 from cladeclip.datasets.splits import make_split
 from cladeclip.hierarchy.classifier import Classifier, Settings, fit_classifier
 from cladeclip.hierarchy.decision import Answers, flat_answers
 from cladeclip.hierarchy.heads import HeadSettings
 from cladeclip.hierarchy.measures import KNOWN, NEW, auroc_of_new, fpr_at_95, mistaken_for
 from cladeclip.hierarchy.taxonomy import Taxonomy
-from cladeclip.job_environment import prepare_environment
-from cladeclip.tables import IMAGES, read_table, rows_for
+from cladeclip.io.atomic import write_text
+from cladeclip.io.embeddings import rows_for
+from cladeclip.io.parquet import read_table
+from cladeclip.run.job_environment import prepare_environment
+from cladeclip.tables import IMAGES
 
 SEEDS = (5, 6, 7, 8, 9)
 # Set beforehand: the default of hierarchy.score. The others are looked at as secondary.

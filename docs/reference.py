@@ -21,8 +21,8 @@ from cladeclip.config.described import allowed, defaults_of, schema_of, spelled,
 from cladeclip.config.sections import Captioner, Config, Dataset, Encoder
 from cladeclip.datasets.layouts.specs import LAYOUTS
 from cladeclip.evaluation.measures import MEASURES, NAMED, RETRIEVED
+from cladeclip.io.parquet import Contract
 from cladeclip.ranks import HIGHER_RANKS
-from cladeclip.tables import Contract
 
 DOCS = Path(__file__).parent
 CONFIG = DOCS.parent / "config"

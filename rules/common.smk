@@ -15,10 +15,10 @@ from cladeclip.config.sections import Cluster, Config, Dataset, Folds, Train
 from cladeclip.datasets.listing import refresh_listing
 from cladeclip.encoders.weights import note_changed_weights
 from cladeclip.errors import CladeclipError, ConfigError
-from cladeclip.fingerprint import remember
-from cladeclip.job_environment import prepare_environment
+from cladeclip.run.fingerprint import remember
+from cladeclip.run.job_environment import prepare_environment
 from cladeclip.names import FEATURES, MODEL, NAME, SPLIT, ClusterLabels, Model
-from cladeclip.staleness import code_of_captions, code_of_rows, code_of_script
+from cladeclip.run.staleness import code_of_captions, code_of_rows, code_of_script
 
 prepare_environment(SOURCE)
 # With some seconds for clocks of a cluster that differ.

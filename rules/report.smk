@@ -1,5 +1,5 @@
 # The comparison of all models, the page that people read, and the checksums of everything.
-from cladeclip.atomic import sha256_of_file
+from cladeclip.io.atomic import sha256_of_file
 from cladeclip.config.described import shown
 
 # What decides which models and pictures the report looks at closely.
@@ -7,7 +7,7 @@ CHOSEN = ordered(
     {"report": {"primary": config["report"]["primary"]}, "encoders": ENCODERS, "weights": config["weights"]}
 )
 TEMPLATES = sorted(
-    path for kind in ("html", "css", "js") for path in Path(SOURCE, "cladeclip/reporting").glob(f"*.{kind}")
+    path for kind in ("html", "css", "js") for path in Path(SOURCE, "cladeclip/reporting").rglob(f"*.{kind}")
 )
 
 

@@ -20,8 +20,9 @@ from cladeclip.datasets.prepare import prepare
 from cladeclip.datasets.store import PictureStore, build_store
 from cladeclip.demo.specimens import draw_specimens
 from cladeclip.encoders.weights import make_encoder_folder
-from cladeclip.new_config import SHIPPED
-from cladeclip.tables import CLUSTERS, LISTING, read_table, write_table
+from cladeclip.io.parquet import read_table, write_table
+from cladeclip.run.new_config import SHIPPED
+from cladeclip.tables import CLUSTERS, LISTING
 from cladeclip.training.job import TrainingJob
 
 REPOSITORY = Path(__file__).parents[1]
@@ -161,7 +162,7 @@ def warm():
 
 def launch_logged(job, gpus, log):
     """What the script of the rule `train` does."""
-    from cladeclip.job_log import job_log
+    from cladeclip.run.job_log import job_log
     from cladeclip.training.launch import launch
 
     with job_log(log):

@@ -7,7 +7,7 @@ import pandas as pd
 import polars
 import pytest
 
-from cladeclip.tables import read_embeddings, write_embeddings
+from cladeclip.io.embeddings import read_embeddings, write_embeddings
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from PIL import Image
 
 import cladeclip
 from cladeclip.errors import CladeclipError
-from cladeclip.tables import write_embeddings
+from cladeclip.io.embeddings import write_embeddings
 
 
 def test_importing_the_package_imports_no_large_library():

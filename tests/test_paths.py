@@ -65,7 +65,7 @@ def test_nobody_else_spells_where_results_lie():
     folders = "embeddings|evaluation|clusters|checkpoints|captions|identify|unnamed|shards|release"
     spelled = re.compile(rf"""\{{RESULTS\}}|\{{WEIGHTS\}}/|/ "({folders})"|/({folders})/\{{""")
     code = [*(REPOSITORY / "rules").glob("*.smk"), *(REPOSITORY / "workflow" / "scripts").glob("*.py")]
-    code += (REPOSITORY / "src" / "cladeclip" / "reporting").glob("*.py")
+    code += (REPOSITORY / "src" / "cladeclip" / "reporting").rglob("*.py")
     found = [
         f"{path.name}: {line.strip()}"
         for path in code

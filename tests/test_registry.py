@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from conftest import RECIPE, REPOSITORY
 
-from cladeclip import registry, staleness
+from cladeclip import registry
 from cladeclip.captioning.specs import Place, kind_named
 from cladeclip.config.check import complete
 from cladeclip.config.files import merged
@@ -18,6 +18,7 @@ from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.specs import family_named
 from cladeclip.encoders.weights import family_of, make_encoder_folder
 from cladeclip.errors import ConfigError
+from cladeclip.run import staleness
 from cladeclip.training.checkpoint import save_checkpoint
 from cladeclip.training.loop import train
 from cladeclip.training.losses import loss_named

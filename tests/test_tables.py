@@ -4,16 +4,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from cladeclip.errors import TableError
-from cladeclip.tables import (
-    STRING,
-    Contract,
-    read_embeddings,
-    read_metadata,
-    read_table,
-    rows_for,
-    write_embeddings,
-    write_table,
-)
+from cladeclip.io.embeddings import read_embeddings, rows_for, write_embeddings
+from cladeclip.io.parquet import STRING, Contract, read_metadata, read_table, write_table
 
 SPLIT = Contract("split", "an image", {"image_id": STRING, "part": STRING}, ("image_id",))
 

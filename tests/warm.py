@@ -50,7 +50,7 @@ class Warm:
     """The client of the process that is forked."""
 
     def __init__(self) -> None:
-        from cladeclip.job_environment import READ_AT_START  # here, and not in the process that is forked
+        from cladeclip.run.job_environment import READ_AT_START  # here, and not in the process that is forked
 
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self.server = subprocess.Popen([sys.executable, __file__], env=READ_AT_START | dict(os.environ), **pipes)

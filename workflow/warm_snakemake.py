@@ -133,7 +133,7 @@ def leave(status: int) -> None:
 
 def main() -> None:
     sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
-    from cladeclip.job_environment import READ_AT_START
+    from cladeclip.run.job_environment import READ_AT_START
 
     # The C library reads some of these when a process starts: as a job has them, this one must, too.
     if not READ_AT_START.keys() <= os.environ.keys():

@@ -20,7 +20,7 @@ import torch
 from benchmarks.gpu import rates, same
 from benchmarks.gpu.setting import Finding, Setting, findings
 from cladeclip.encoders.encoder import choose_device
-from cladeclip.job_environment import READ_AT_START, prepare_environment
+from cladeclip.run.job_environment import READ_AT_START, prepare_environment
 
 TABLE = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- end of table -->)", re.DOTALL)
 # Those of which every test takes the device that CLADECLIP_DEVICE names.

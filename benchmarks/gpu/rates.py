@@ -12,8 +12,8 @@ from cladeclip.clustering.lloyd import kmeans
 from cladeclip.encoders.embed import Pictures, embed_images
 from cladeclip.encoders.encoder import Encoder, half_precision
 from cladeclip.evaluation.evaluate import evaluate
-from cladeclip.needs import FITTED, MAP_SECONDS
 from cladeclip.plan import all_models, encoders_in_use, labels_on, trainings
+from cladeclip.run.needs import FITTED, MAP_SECONDS
 from cladeclip.training.loop import Training, encoder_precision, picture_groups, train_mode
 from cladeclip.training.optimisation import one_cycle
 

@@ -14,11 +14,11 @@ import yaml
 
 from benchmarks.synthetic import a_collection
 from cladeclip.config.sections import Train
-from cladeclip.cores import cores
 from cladeclip.datasets.store import PictureStore, build_store
 from cladeclip.demo.specimens import draw_specimens
 from cladeclip.encoders.encoder import Encoder
 from cladeclip.errors import first_line
+from cladeclip.run.cores import cores
 
 CONFIG = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))
 # A network as small as the tests', in the place of all others where the sizes are small.

@@ -33,7 +33,7 @@ def load_embeddings(path: str | Path) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    from cladeclip.tables import read_embeddings
+    from cladeclip.io.embeddings import read_embeddings
 
     ids, embeddings = read_embeddings(path)
     return pd.DataFrame(embeddings, index=pd.Index(ids, name="image_id"))
@@ -45,7 +45,8 @@ def load_comparison(path: str | Path) -> "pd.DataFrame":
     Raises:
         TableError: the file is not a comparison, or the run is not finished.
     """
-    from cladeclip.tables import COMPARISON, read_table
+    from cladeclip.io.parquet import read_table
+    from cladeclip.tables import COMPARISON
 
     path = Path(path)
     return read_table(path / "comparison.parquet" if path.is_dir() else path, COMPARISON)

@@ -18,9 +18,9 @@ from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Any, Literal
 
-from cladeclip.atomic import atomic_path, sha256_of_file
 from cladeclip.errors import CladeclipError, first_line, size_in_words
-from cladeclip.progress import progress
+from cladeclip.io.atomic import atomic_path, sha256_of_file
+from cladeclip.run.progress import progress
 
 logger = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 from hub.tiny_models import save_internvl
 
-from cladeclip.atomic import read_json, sha256_of_file, write_json
 from cladeclip.captioning.kinds.internvl import InternVL, add_missing_captions, fetch
 from cladeclip.datasets.pictures import open_picture
 from cladeclip.errors import CladeclipError
-from cladeclip.row_cache import RowCache
+from cladeclip.io.atomic import read_json, sha256_of_file, write_json
+from cladeclip.io.row_cache import RowCache
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from cladeclip.clustering.lloyd import Clustering, kmeans
 from cladeclip.clustering.streamed import assign_all, kmeans_of_file
 from cladeclip.encoders.fusion import normalise
 from cladeclip.errors import TableError
-from cladeclip.tables import write_embeddings
+from cladeclip.io.embeddings import write_embeddings
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ from cladeclip.datasets.layouts.table import from_table
 from cladeclip.datasets.listing import refresh_listing
 from cladeclip.datasets.prepare import prepare
 from cladeclip.errors import DataError
-from cladeclip.tables import LISTING, read_table
+from cladeclip.io.parquet import read_table
+from cladeclip.tables import LISTING
 
 GBIF = (
     "gbifID\tidentifier\tkingdom\tphylum\tclass\torder\tfamily\tgenus\tscientificName\n"

@@ -7,7 +7,8 @@ from PIL import Image
 
 from cladeclip.datasets.listing import refresh_listing
 from cladeclip.errors import DataError
-from cladeclip.tables import LISTING, read_table
+from cladeclip.io.parquet import read_table
+from cladeclip.tables import LISTING
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import pytest
 from cladeclip.datasets import near_duplicates as module
 from cladeclip.datasets.near_duplicates import near_duplicates, with_near_duplicates
 from cladeclip.datasets.splits import make_split
-from cladeclip.tables import NEAR_DUPLICATES, read_table, write_table
+from cladeclip.io.parquet import read_table, write_table
+from cladeclip.tables import NEAR_DUPLICATES
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from cladeclip.datasets.layouts.vlm4bio import read_metadata
 from cladeclip.datasets.listing import refresh_listing
 from cladeclip.datasets.prepare import check_picture, prepare
 from cladeclip.errors import DataError
-from cladeclip.tables import LISTING, read_table
+from cladeclip.io.parquet import read_table
+from cladeclip.tables import LISTING
 
 
 def prepared(root, tmp_path, max_rejected=1.0, **dataset):

@@ -11,7 +11,8 @@ from cladeclip.datasets.listing import refresh_listing
 from cladeclip.datasets.prepare import prepare
 from cladeclip.datasets.specimens import together
 from cladeclip.datasets.splits import make_split
-from cladeclip.tables import LISTING, read_table
+from cladeclip.io.parquet import read_table
+from cladeclip.tables import LISTING
 
 VIEWS, SPECIMENS = 3, 12
 

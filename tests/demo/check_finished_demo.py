@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cladeclip.atomic import read_json, sha256_of_file
-from cladeclip.tables import read_embeddings, read_metadata
+from cladeclip.io.atomic import read_json, sha256_of_file
+from cladeclip.io.embeddings import read_embeddings
+from cladeclip.io.parquet import read_metadata
 
 
 def main(results: str) -> None:

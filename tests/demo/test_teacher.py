@@ -7,13 +7,13 @@ import yaml
 from conftest import REPOSITORY
 from PIL import Image
 
-from cladeclip.atomic import read_json
 from cladeclip.demo import tiny_clip
 from cladeclip.demo.specimens import CATEGORIES, EPITHETS, taxonomy
 from cladeclip.demo.tiny_clip import FOLDER, other_species, write_tokenizer
 from cladeclip.encoders.families.open_clip import load
 from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.weights import WEIGHTS, make_encoder_folder
+from cladeclip.io.atomic import read_json
 
 DEFINITION = yaml.safe_load((REPOSITORY / "config" / "demo.yaml").read_text())["encoders"]["drawn-clip"]
 

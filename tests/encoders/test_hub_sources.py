@@ -7,9 +7,9 @@ from hub.client import call
 from hub.repositories import models
 from hub.stand_in import Hub
 
-from cladeclip.atomic import read_json
 from cladeclip.config.files import merged
 from cladeclip.encoders.hub_sources import captioner_source, encoder_source
+from cladeclip.io.atomic import read_json
 
 FROM_HUB = REPOSITORY / "tests" / "workflow" / "from_hub.yaml"
 LIBRARIES = """

@@ -8,11 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from cladeclip.atomic import sha256_of_file
 from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.unicom_vit import VIT_B_32, UnicomViT
 from cladeclip.encoders.weights import make_encoder_folder
 from cladeclip.errors import ConfigError
+from cladeclip.io.atomic import sha256_of_file
 from cladeclip.training.freezing import blocks_of
 
 SMALL = {"image_px": 32, "patch_px": 8, "width": 24, "layers": 3, "heads": 2, "dim": 10, "drop_path": 0.1}

@@ -8,7 +8,8 @@ from cladeclip.errors import DataError
 from cladeclip.evaluation.evaluate import evaluate, right_answers
 from cladeclip.evaluation.measures import MEASURES
 from cladeclip.evaluation.significance import mcnemar
-from cladeclip.tables import EVALUATION, read_table, write_table
+from cladeclip.io.parquet import read_table, write_table
+from cladeclip.tables import EVALUATION
 
 
 @pytest.fixture

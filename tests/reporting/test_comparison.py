@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from cladeclip.errors import DataError
+from cladeclip.io.parquet import read_table, write_table
 from cladeclip.paths import Results
 from cladeclip.reporting.comparison import (
     CSV_COLUMNS,
@@ -14,7 +15,7 @@ from cladeclip.reporting.comparison import (
     standings,
 )
 from cladeclip.reporting.findings import _between_the_controls
-from cladeclip.tables import ACCURACY, COMPARISON, OF_EACH_MEASURE, read_table, write_table
+from cladeclip.tables import ACCURACY, COMPARISON, OF_EACH_MEASURE
 
 PRIMARY = Primary(k=9, column="species", taxa="All", measure="accuracy_avg", split="holdout-0")
 ACCURACIES = {

@@ -7,11 +7,11 @@ from test_hierarchy_section import opened, pictures_of  # noqa: F401 (a fixture)
 from test_report import CONFIG, SPREAD
 
 from cladeclip.errors import ConfigError
+from cladeclip.io.embeddings import rows_for
 from cladeclip.paths import Results
 from cladeclip.reporting.findings import summarise
-from cladeclip.reporting.gallery_section import clusters, neighbours
 from cladeclip.reporting.report import render_report
-from cladeclip.tables import rows_for
+from cladeclip.reporting.sections.gallery import clusters, neighbours
 
 BEST = "vit-b-32.handmade-image-k9.seed5"
 EVALUATED = CONFIG | {"eval": {**CONFIG["eval"], "query_share": 0.34, "seed": 5}}

@@ -15,24 +15,15 @@ from cladeclip.evaluation.embeddings_map import on_the_plane
 from cladeclip.hierarchy.classifier import Settings
 from cladeclip.hierarchy.evaluate import evaluate_hierarchy
 from cladeclip.hierarchy.heads import HeadSettings
+from cladeclip.io.embeddings import rows_for
+from cladeclip.io.parquet import read_table, write_table
 from cladeclip.paths import Results
 from cladeclip.reporting.findings import summarise
-from cladeclip.reporting.hierarchy_section import hierarchy_section
 from cladeclip.reporting.report import render_report
+from cladeclip.reporting.sections.hierarchy import hierarchy_section
 from cladeclip.reporting.shown import models_mapped
 from cladeclip.reporting.thumbnails import Thumbnails
-from cladeclip.tables import (
-    COMPARISON,
-    COVERAGE,
-    EMBEDDINGS_MAP,
-    HIERARCHY,
-    NOVELTY,
-    SPLIT,
-    TAXONOMIC_ANSWERS,
-    read_table,
-    rows_for,
-    write_table,
-)
+from cladeclip.tables import COMPARISON, COVERAGE, EMBEDDINGS_MAP, HIERARCHY, NOVELTY, SPLIT, TAXONOMIC_ANSWERS
 
 OPEN = CONFIG | {"splits": ["holdout-0", "open-0"]}
 MODELS = list(SPREAD)

@@ -4,10 +4,11 @@ import pytest
 from test_gallery_section import BEST
 from test_hierarchy_section import OPEN, opened, pictures_of  # noqa: F401 (a fixture)
 
+from cladeclip.io.parquet import read_table, write_table
 from cladeclip.paths import Results
-from cladeclip.reporting.map_section import EXTENT, METHODS, map_section
+from cladeclip.reporting.sections.map import EXTENT, METHODS, map_section
 from cladeclip.reporting.shown import best_student, models_mapped
-from cladeclip.tables import COMPARISON, EMBEDDINGS_MAP, read_table, write_table
+from cladeclip.tables import COMPARISON, EMBEDDINGS_MAP
 
 
 @pytest.fixture(scope="module")

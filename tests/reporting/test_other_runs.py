@@ -6,8 +6,8 @@ from cladeclip.errors import TableError
 from cladeclip.paths import Results
 from cladeclip.reporting.comparison import Primary
 from cladeclip.reporting.findings import summarise
-from cladeclip.reporting.other_runs import other_runs_section
 from cladeclip.reporting.report import render_report
+from cladeclip.reporting.sections.others import other_runs_section
 
 PRIMARY = Primary(**CONFIG["report"]["primary"])
 

@@ -15,11 +15,12 @@ from test_gallery_section import EVALUATED
 from test_hierarchy_section import OPEN, opened  # noqa: F401 (a fixture)
 from test_report import CONFIG, HOSTILE, results_of
 
+from cladeclip.io.parquet import write_table
 from cladeclip.paths import Results
 from cladeclip.reporting.comparison import changes_by_training, comparison_table
 from cladeclip.reporting.findings import summarise
 from cladeclip.reporting.report import render_report
-from cladeclip.tables import CHANGES, COMPARISON, EMBEDDINGS_MAP, IMAGES, write_table
+from cladeclip.tables import CHANGES, COMPARISON, EMBEDDINGS_MAP, IMAGES
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # What the tests read of a table: the rows that are shown, and a column's texts.

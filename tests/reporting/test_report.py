@@ -9,29 +9,20 @@ import pytest
 import yaml
 from conftest import REPOSITORY
 
-from cladeclip.atomic import write_json, write_text
 from cladeclip.clustering.quality import label_quality
 from cladeclip.datasets.splits import make_split
 from cladeclip.errors import ConfigError
 from cladeclip.evaluation.evaluate import evaluate
 from cladeclip.evaluation.significance import holm
+from cladeclip.io.atomic import write_json, write_text
+from cladeclip.io.embeddings import write_embeddings
+from cladeclip.io.parquet import write_table
 from cladeclip.paths import Results
 from cladeclip.reporting.charts import course_of_training
 from cladeclip.reporting.comparison import CSV_COLUMNS, changes_by_training, comparison_csv, comparison_table
 from cladeclip.reporting.findings import summarise, text_beside_image
 from cladeclip.reporting.report import render_report
-from cladeclip.tables import (
-    CHANGES,
-    CLUSTERS,
-    COMPARISON,
-    EVALUATION,
-    IMAGES,
-    NAMES,
-    QUARANTINE,
-    SPLIT,
-    write_embeddings,
-    write_table,
-)
+from cladeclip.tables import CHANGES, CLUSTERS, COMPARISON, EVALUATION, IMAGES, NAMES, QUARANTINE, SPLIT
 
 CONFIG = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text()) | {
     "students": ["vit-b-32"],

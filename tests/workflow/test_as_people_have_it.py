@@ -7,17 +7,9 @@ import pytest
 from checkout import MODEL, Checkout
 from PIL import Image
 
-from cladeclip.tables import (
-    COMPARISON,
-    EMBEDDINGS_MAP,
-    IDENTIFIED,
-    IMAGES,
-    NAMES,
-    NEAR_DUPLICATES,
-    SPLIT,
-    read_embeddings,
-    read_table,
-)
+from cladeclip.io.embeddings import read_embeddings
+from cladeclip.io.parquet import read_table
+from cladeclip.tables import COMPARISON, EMBEDDINGS_MAP, IDENTIFIED, IMAGES, NAMES, NEAR_DUPLICATES, SPLIT
 
 
 @pytest.fixture(scope="module")

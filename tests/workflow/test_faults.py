@@ -14,7 +14,8 @@ from checkout import TINY, Checkout
 from conftest import flip, until
 from torture import bytes_of, kill_again_and_again
 
-from cladeclip.tables import IMAGES, QUARANTINE, read_table
+from cladeclip.io.parquet import read_table
+from cladeclip.tables import IMAGES, QUARANTINE
 
 FULL = "the disk is full"
 LABELS = "handmade-image-k4"

@@ -9,8 +9,10 @@ from hub.client import environment
 from hub.repositories import models, vlm4bio
 from hub.stand_in import Hub
 
-from cladeclip.atomic import read_json
-from cladeclip.tables import CAPTIONS, IMAGES, read_embeddings, read_table
+from cladeclip.io.atomic import read_json
+from cladeclip.io.embeddings import read_embeddings
+from cladeclip.io.parquet import read_table
+from cladeclip.tables import CAPTIONS, IMAGES
 
 FROM_HUB = TINY.with_name("from_hub.yaml")
 RESULTS = "results/vlm4bio"

@@ -2,7 +2,8 @@
 
 from checkout import TINY, Checkout
 
-from cladeclip.tables import SPLIT, read_table
+from cladeclip.io.parquet import read_table
+from cladeclip.tables import SPLIT
 
 OTHER = """
 configfile: "{defaults}"

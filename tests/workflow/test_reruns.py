@@ -232,7 +232,7 @@ MATRIX = [
     ),
     Row(
         "a template of the report",
-        lambda checkout: edited(checkout.folder / "src/cladeclip/reporting/data.html", "Data", "Pictures"),
+        lambda checkout: edited(checkout.folder / "src/cladeclip/reporting/sections/data.html", "Data", "Pictures"),
         {"report": 1},
     ),
     Row(

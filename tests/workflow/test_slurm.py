@@ -17,7 +17,7 @@ import yaml
 from checkout import Checkout
 from conftest import REPOSITORY
 
-from cladeclip.atomic import sha256_of_file
+from cladeclip.io.atomic import sha256_of_file
 
 CLUSTER = REPOSITORY / "tests" / "slurm" / "cluster.sh"
 PROFILE = ("--profile", "profiles/slurm", "--latency-wait", "20")

@@ -15,11 +15,11 @@ import pytest
 from conftest import REPOSITORY
 from traced_snakemake import CALLED
 
-from cladeclip import fingerprint
 from cladeclip.captioning.specs import kind_named
 from cladeclip.datasets.layouts.specs import layout_named
 from cladeclip.encoders.specs import family_named
-from cladeclip.staleness import DOORS, code_of_script
+from cladeclip.run import fingerprint
+from cladeclip.run.staleness import DOORS, code_of_script
 from cladeclip.training.specs import loss_place
 
 FOLDER = REPOSITORY / "workflow" / "scripts"
@@ -157,7 +157,7 @@ def called_in(checkout) -> dict[str, set[Definition]]:
 def decides(definition: Definition) -> bool:
     """Whether it decides what a file holds, and does not only tell of it or carry it."""
     module = "cladeclip." + definition.file.removesuffix(".py").replace("/", ".")
-    carriers = {*fingerprint.CARRIERS, ("cladeclip.atomic", "_remove_what_the_killed_left")}
+    carriers = {*fingerprint.CARRIERS, ("cladeclip.io.atomic", "_remove_what_the_killed_left")}
     return module not in fingerprint.APART and (module, definition.name) not in carriers
 
 

@@ -15,10 +15,11 @@ import yaml
 from checkout import MODEL, TINY, Checkout
 from conftest import until
 
-from cladeclip.atomic import read_json, sha256_of_file
 from cladeclip.encoders.load import load_encoder
 from cladeclip.hierarchy.novelty import SCORES
-from cladeclip.tables import ACCURACY, HIERARCHY, IDENTIFIED, NOVELTY, TAXONOMIC_ANSWERS, ZERO_SHOT, read_table
+from cladeclip.io.atomic import read_json, sha256_of_file
+from cladeclip.io.parquet import read_table
+from cladeclip.tables import ACCURACY, HIERARCHY, IDENTIFIED, NOVELTY, TAXONOMIC_ANSWERS, ZERO_SHOT
 
 SPLIT = "results/tiny/holdout-0"
 CHECKPOINT = f"{SPLIT}/checkpoints/{MODEL}/model.safetensors"

@@ -11,18 +11,10 @@ import pytest
 import yaml
 from checkout import MODEL, PLAIN, TINY, Checkout
 
-from cladeclip.atomic import read_json, sha256_of_file
-from cladeclip.tables import (
-    CLUSTERS,
-    COMPARISON,
-    EMBEDDINGS_MAP,
-    EVALUATION,
-    IMAGES,
-    SALIENCY,
-    SPLIT,
-    read_embeddings,
-    read_table,
-)
+from cladeclip.io.atomic import read_json, sha256_of_file
+from cladeclip.io.embeddings import read_embeddings
+from cladeclip.io.parquet import read_table
+from cladeclip.tables import CLUSTERS, COMPARISON, EMBEDDINGS_MAP, EVALUATION, IMAGES, SALIENCY, SPLIT
 
 # What is made again when any model's answers may have changed.
 ALONE = {"compare": 1, "embeddings_map": 1, "saliency": 1, "report": 1, "manifest": 1}

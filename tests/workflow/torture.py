@@ -12,7 +12,7 @@ import time
 
 from checkout import Checkout
 
-from cladeclip.atomic import read_json, sha256_of_file
+from cladeclip.io.atomic import read_json, sha256_of_file
 
 KILLS = int(os.environ.get("CLADECLIP_KILLS", "30"))
 SEED = int(os.environ.get("CLADECLIP_SEED", "5"))

@@ -2,8 +2,9 @@
 
 from cladeclip.captioning.captions import captions_table
 from cladeclip.captioning.specs import Place, kind_named
-from cladeclip.job_log import job_log
-from cladeclip.tables import CAPTIONS, IMAGES, read_table, write_table
+from cladeclip.io.parquet import read_table, write_table
+from cladeclip.run.job_log import job_log
+from cladeclip.tables import CAPTIONS, IMAGES
 
 with job_log(snakemake.log[0]):
     images, params = read_table(snakemake.input.images, IMAGES), snakemake.params

@@ -1,10 +1,12 @@
 """Clusters a teacher's embeddings of the fit images."""
 
-from cladeclip.atomic import write_json
 from cladeclip.clustering.cluster import clusters_of
 from cladeclip.clustering.quality import fit_images
-from cladeclip.job_log import job_log
-from cladeclip.tables import CLUSTERS, IMAGES, SPLIT, read_table, write_embeddings, write_table
+from cladeclip.io.atomic import write_json
+from cladeclip.io.embeddings import write_embeddings
+from cladeclip.io.parquet import read_table, write_table
+from cladeclip.run.job_log import job_log
+from cladeclip.tables import CLUSTERS, IMAGES, SPLIT
 
 with job_log(snakemake.log[0]):
     images, split = read_table(snakemake.input.images, IMAGES), read_table(snakemake.input.split, SPLIT)

@@ -1,10 +1,11 @@
 """Puts all models side by side, and each trained student beside what it was before."""
 
-from cladeclip.atomic import write_text
-from cladeclip.job_log import job_log
+from cladeclip.io.atomic import write_text
+from cladeclip.io.parquet import write_table
 from cladeclip.paths import Results
 from cladeclip.reporting.comparison import changes_by_training, comparison_csv, comparison_table
-from cladeclip.tables import CHANGES, COMPARISON, write_table
+from cladeclip.run.job_log import job_log
+from cladeclip.tables import CHANGES, COMPARISON
 
 with job_log(snakemake.log[0]):
     results = Results(snakemake.params.results)

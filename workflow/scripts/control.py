@@ -1,11 +1,12 @@
 """Labels that need no teacher: the truth, or labels without meaning."""
 
-from cladeclip.atomic import write_json
 from cladeclip.clustering.controls import control_labels
 from cladeclip.clustering.quality import fit_images, label_quality, labels_table
-from cladeclip.job_log import job_log
+from cladeclip.io.atomic import write_json
+from cladeclip.io.parquet import read_table, write_table
 from cladeclip.names import parse_labels
-from cladeclip.tables import CLUSTERS, IMAGES, SPLIT, read_table, write_table
+from cladeclip.run.job_log import job_log
+from cladeclip.tables import CLUSTERS, IMAGES, SPLIT
 
 with job_log(snakemake.log[0]):
     fit = fit_images(read_table(snakemake.input.images, IMAGES), read_table(snakemake.input.split, SPLIT))

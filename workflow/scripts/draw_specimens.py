@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from cladeclip.atomic import write_json
 from cladeclip.demo.specimens import draw_specimens
-from cladeclip.job_log import job_log
+from cladeclip.io.atomic import write_json
+from cladeclip.run.job_log import job_log
 
 with job_log(snakemake.log[0]):
     root = Path(snakemake.output.marker).parent

@@ -2,15 +2,17 @@
 
 from pathlib import Path
 
-from cladeclip.cores import workers_for
 from cladeclip.encoders.embed import add_missing_images, write_cached
 from cladeclip.encoders.encoder import choose_device, precision_used
 from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.weights import folder_fingerprint, made_with
-from cladeclip.job_log import job_log
-from cladeclip.row_cache import RowCache
+from cladeclip.io.embeddings import embedding_kind
+from cladeclip.io.parquet import read_table
+from cladeclip.io.row_cache import RowCache
+from cladeclip.run.cores import workers_for
+from cladeclip.run.job_log import job_log
 from cladeclip.shards import in_shard
-from cladeclip.tables import IMAGES, embedding_kind, read_table
+from cladeclip.tables import IMAGES
 
 with job_log(snakemake.log[0]):
     folder, params = Path(snakemake.input.encoder).parent, snakemake.params

@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
-from cladeclip.atomic import sha256_of_file
 from cladeclip.encoders.embed import add_missing_texts, captions_cut, write_cached
 from cladeclip.encoders.encoder import choose_device, precision_used
 from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.weights import folder_fingerprint, made_with
-from cladeclip.job_log import job_log
-from cladeclip.row_cache import RowCache
-from cladeclip.tables import CAPTIONS, embedding_kind, read_table
+from cladeclip.io.atomic import sha256_of_file
+from cladeclip.io.embeddings import embedding_kind
+from cladeclip.io.parquet import read_table
+from cladeclip.io.row_cache import RowCache
+from cladeclip.run.job_log import job_log
+from cladeclip.tables import CAPTIONS
 
 with job_log(snakemake.log[0]):
     folder, params = Path(snakemake.input.encoder).parent, snakemake.params

@@ -1,10 +1,11 @@
 """Places pictures on the plane by the embeddings of the models that the report draws."""
 
 from cladeclip.evaluation.embeddings_map import SEED, maps_of
-from cladeclip.job_log import job_log
+from cladeclip.io.parquet import read_table, write_table
 from cladeclip.paths import Results
 from cladeclip.reporting.shown import models_mapped
-from cladeclip.tables import COMPARISON, EMBEDDINGS_MAP, IMAGES, read_table, write_table
+from cladeclip.run.job_log import job_log
+from cladeclip.tables import COMPARISON, EMBEDDINGS_MAP, IMAGES
 
 with job_log(snakemake.log[0]):
     results, config = Results(snakemake.params.results), snakemake.params.config

@@ -2,8 +2,10 @@
 
 from cladeclip.datasets.splits import scored_images
 from cladeclip.evaluation.evaluate import evaluate
-from cladeclip.job_log import job_log
-from cladeclip.tables import EVALUATION, IMAGES, SPLIT, read_table, rows_for, write_table
+from cladeclip.io.embeddings import rows_for
+from cladeclip.io.parquet import read_table, write_table
+from cladeclip.run.job_log import job_log
+from cladeclip.tables import EVALUATION, IMAGES, SPLIT
 
 with job_log(snakemake.log[0]):
     split = read_table(snakemake.input.split, SPLIT)

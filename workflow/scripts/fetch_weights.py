@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from cladeclip.job_environment import allow_downloads
+from cladeclip.run.job_environment import allow_downloads
 
 allow_downloads()  # before the hub's client is imported: this rule alone may
 
 from cladeclip.encoders.weights import make_encoder_folder
-from cladeclip.job_log import job_log
+from cladeclip.run.job_log import job_log
 
 with job_log(snakemake.log[0]):
     folder = Path(snakemake.output[0]).parent

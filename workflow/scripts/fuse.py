@@ -1,8 +1,9 @@
 """Fuses image and text embeddings."""
 
 from cladeclip.encoders.fusion import fuse
-from cladeclip.job_log import job_log
-from cladeclip.tables import read_embeddings, read_metadata, rows_for, write_embeddings
+from cladeclip.io.embeddings import read_embeddings, rows_for, write_embeddings
+from cladeclip.io.parquet import read_metadata
+from cladeclip.run.job_log import job_log
 
 with job_log(snakemake.log[0]):
     image_ids, image = read_embeddings(snakemake.input.image)

@@ -3,18 +3,10 @@
 from cladeclip.datasets.splits import scored_images
 from cladeclip.hierarchy.classifier import Settings, chosen_ranks
 from cladeclip.hierarchy.evaluate import evaluate_hierarchy
-from cladeclip.job_log import job_log
-from cladeclip.tables import (
-    COVERAGE,
-    HIERARCHY,
-    IMAGES,
-    NOVELTY,
-    SPLIT,
-    TAXONOMIC_ANSWERS,
-    read_table,
-    rows_for,
-    write_table,
-)
+from cladeclip.io.embeddings import rows_for
+from cladeclip.io.parquet import read_table, write_table
+from cladeclip.run.job_log import job_log
+from cladeclip.tables import COVERAGE, HIERARCHY, IMAGES, NOVELTY, SPLIT, TAXONOMIC_ANSWERS
 
 with job_log(snakemake.log[0]):
     split = read_table(snakemake.input.split, SPLIT)

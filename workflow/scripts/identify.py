@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-from cladeclip.atomic import write_text
 from cladeclip.clustering.quality import fit_images
-from cladeclip.cores import workers_for
 from cladeclip.datasets.listing import pictures_below
 from cladeclip.datasets.prepare import check_picture
 from cladeclip.datasets.splits import scored_images
@@ -12,8 +10,12 @@ from cladeclip.encoders.embed import embed_images
 from cladeclip.encoders.load import load_encoder
 from cladeclip.hierarchy.classifier import configured_classifier
 from cladeclip.hierarchy.identify import for_a_spreadsheet, identify
-from cladeclip.job_log import job_log
-from cladeclip.tables import IDENTIFIED, IMAGES, SPLIT, read_table, rows_for, write_table
+from cladeclip.io.atomic import write_text
+from cladeclip.io.embeddings import rows_for
+from cladeclip.io.parquet import read_table, write_table
+from cladeclip.run.cores import workers_for
+from cladeclip.run.job_log import job_log
+from cladeclip.tables import IDENTIFIED, IMAGES, SPLIT
 
 with job_log(snakemake.log[0]):
     split = read_table(snakemake.input.split, SPLIT)

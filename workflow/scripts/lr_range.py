@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
-from cladeclip.atomic import atomic_path, write_text
 from cladeclip.config.sections import Train
-from cladeclip.cores import workers_for
 from cladeclip.datasets.store import PictureStore
 from cladeclip.encoders.load import load_encoder
-from cladeclip.job_log import job_log
+from cladeclip.io.atomic import atomic_path, write_text
+from cladeclip.io.parquet import read_metadata, read_table
 from cladeclip.reporting.charts import loss_against_lr
-from cladeclip.tables import CLUSTERS, read_metadata, read_table
+from cladeclip.run.cores import workers_for
+from cladeclip.run.job_log import job_log
+from cladeclip.tables import CLUSTERS
 from cladeclip.training.lr_range import lr_range
 
 with job_log(snakemake.log[0]):

@@ -1,7 +1,7 @@
 """Writes the sha256 of every result."""
 
-from cladeclip.atomic import sha256_of_file, write_json
-from cladeclip.job_log import job_log
+from cladeclip.io.atomic import sha256_of_file, write_json
+from cladeclip.run.job_log import job_log
 
 with job_log(snakemake.log[0]):
     prefix = f"{snakemake.params.results}/"

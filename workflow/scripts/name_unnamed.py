@@ -1,12 +1,14 @@
 """Names the data set's own pictures that have no species, by one model, with heads fitted on one split."""
 
-from cladeclip.atomic import write_text
 from cladeclip.clustering.quality import fit_images
 from cladeclip.datasets.splits import UNNAMED, scored_images
 from cladeclip.hierarchy.classifier import configured_classifier
 from cladeclip.hierarchy.identify import for_a_spreadsheet, identify
-from cladeclip.job_log import job_log
-from cladeclip.tables import IDENTIFIED, IMAGES, SPLIT, read_table, rows_for, write_table
+from cladeclip.io.atomic import write_text
+from cladeclip.io.embeddings import rows_for
+from cladeclip.io.parquet import read_table, write_table
+from cladeclip.run.job_log import job_log
+from cladeclip.tables import IDENTIFIED, IMAGES, SPLIT
 
 with job_log(snakemake.log[0]):
     split = read_table(snakemake.input.split, SPLIT)

@@ -1,8 +1,10 @@
 """Lists the pictures that an encoder finds nearly the same."""
 
 from cladeclip.datasets.near_duplicates import near_duplicates
-from cladeclip.job_log import job_log
-from cladeclip.tables import NEAR_DUPLICATES, read_embeddings, write_table
+from cladeclip.io.embeddings import read_embeddings
+from cladeclip.io.parquet import write_table
+from cladeclip.run.job_log import job_log
+from cladeclip.tables import NEAR_DUPLICATES
 
 with job_log(snakemake.log[0]):
     ids, embeddings = read_embeddings(snakemake.input.embeddings)

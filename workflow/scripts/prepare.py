@@ -2,8 +2,9 @@
 
 from cladeclip.datasets.prepare import prepare
 from cladeclip.datasets.synonyms import read_synonyms
-from cladeclip.job_log import job_log
-from cladeclip.tables import IMAGES, LISTING, NAMES, QUARANTINE, read_table, write_table
+from cladeclip.io.parquet import read_table, write_table
+from cladeclip.run.job_log import job_log
+from cladeclip.tables import IMAGES, LISTING, NAMES, QUARANTINE
 
 with job_log(snakemake.log[0]):
     prepared = prepare(

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from cladeclip.job_log import job_log
 from cladeclip.names import Model
 from cladeclip.reporting.model_card import Sources, write_release
+from cladeclip.run.job_log import job_log
 
 with job_log(snakemake.log[0]):
     found = snakemake.input

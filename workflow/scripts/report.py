@@ -1,11 +1,11 @@
 """Writes the page that people read, and its figures as files."""
 
-from cladeclip.atomic import write_json, write_text
-from cladeclip.job_log import job_log
+from cladeclip.io.atomic import write_json, write_text
 from cladeclip.paths import Results
 from cladeclip.reporting.charts import write_figures
 from cladeclip.reporting.findings import summarise
 from cladeclip.reporting.report import render_report
+from cladeclip.run.job_log import job_log
 
 with job_log(snakemake.log[0]):
     results = Results(snakemake.params.results)

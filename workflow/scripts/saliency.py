@@ -6,10 +6,11 @@ import pandas as pd
 
 from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.saliency import overlays
-from cladeclip.job_log import job_log
+from cladeclip.io.parquet import read_table, write_table
 from cladeclip.paths import Results
 from cladeclip.reporting.shown import best_student, queries_shown, species_answers
-from cladeclip.tables import COMPARISON, SALIENCY, read_table, write_table
+from cladeclip.run.job_log import job_log
+from cladeclip.tables import COMPARISON, SALIENCY
 
 with job_log(snakemake.log[0]):
     config, results = snakemake.params.config, Results(snakemake.params.results)

@@ -2,8 +2,9 @@
 
 from cladeclip.datasets.near_duplicates import with_near_duplicates
 from cladeclip.datasets.splits import make_split
-from cladeclip.job_log import job_log
-from cladeclip.tables import IMAGES, NEAR_DUPLICATES, SPLIT, read_table, write_table
+from cladeclip.io.parquet import read_table, write_table
+from cladeclip.run.job_log import job_log
+from cladeclip.tables import IMAGES, NEAR_DUPLICATES, SPLIT
 
 with job_log(snakemake.log[0]):
     images = read_table(snakemake.input.images, IMAGES)

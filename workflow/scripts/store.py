@@ -1,8 +1,9 @@
 """Builds the picture store that training reads."""
 
 from cladeclip.datasets.store import build_store
-from cladeclip.job_log import job_log
-from cladeclip.tables import IMAGES, read_table
+from cladeclip.io.parquet import read_table
+from cladeclip.run.job_log import job_log
+from cladeclip.tables import IMAGES
 
 with job_log(snakemake.log[0]):
     build_store(

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from cladeclip.cores import workers_for
-from cladeclip.job_log import job_log
+from cladeclip.run.cores import workers_for
+from cladeclip.run.job_log import job_log
 from cladeclip.training.job import TrainingJob
 from cladeclip.training.launch import launch
 

@@ -1,7 +1,7 @@
 """Checks every result against manifest.json; as the rule `repair`, removes what is damaged."""
 
-from cladeclip.integrity import repair, verify
-from cladeclip.job_log import job_log
+from cladeclip.run.integrity import repair, verify
+from cladeclip.run.job_log import job_log
 
 with job_log(snakemake.log[0]):
     where = (snakemake.params.results, snakemake.params.weights)

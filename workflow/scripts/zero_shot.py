@@ -7,8 +7,10 @@ from cladeclip.encoders.encoder import choose_device
 from cladeclip.encoders.load import load_encoder
 from cladeclip.evaluation.protocol import subsets
 from cladeclip.evaluation.zero_shot import zero_shot_table
-from cladeclip.job_log import job_log
-from cladeclip.tables import IMAGES, SPLIT, ZERO_SHOT, read_table, rows_for, write_table
+from cladeclip.io.embeddings import rows_for
+from cladeclip.io.parquet import read_table, write_table
+from cladeclip.run.job_log import job_log
+from cladeclip.tables import IMAGES, SPLIT, ZERO_SHOT
 
 with job_log(snakemake.log[0]):
     split = read_table(snakemake.input.split, SPLIT)

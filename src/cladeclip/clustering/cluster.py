@@ -10,7 +10,7 @@ import pandas as pd
 from cladeclip.clustering.quality import label_quality, labels_table, silhouette, stability
 from cladeclip.clustering.streamed import kmeans_of_file
 from cladeclip.encoders.fusion import normalise
-from cladeclip.tables import rows_for
+from cladeclip.io.embeddings import rows_for
 
 # Images that the silhouette is computed on: it compares each with each.
 SILHOUETTE_IMAGES = 4000

@@ -10,7 +10,7 @@ import numpy as np
 from cladeclip.clustering.lloyd import Clustering, fill_empty, kmeans
 from cladeclip.clustering.nearest import points_on
 from cladeclip.encoders.fusion import normalise
-from cladeclip.tables import EmbeddingsFile, rows_for
+from cladeclip.io.embeddings import EmbeddingsFile, rows_for
 
 logger = logging.getLogger(__name__)
 

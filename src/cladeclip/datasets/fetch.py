@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cladeclip.atomic import atomic_path
 from cladeclip.datasets.layouts.vlm4bio import read_metadata
 from cladeclip.errors import CladeclipError, DataError, first_line
 from cladeclip.hub import HubError, snapshot
+from cladeclip.io.atomic import atomic_path
 
 logger = logging.getLogger(__name__)
 

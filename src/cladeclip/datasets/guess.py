@@ -10,8 +10,8 @@ from cladeclip.datasets.layouts.table import IMAGE_COLUMNS, from_frame
 from cladeclip.datasets.listing import pictures_below
 from cladeclip.datasets.names import GENUS, HYBRID, NAMED, OTHER, SPECIES, genus_of, joined, read_name
 from cladeclip.datasets.pictures import may_be_picture
-from cladeclip.datasets.table_file import find_column, is_table, read_table_file
 from cladeclip.errors import DataError
+from cladeclip.io.table_file import find_column, is_table, read_table_file
 
 # How many values of a column are looked at.
 LOOK_AT = 200

@@ -15,12 +15,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from cladeclip.atomic import sha256_of_file
 from cladeclip.datasets.pictures import SUFFIXES, is_picture
-from cladeclip.datasets.table_file import is_table
 from cladeclip.errors import DataError, TableError
-from cladeclip.progress import progress
-from cladeclip.tables import LISTING, read_table, write_table
+from cladeclip.io.atomic import sha256_of_file
+from cladeclip.io.parquet import read_table, write_table
+from cladeclip.io.table_file import is_table
+from cladeclip.run.progress import progress
+from cladeclip.tables import LISTING
 
 logger = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from cladeclip.datasets.naming import name_pictures, why_no_species
 from cladeclip.datasets.pictures import may_be_picture, open_picture
 from cladeclip.datasets.specimens import together
 from cladeclip.errors import DataError
-from cladeclip.progress import progress
 from cladeclip.ranks import HIGHER_RANKS
+from cladeclip.run.progress import progress
 
 logger = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pyarrow as pa
 from PIL import Image
 
-from cladeclip.atomic import atomic_path
 from cladeclip.datasets.pictures import open_prepared
 from cladeclip.errors import TableError
-from cladeclip.progress import progress
+from cladeclip.io.atomic import atomic_path
+from cladeclip.run.progress import progress
 from cladeclip.tables import PICTURES
 
 JPEG_QUALITY = 95

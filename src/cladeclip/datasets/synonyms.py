@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from cladeclip.datasets.names import plain
-from cladeclip.datasets.table_file import read_table_file
 from cladeclip.errors import DataError
+from cladeclip.io.table_file import read_table_file
 
 
 def read_synonyms(file: str | Path) -> dict[str, str]:

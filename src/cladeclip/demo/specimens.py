@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFilter
 
-from cladeclip.atomic import atomic_path
 from cladeclip.demo.captions import caption_of
-from cladeclip.progress import progress
+from cladeclip.io.atomic import atomic_path
 from cladeclip.random_streams import stream_of
+from cladeclip.run.progress import progress
 
 CATEGORIES = {
     "Fish": ("Piscator", "Undalis", "Squamella"),

@@ -16,14 +16,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cladeclip.atomic import sha256_of_file, write_json
 from cladeclip.demo.specimens import CATEGORIES, PATTERNS, Species, draw_individual
 from cladeclip.encoders.families.open_clip import CONFIG, PREPROCESSING
 from cladeclip.encoders.open_clip_library import open_clip_for
 from cladeclip.encoders.specs import WEIGHTS
 from cladeclip.encoders.weights import save_weights
-from cladeclip.progress import progress
+from cladeclip.io.atomic import sha256_of_file, write_json
 from cladeclip.random_streams import stream_of
+from cladeclip.run.progress import progress
 
 FOLDER = Path(__file__).parent / "teacher"
 SPECIES, INDIVIDUALS, IMAGE_PX = 700, 6, 96

@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from cladeclip.datasets.pictures import open_prepared
 from cladeclip.encoders.encoder import Encoder, choose_device, half_precision
-from cladeclip.progress import progress
-from cladeclip.row_cache import RowCache
-from cladeclip.tables import EmbeddingsWriter, embedding_column, embedding_rows, rows_per_piece
+from cladeclip.io.embeddings import EmbeddingsWriter, embedding_column, embedding_rows, rows_per_piece
+from cladeclip.io.row_cache import RowCache
+from cladeclip.run.progress import progress
 
 logger = logging.getLogger(__name__)
 

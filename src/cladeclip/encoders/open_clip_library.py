@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-# Set in the jobs of the workflow (see `job_environment.py`), which load one kind of encoder and end.
+# Set in the jobs of the workflow (see `run/job_environment.py`), which load one kind of encoder and end.
 IN_JOB = "CLADECLIP_JOB"
 # The libraries that are optional for open_clip: which tower in a model's config is theirs, and what in open_clip wraps it.
 OPTIONAL = {

@@ -16,11 +16,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from cladeclip.atomic import atomic_path, read_json, sha256_of_file, write_json
 from cladeclip.encoders.hub_sources import HubSource
 from cladeclip.encoders.specs import FAMILIES, HUB, IN_PACKAGE, WEIGHTS, Family, family_named
 from cladeclip.errors import CladeclipError, ConfigError
 from cladeclip.hub import HubError, Snapshot
+from cladeclip.io.atomic import atomic_path, read_json, sha256_of_file, write_json
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from cladeclip.encoders.fusion import normalise
+from cladeclip.io.embeddings import rows_for
 from cladeclip.random_streams import stream_of
-from cladeclip.tables import rows_for
 
 # t-SNE on this many components is as good as on all, and many times faster (van der Maaten and Hinton 2008).
 COMPONENTS = 50

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cladeclip.evaluation.protocol import Subset
-from cladeclip.progress import progress
+from cladeclip.run.progress import progress
 
 # Iterations between two looks at the objective, and the share of it by which they must have lowered it to go on. What is
 # left to gain then is about half as much.

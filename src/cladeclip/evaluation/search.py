@@ -14,7 +14,7 @@ from torch import Tensor
 from cladeclip.evaluation.measures import MEASURES, RETRIEVED, WIDTH, Ranked
 from cladeclip.evaluation.protocol import Subset
 from cladeclip.evaluation.scores import NONE, Block, Neighbours, Points, first_in_order, places
-from cladeclip.progress import progress
+from cladeclip.run.progress import progress
 
 # Scores that are closer than this, relative to their scale, are equal.
 TIE = 1e-12

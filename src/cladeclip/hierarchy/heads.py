@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, log_softmax
 
 from cladeclip.hierarchy.taxonomy import Taxonomy
-from cladeclip.random_streams import stream_of, torch_stream
+from cladeclip.random_streams import stream_of
+from cladeclip.torch_streams import torch_stream
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from cladeclip.evaluation.search import nearest
 from cladeclip.hierarchy.classifier import Classifier
-from cladeclip.spreadsheets import without_formulas
+from cladeclip.io.spreadsheets import without_formulas
 
 # Known pictures shown beside every new one.
 NEIGHBOURS = 3

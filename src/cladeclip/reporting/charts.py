@@ -9,10 +9,10 @@ import altair as alt
 import pandas as pd
 import vl_convert
 
-from cladeclip.atomic import atomic_path, write_text
+from cladeclip.io.atomic import atomic_path, write_text
+from cladeclip.io.spreadsheets import without_formulas
 from cladeclip.names import ClusterLabels, ControlLabels, Model, parse_labels
 from cladeclip.reporting.comparison import Primary
-from cladeclip.spreadsheets import without_formulas
 
 # Okabe and Ito's palette: told apart with any colour vision. Grey in place of their black, which is lost on a dark page.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#808080")

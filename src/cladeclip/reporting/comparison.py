@@ -10,9 +10,10 @@ import pandas as pd
 from cladeclip.errors import DataError, first_line
 from cladeclip.evaluation.measures import MEASURES
 from cladeclip.evaluation.significance import PairedComparison, paired_comparison
+from cladeclip.io.parquet import read_table
 from cladeclip.names import ClusterLabels, ControlLabels, Labels, Model, Split, parse_labels
 from cladeclip.paths import Results
-from cladeclip.tables import ACCURACY, CHANGES, PREDICTIONS, read_table
+from cladeclip.tables import ACCURACY, CHANGES, PREDICTIONS
 
 # Interval over queries, spread over query draws or folds, spread over training seeds; see docs/method.md.
 UNCERTAINTY = ("low", "high", "sd_splits", "sd_seeds")

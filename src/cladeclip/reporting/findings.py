@@ -12,6 +12,7 @@ from cladeclip.errors import ConfigError
 from cladeclip.evaluation.measures import NAMED
 from cladeclip.evaluation.protocol import ALL
 from cladeclip.evaluation.significance import PairedComparison, PairedTest, holm
+from cladeclip.io.parquet import read_table
 from cladeclip.names import ClusterLabels, ControlLabels, Model, Split, parse_labels
 from cladeclip.paths import Results
 from cladeclip.plan import primary_labels, teachers
@@ -23,7 +24,7 @@ from cladeclip.reporting.comparison import (
     primary_rows,
     standings,
 )
-from cladeclip.tables import COMPARISON, SPLIT, read_table
+from cladeclip.tables import COMPARISON, SPLIT
 
 LEVEL = 0.05
 

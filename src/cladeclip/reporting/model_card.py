@@ -13,11 +13,12 @@ import pandas as pd
 import yaml
 
 from cladeclip import __version__
-from cladeclip.atomic import atomic_path, read_json, sha256_of_file, write_text
 from cladeclip.encoders.weights import family_of
 from cladeclip.evaluation.measures import MEASURES
+from cladeclip.io.atomic import atomic_path, read_json, sha256_of_file, write_text
+from cladeclip.io.parquet import read_table
 from cladeclip.names import ClusterLabels, Model, parse_labels
-from cladeclip.tables import ACCURACY, IMAGES, SPLIT, read_table
+from cladeclip.tables import ACCURACY, IMAGES, SPLIT
 
 
 @dataclass(frozen=True)

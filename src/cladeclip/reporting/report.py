@@ -19,22 +19,23 @@ from cladeclip import __version__
 from cladeclip.errors import ConfigError
 from cladeclip.evaluation.measures import NAMED, RETRIEVED
 from cladeclip.evaluation.protocol import ALL
+from cladeclip.io.parquet import read_table
 from cladeclip.names import Model
 from cladeclip.paths import Results
 from cladeclip.plan import encoders_in_use, trainings
 from cladeclip.reporting.charts import PALETTE, Chart, accuracy_against_k, accuracy_by_category, course_of_training
 from cladeclip.reporting.comparison import IMPORTED, Primary
-from cladeclip.reporting.data_section import data_section
 from cladeclip.reporting.findings import describe_model
-from cladeclip.reporting.gallery_section import clusters, neighbours
-from cladeclip.reporting.hierarchy_section import hierarchy_section
-from cladeclip.reporting.labels_section import labels_section
-from cladeclip.reporting.map_section import SHAPES, map_section
-from cladeclip.reporting.other_runs import other_runs_section
-from cladeclip.reporting.provenance import costs, git_commit, versions, weights_of
-from cladeclip.reporting.species_section import species_section
+from cladeclip.reporting.sections.data import data_section
+from cladeclip.reporting.sections.gallery import clusters, neighbours
+from cladeclip.reporting.sections.hierarchy import hierarchy_section
+from cladeclip.reporting.sections.labels import labels_section
+from cladeclip.reporting.sections.made import costs, git_commit, versions, weights_of
+from cladeclip.reporting.sections.map import SHAPES, map_section
+from cladeclip.reporting.sections.others import other_runs_section
+from cladeclip.reporting.sections.species import species_section
 from cladeclip.reporting.thumbnails import Thumbnails
-from cladeclip.tables import COMPARISON, KNN, PROBE, RETRIEVAL, ZERO_SHOT, read_table
+from cladeclip.tables import COMPARISON, KNN, PROBE, RETRIEVAL, ZERO_SHOT
 
 READ_OUTS = {
     **{name: measure.title for name, measure in RETRIEVED.items() if measure.shown},
@@ -161,7 +162,7 @@ def _assets(with_map: bool) -> dict[str, Any]:
     style, script = (files("cladeclip.reporting").joinpath(name).read_text() for name in ("report.css", "report.js"))
     scripts = [script]
     if with_map:
-        scripts += [_vega(), files("cladeclip.reporting").joinpath("map.js").read_text()]
+        scripts += [_vega(), files("cladeclip.reporting.sections").joinpath("map.js").read_text()]
     allowed = " ".join(map(_hash, scripts))
     policy = (
         f"default-src 'none'; style-src {_hash(style)}; script-src {allowed}; img-src data:; "

@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 
 from cladeclip.evaluation.protocol import ALL
+from cladeclip.io.parquet import read_table
 from cladeclip.names import ClusterLabels, Model, parse_labels
 from cladeclip.paths import Results
 from cladeclip.random_streams import stream_of
 from cladeclip.reporting.comparison import Primary, best_on_clusters, primary_rows
-from cladeclip.tables import PREDICTIONS, read_table
+from cladeclip.tables import PREDICTIONS
 
 QUERIES_A_KIND = 3
 MAPS = 3

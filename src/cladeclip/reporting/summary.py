@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from cladeclip.atomic import read_json
+from cladeclip.io.atomic import read_json
 
 
 def main(results: str) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from cladeclip.atomic import atomic_path, read_json
 from cladeclip.encoders.encoder import Encoder
 from cladeclip.encoders.weights import RECORD, WEIGHTS, family_of, write_record
+from cladeclip.io.atomic import atomic_path, read_json
 
 
 def save_checkpoint(encoder: Encoder, source: str | Path, folder: str | Path, history: pd.DataFrame) -> None:

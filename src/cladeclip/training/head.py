@@ -16,7 +16,7 @@ from torch.nn import functional
 from torch.optim.adamw import adamw
 
 from cladeclip.config.sections import Train
-from cladeclip.random_streams import torch_stream
+from cladeclip.torch_streams import torch_stream
 from cladeclip.training.losses import Loss
 from cladeclip.training.processes import SINGLE, Processes
 

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from cladeclip.atomic import sha256_of_file
 from cladeclip.config.sections import Train
 from cladeclip.datasets.store import PictureStore
 from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.weights import folder_fingerprint
-from cladeclip.tables import CLUSTERS, read_metadata, read_table
+from cladeclip.io.atomic import sha256_of_file
+from cladeclip.io.parquet import read_metadata, read_table
+from cladeclip.tables import CLUSTERS
 from cladeclip.training.checkpoint import save_checkpoint
 from cladeclip.training.loop import train
 from cladeclip.training.orphans import end_with_parent

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from cladeclip.atomic import write_json
 from cladeclip.encoders.encoder import choose_device
 from cladeclip.errors import CladeclipError, ConfigError, DataError, TableError
+from cladeclip.io.atomic import write_json
 from cladeclip.training import job as job_module
 from cladeclip.training.job import TrainingJob, run_job
 from cladeclip.training.stopping import TrainingInterrupted

@@ -16,7 +16,7 @@ from cladeclip.config.sections import Train
 from cladeclip.datasets.store import PictureStore
 from cladeclip.encoders.encoder import Encoder, choose_device
 from cladeclip.errors import ConfigError, DataError
-from cladeclip.progress import progress
+from cladeclip.run.progress import progress
 from cladeclip.training.curves import Curves, StepReport
 from cladeclip.training.freezing import freeze
 from cladeclip.training.head import Draw, Head

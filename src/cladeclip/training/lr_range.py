@@ -16,7 +16,7 @@ from cladeclip.config.sections import Train
 from cladeclip.datasets.store import PictureStore
 from cladeclip.encoders.encoder import Encoder, choose_device
 from cladeclip.errors import ConfigError
-from cladeclip.progress import progress
+from cladeclip.run.progress import progress
 from cladeclip.training.loop import Training, check_feasible, picture_groups
 
 logger = logging.getLogger(__name__)

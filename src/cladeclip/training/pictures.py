@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from cladeclip.datasets.store import PictureStore
 from cladeclip.encoders.encoder import Encoder
-from cladeclip.random_streams import torch_stream
+from cladeclip.torch_streams import torch_stream
 from cladeclip.training.processes import SINGLE, Processes
 from cladeclip.training.rand_augment import WIDTH, DrawnOperations, carried_out
 from cladeclip.training.stopping import end_workers, leave_signals_to_the_parent

@@ -18,8 +18,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from cladeclip.atomic import atomic_path, read_json, write_json
 from cladeclip.errors import CladeclipError, first_line
+from cladeclip.io.atomic import atomic_path, read_json, write_json
 from cladeclip.training.curves import StepReport
 from cladeclip.training.processes import SINGLE, Processes
 

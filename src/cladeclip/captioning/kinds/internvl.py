@@ -10,7 +10,6 @@ import pyarrow as pa
 import torch
 from PIL import Image
 
-from cladeclip.atomic import read_json, sha256_of_file, write_json
 from cladeclip.captioning.specs import Place
 from cladeclip.datasets.pictures import open_prepared
 from cladeclip.encoders.embed import in_halves
@@ -18,8 +17,9 @@ from cladeclip.encoders.encoder import choose_device
 from cladeclip.encoders.hub_sources import captioner_source
 from cladeclip.errors import CladeclipError, first_line
 from cladeclip.hub import HubError
-from cladeclip.progress import progress
-from cladeclip.row_cache import RowCache
+from cladeclip.io.atomic import read_json, sha256_of_file, write_json
+from cladeclip.io.row_cache import RowCache
+from cladeclip.run.progress import progress
 
 # Decoding a larger picture at full size would show the model nothing more.
 DECODE_PX = 896

@@ -8,7 +8,7 @@ import pandas as pd
 
 from cladeclip.datasets.layouts.specs import WITHOUT_CATEGORY
 from cladeclip.datasets.names import joined, says_nothing
-from cladeclip.datasets.table_file import column_of, read_table_file
+from cladeclip.io.table_file import column_of, read_table_file
 from cladeclip.ranks import HIGHER_RANKS
 
 # Where no column is mapped, the first of these that the table has.

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from cladeclip.datasets.table_file import read_table_file
 from cladeclip.errors import DataError
+from cladeclip.io.table_file import read_table_file
 
 COLUMNS = ("fileNameAsDelivered", "scientificName")
 # The official tree has several lists of the same pictures (subsets by difficulty); the full one is named so.

@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from cladeclip.atomic import read_json, write_json
 from cladeclip.encoders.encoder import Encoder
 from cladeclip.hub import Snapshot
+from cladeclip.io.atomic import read_json, write_json
 
 CONFIG = "handcrafted.json"
 HUES, SATURATIONS = 16, 6

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cladeclip.atomic import write_json
 from cladeclip.encoders.encoder import Encoder, as_floats
 from cladeclip.encoders.hub_sources import HubSource, safe_first, tokenizer_source
 from cladeclip.encoders.open_clip_library import open_clip_for
@@ -18,6 +17,7 @@ from cladeclip.encoders.weights import DOWNLOAD, check_sha256, from_hub, inside_
 from cladeclip.encoders.weights import save_weights as save
 from cladeclip.errors import CladeclipError, ConfigError, first_line
 from cladeclip.hub import HubError, Snapshot
+from cladeclip.io.atomic import write_json
 
 CONFIG = "open_clip_config.json"
 # Weight files of a repository in the order of preference.
@@ -115,7 +115,6 @@ def _from_parts(
 ) -> Any:
     """A model of this config with the weights of a tag or a file, or random ones."""
     import open_clip
-    import torch
 
     if "seed" in definition:
         torch.manual_seed(definition["seed"])

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torchvision import transforms
 
-from cladeclip.atomic import write_json
 from cladeclip.encoders import unicom_vit
 from cladeclip.encoders.encoder import Encoder, as_floats
 from cladeclip.encoders.specs import WEIGHTS
@@ -18,6 +17,7 @@ from cladeclip.encoders.weights import save_weights as save
 from cladeclip.encoders.weights import weight_file
 from cladeclip.errors import ConfigError, first_line
 from cladeclip.hub import Snapshot
+from cladeclip.io.atomic import write_json
 
 __all__ = ["load", "make", "save", "source"]
 
