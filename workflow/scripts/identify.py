@@ -3,13 +3,9 @@
 from pathlib import Path
 
 from cladeclip.clustering.quality import fit_images
-from cladeclip.datasets.listing import pictures_below
-from cladeclip.datasets.prepare import check_picture
 from cladeclip.datasets.splits import scored_images
-from cladeclip.encoders.embed import embed_images
 from cladeclip.encoders.load import load_encoder
-from cladeclip.hierarchy.classifier import configured_classifier
-from cladeclip.hierarchy.identify import for_a_spreadsheet, identify
+from cladeclip.hierarchy.identify import identify_folder
 from cladeclip.io.atomic import write_text
 from cladeclip.io.embeddings import rows_for
 from cladeclip.io.parquet import read_table, write_table
@@ -18,20 +14,17 @@ from cladeclip.run.job_log import job_log
 from cladeclip.tables import IDENTIFIED, IMAGES, SPLIT
 
 with job_log(snakemake.log[0]):
-    split = read_table(snakemake.input.split, SPLIT)
-    images = scored_images(read_table(snakemake.input.images, IMAGES), split)
-    known = fit_images(images, split)
-    known_embeddings = rows_for(snakemake.input.embeddings, list(known["image_id"]))
-    params = snakemake.params
-    config, folder = params.hierarchy, str(params.folder)
-    new = list(pictures_below(folder)["path"])
-    checks = {image_id: check_picture(image_id, folder) for image_id in new}
-    unusable = {image_id: f"{check.reason}: {check.detail}" for image_id, check in checks.items() if check.reason}
-    readable = [image_id for image_id in new if image_id not in unusable]
-    encoder = load_encoder(Path(snakemake.input.encoder).parent)
-    workers = workers_for(snakemake.config["embed"]["workers"], threads=snakemake.threads)
-    embeddings = embed_images(encoder, folder, readable, workers=workers, **params.embed)
-    classifier = configured_classifier(known, known_embeddings, config, seed=params.seed)
-    found = identify(classifier, known, known_embeddings, readable, embeddings, unusable, score=config["score"])
-    write_table(snakemake.output.parquet, IDENTIFIED, found, dict(snakemake.wildcards) | dict(config))
-    write_text(snakemake.output.csv, for_a_spreadsheet(found, classifier.taxonomy.ranks))
+    params, split = snakemake.params, read_table(snakemake.input.split, SPLIT)
+    known = fit_images(scored_images(read_table(snakemake.input.images, IMAGES), split), split)
+    found, csv = identify_folder(
+        load_encoder(Path(snakemake.input.encoder).parent),
+        params.folder,
+        known,
+        rows_for(snakemake.input.embeddings, list(known["image_id"])),
+        params.hierarchy,
+        seed=params.seed,
+        workers=workers_for(snakemake.config["embed"]["workers"], threads=snakemake.threads),
+        embed=params.embed,
+    )
+    write_table(snakemake.output.parquet, IDENTIFIED, found, dict(snakemake.wildcards) | dict(params.hierarchy))
+    write_text(snakemake.output.csv, csv)

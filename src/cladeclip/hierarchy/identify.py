@@ -1,16 +1,48 @@
 """New pictures: their names as far down as is safe, and the known pictures that they resemble most."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from cladeclip.datasets.listing import pictures_below
+from cladeclip.datasets.prepare import check_picture
+from cladeclip.encoders.embed import embed_images
+from cladeclip.encoders.encoder import Encoder
 from cladeclip.evaluation.search import nearest
-from cladeclip.hierarchy.classifier import Classifier
+from cladeclip.hierarchy.classifier import Classifier, configured_classifier
 from cladeclip.io.spreadsheets import without_formulas
 
 # Known pictures shown beside every new one.
 NEIGHBOURS = 3
+
+
+def identify_folder(
+    encoder: Encoder,
+    folder: str | Path,
+    known: pd.DataFrame,
+    known_embeddings: np.ndarray,
+    hierarchy: Mapping[str, Any],
+    *,
+    seed: int,
+    workers: int,
+    embed: Mapping[str, Any],
+) -> tuple[pd.DataFrame, str]:
+    """The `identified` table of the images below a folder, and the same for a spreadsheet.
+
+    Args:
+        known, known_embeddings: rows of the `images` table that a classifier is fitted on, and (n, d) in their order.
+        hierarchy: the config's section; embed: how `embed_images` embeds.
+    """
+    checks = {image_id: check_picture(image_id, str(folder)) for image_id in pictures_below(folder)["path"]}
+    unusable = {image_id: f"{check.reason}: {check.detail}" for image_id, check in checks.items() if check.reason}
+    readable = [image_id for image_id in checks if image_id not in unusable]
+    embeddings = embed_images(encoder, folder, readable, workers=workers, **embed)
+    classifier = configured_classifier(known, known_embeddings, hierarchy, seed=seed)
+    found = identify(classifier, known, known_embeddings, readable, embeddings, unusable, score=hierarchy["score"])
+    return found, for_a_spreadsheet(found, classifier.taxonomy.ranks)
 
 
 def identify(
