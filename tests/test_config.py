@@ -1,11 +1,16 @@
 import copy
+from dataclasses import fields, is_dataclass
 
+import jsonschema
 import pytest
 import yaml
 from conftest import REPOSITORY
 
-from cladeclip.config.check import complete
+from cladeclip.config.check import MOVED, complete
+from cladeclip.config.described import defaults_of, schema_of, spelled, types_of
 from cladeclip.config.files import update
+from cladeclip.config.sections import Config
+from cladeclip.datasets.layouts.specs import LAYOUTS
 from cladeclip.errors import ConfigError
 
 DEFAULT = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
@@ -110,6 +115,59 @@ def test_a_fault_is_one_sentence_with_key_value_and_what_is_allowed(overrides, w
     assert message.startswith("config: ")
     for word in words:
         assert word in message
+
+
+@pytest.mark.parametrize("old", MOVED)
+def test_an_old_key_is_answered_with_its_new_name(old):
+    overrides = 0.3
+    for part in reversed(old.split(".")):
+        overrides = {part: overrides}
+    with pytest.raises(ConfigError, match=rf"config: {old} is called {MOVED[old]} now"):
+        complete(merged(overrides))
+
+
+def test_the_old_list_of_seeds_is_answered_with_its_new_name():
+    with pytest.raises(ConfigError, match=r"seeds is \[5, 6\]; that is called seeds.training now"):
+        complete(merged({"seeds": [5, 6]}))
+
+
+@pytest.mark.parametrize(("word", "chosen", "other"), [("layout", "folders", "table"), ("source", "folder", "draw")])
+def test_a_section_of_what_is_not_chosen_is_refused(word, chosen, other):
+    with pytest.raises(ConfigError, match=rf"dataset.{other} is for {word}: {other}, and dataset.{word} is {chosen}"):
+        complete(merged({"dataset": {word: chosen, other: {}}}))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_section_of_the_layout_has_its_defaults(layout):
+    config = merged({"dataset": {"layout": layout}})
+    complete(config)
+    assert {name for name in LAYOUTS if name in config["dataset"]} == ({layout} if layout != "vlm4bio" else set())
+    assert config["dataset"].get(layout, {}) == defaults_of(LAYOUTS[layout].settings)
+
+
+def test_what_a_config_leaves_out_has_the_default():
+    only = {"encoders": DEFAULT["encoders"], "captioners": DEFAULT["captioners"]}
+    complete(only)
+    whole = merged({})
+    complete(whole)
+    assert only == whole
+
+
+@pytest.mark.parametrize("section", [Config, *(layout.settings for layout in LAYOUTS.values())])
+def test_schemas_are_schemas_and_defaults_fit_them(section):
+    """In every section within, too; a key without words would be one that nobody can look up."""
+    schema, defaults = schema_of(section), defaults_of(section)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    if section is Config:
+        defaults |= {"encoders": DEFAULT["encoders"]}
+    jsonschema.validate(defaults, schema)
+
+    def keys_without_words(one):
+        for field in fields(one):
+            kind = types_of(one)[spelled(field)]
+            yield from keys_without_words(kind) if is_dataclass(kind) else () if field.metadata["words"] else (field,)
+
+    assert {spelled(field) for field in keys_without_words(section)} <= {"encoders", "captioners"}
 
 
 def test_a_name_that_can_be_read_in_two_ways_is_refused():

@@ -28,6 +28,7 @@ from cladeclip.config.values import (
     Workers,
 )
 from cladeclip.datasets.layouts.specs import LAYOUTS
+from cladeclip.training.specs import LOSSES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,7 +241,7 @@ class Train:
     lr_pfc_weight: Positive = key("the class centres' learning rate is this many times the encoder's", 10)
     weight_decay: NotNegative = key("of AdamW, for encoder and centres", 0.0)
     pct_start: Share = key("share of the steps in which the learning rate rises", 0.1)
-    loss: str = key("arcface: margin_loss_m2; cosface: margin_loss_m3", "arcface")
+    loss: str = key("; ".join(f"{name}: {words}" for name, (_, words) in LOSSES.items()), "arcface")
     margin_loss_s: Positive = key("scale of the logits", 32.0)
     margin_loss_m1: float = key("multiplicative angular margin; 1 is the only form", 1.0)
     margin_loss_m2: float = key("additive angular margin (ArcFace)", 0.3)

@@ -1,7 +1,7 @@
 """Losses of the head: what the cosines of embeddings to class centres should be.
 
 A loss is a class, made of the config's `train:`, and called with what one step has. Its name, for `train.loss`, stands in
-`settings.LOSSES`, or is that of an entry point of the group `cladeclip.losses`.
+`specs.LOSSES`, or is that of an entry point of the group `cladeclip.losses`.
 """
 
 from collections.abc import Callable
@@ -101,7 +101,7 @@ def with_targets(cosines: Tensor, targets: Tensor, change: Callable[[Tensor], Te
 
 
 def loss_named(name: str) -> type[Loss]:
-    """Of `settings.LOSSES`, or of an installed package.
+    """Of `specs.LOSSES`, or of an installed package.
 
     Raises:
         ConfigError: there is none.

@@ -2,8 +2,11 @@
 
 from cladeclip.registry import place_of
 
-# What `train.loss` can be, and where it is.
-LOSSES = {"arcface": "cladeclip.training.losses:ArcFace", "cosface": "cladeclip.training.losses:CosFace"}
+# What `train.loss` can be: where it is, and what the config says of it.
+LOSSES = {
+    "arcface": ("cladeclip.training.losses:ArcFace", "margin_loss_m2"),
+    "cosface": ("cladeclip.training.losses:CosFace", "margin_loss_m3"),
+}
 
 
 def loss_place(name: str, word: str = "loss") -> str:
@@ -12,4 +15,4 @@ def loss_place(name: str, word: str = "loss") -> str:
     Raises:
         ConfigError: there is none of this name.
     """
-    return place_of(word, name, LOSSES, "cladeclip.losses")
+    return place_of(word, name, {ours: place for ours, (place, _) in LOSSES.items()}, "cladeclip.losses")
