@@ -13,6 +13,7 @@ from cladeclip import registry
 from cladeclip.captioning.specs import Place, kind_named
 from cladeclip.config.check import complete
 from cladeclip.config.files import merged
+from cladeclip.datasets.layouts.specs import layout_named, read_listed
 from cladeclip.encoders.embed import embed_images
 from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.specs import family_named
@@ -74,6 +75,23 @@ LOSS = """
             own = cosines.gather(1, targets.clamp(min=0))
             return self.weight * ((1 - own).square() * weights * (targets >= 0)).sum() / len(cosines)
 """
+LAYOUT = """
+    from dataclasses import dataclass
+    from pathlib import PurePath
+    import pandas as pd
+    from cladeclip.config.described import key
+    from cladeclip.datasets.layouts.specs import Layout
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        separator: str = key("between a picture's species and its number", "__")
+
+    LAYOUT = Layout("flat", "flat", "pictures called after their species", Settings)
+
+    def read(root, listing, settings):
+        names = [PurePath(path).name.split(settings["separator"])[0] for path in listing["path"]]
+        return pd.DataFrame({"image_id": listing["path"], "category": "Birds", "scientific_name": names})
+"""
 ENTRY_POINTS = """
     [cladeclip.encoder_families]
     linear = mine:FAMILY
@@ -83,6 +101,9 @@ ENTRY_POINTS = """
 
     [cladeclip.losses]
     square = squared:Square
+
+    [cladeclip.layouts]
+    flat = flat:LAYOUT
 """
 DEFINITION = {"family": "linear", "architecture": "24", "seed": 3}
 
@@ -96,6 +117,7 @@ def another_package(tmp_path, monkeypatch):
     (folder / "mine.py").write_text(dedent(FAMILY))
     (folder / "shouting.py").write_text(dedent(KIND))
     (folder / "squared.py").write_text(dedent(LOSS))
+    (folder / "flat.py").write_text(dedent(LAYOUT))
     monkeypatch.syspath_prepend(folder)
     kept = (registry.installed, staleness.code_of_script)
     for one in kept:
@@ -103,7 +125,7 @@ def another_package(tmp_path, monkeypatch):
     yield folder
     for one in kept:
         one.cache_clear()
-    for module in ("mine", "shouting", "squared"):
+    for module in ("mine", "shouting", "squared", "flat"):
         sys.modules.pop(module, None)
 
 
@@ -134,6 +156,7 @@ def test_its_code_makes_its_own_results_stale(another_package):
     embed = REPOSITORY / "workflow" / "scripts" / "embed.py"
     caption = REPOSITORY / "workflow" / "scripts" / "caption.py"
     train = REPOSITORY / "workflow" / "scripts" / "train.py"
+    prepare = REPOSITORY / "workflow" / "scripts" / "prepare.py"
 
     def codes():
         staleness.code_of_script.cache_clear()
@@ -142,6 +165,7 @@ def test_its_code_makes_its_own_results_stale(another_package):
         kinds = {name: kind_named(name).door("captions") for name in ("shout", "template")}
         chosen = {name: (caption, door) for name, door in kinds.items()}
         chosen |= {name: (train, loss_place(name)) for name in ("square", "arcface")}
+        chosen |= {name: (prepare, layout_named(name).door("read")) for name in ("flat", "table")}
         return found | {name: staleness.code_of_script(path, chosen=(at,)) for name, (path, at) in chosen.items()}
 
     before = codes()
@@ -149,6 +173,7 @@ def test_its_code_makes_its_own_results_stale(another_package):
         ("mine.py", "AvgPool2d(8)", "linear"),
         ("shouting.py", "upper()", "shout"),
         ("squared.py", "square()", "square"),
+        ("flat.py", '"Birds"', "flat"),
     ):
         path = another_package / file
         text = path.read_text()
@@ -162,6 +187,22 @@ def test_a_kind_of_another_package_captions(another_package):
     images = pd.DataFrame({"image_id": ["a", "b"], "category": ["Fish", "Bird"]})
     found = kind_named("shout").code().captions(images, {"kind": "shout", "word": "look"}, Place(""))
     assert found == ["LOOK Fish!", "LOOK Bird!"]
+
+
+def test_a_layout_of_another_package_has_its_section_and_lists(another_package):
+    config = merged([REPOSITORY / "config" / "config.yaml"])
+    config["dataset"]["layout"] = "flat"
+    complete(config)
+    assert config["dataset"]["flat"] == {"separator": "__"}
+    config["dataset"]["flat"] = {"separator": "-"}
+    complete(config)
+    listed = read_listed("", pd.DataFrame({"path": ["a/Avis rubra-1.jpg"]}), config["dataset"])
+    assert listed.to_dict("records") == [
+        {"image_id": "a/Avis rubra-1.jpg", "category": "Birds", "scientific_name": "Avis rubra"}
+    ]
+    config["dataset"]["flat"] = {"seperator": "-"}
+    with pytest.raises(ConfigError, match=r"dataset.flat.seperator is not a known key \(did you mean 'separator'\?\)"):
+        complete(config)
 
 
 def test_a_loss_of_another_package_trains_and_learns(another_package, student, store, images):
@@ -178,6 +219,8 @@ def test_what_no_package_adds_is_said():
         family_named("tim")
     with pytest.raises(ConfigError, match=r"kind is 'shout'; known are template, file, internvl"):
         kind_named("shout")
+    with pytest.raises(ConfigError, match=r"layout is 'folder' \(did you mean 'folders'\?\); known are vlm4bio, table"):
+        layout_named("folder")
     with pytest.raises(
         ConfigError, match=r"loss is 'arcfacs' \(did you mean 'arcface'\?\); known are arcface, cosface"
     ):
