@@ -5,7 +5,7 @@ SNAKEMAKE := $(BIN)/snakemake
 CORES ?= 2
 NAME ?= mini
 
-# As in the jobs of the workflow: see src/cladeclip/job_environment.py.
+# As in the jobs of the workflow: see src/cladeclip/run/job_environment.py.
 export GOMP_SPINCOUNT ?= 10000
 
 ifneq ($(words $(CURDIR)),1)
@@ -79,7 +79,7 @@ taxonomy: setup ## names at several ranks beside a flat softmax: make taxonomy D
 imports: setup ## what starting a job of each kind costs, beside the libraries that it uses
 	$(BIN)/python -m benchmarks.imports
 
-rehearsal: setup ## the default experiment at full size with drawn pictures and tiny models, without network (90 minutes): make rehearsal [PICTURES=1500]
+rehearsal: setup ## the default experiment at full size with drawn pictures and tiny models, without network (half an hour on two cores): make rehearsal [PICTURES=1500]
 	$(BIN)/python -m benchmarks.rehearsal --cores $(CORES) $(if $(PICTURES),--pictures $(PICTURES))
 
 # On a machine without network, where `make setup` cannot run, what `make gpu-wheels` packed is installed beside its own torch.

@@ -25,7 +25,7 @@ include: "rules/report.smk"
 include: "rules/release.smk"
 
 
-# What the fingerprints of the code are made of, for the next command: jobs ask for some of them only after this.
+# Saves what the fingerprints of all scripts are made of for the next command: jobs ask for some of them only later.
 remember(*HOME.glob("workflow/scripts/*.py"))
 
 

@@ -21,7 +21,7 @@ from cladeclip.names import FEATURES, MODEL, NAME, SPLIT, ClusterLabels, Model
 from cladeclip.run.staleness import code_of_captions, code_of_rows, code_of_script
 
 prepare_environment(SOURCE)
-# With some seconds for clocks of a cluster that differ.
+# A minute early, since the clocks of a cluster may differ.
 STARTED = time.time() - 60
 
 
@@ -34,7 +34,7 @@ def stop(error):
 try:
     complete(config)
     check_other_results(config["report"])
-    # The paths that tables and jobs name are those of one folder; much in it stands beside what rules declare.
+    # The paths in tables and jobs are relative to one folder, which also holds files that rules do not declare.
     if workflow.storage_settings.default_storage_provider:
         raise ConfigError(
             "--default-storage-provider: results, weights and pictures lie in a folder that all nodes see; leave the "

@@ -1,6 +1,6 @@
 # One job a model and split: the four accuracies, every query's prediction, and the measures of metric learning.
 
-# Who asks whom; see evaluation/subsets.py.
+# How queries and gallery are drawn; see evaluation/protocol.py.
 QUERIES = {key: config["eval"][key] for key in ("query_share", "genus_only_names")} | {"seed": SEEDS["queries"]}
 
 

@@ -1,4 +1,4 @@
-# What of the inputs and params of rules the wildcards and the config decide. Nothing here imports torch.
+# Inputs and params of rules that depend on the wildcards and the config. Nothing here imports torch.
 import hashlib
 
 from cladeclip.captioning.specs import kind_named
@@ -10,7 +10,7 @@ def kind_of(wildcards):
 
 
 def writes_captions(wildcards):
-    """Whether a model does it, and not a template or a table."""
+    """Whether a model writes the captions, and not a template or a table."""
     return kind_of(wildcards).model
 
 

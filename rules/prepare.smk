@@ -1,4 +1,4 @@
-# From a folder of pictures to tables: what is there, what can be used, who sees it when, and a reduced copy for training.
+# From a folder of pictures to tables: what is there, what can be used, the splits, and a reduced copy for training.
 
 from cladeclip.datasets.layouts.specs import layout_named
 

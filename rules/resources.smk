@@ -27,9 +27,9 @@ def counted(input, of):
 
 
 def tries(attempt, rulename, wildcards):
-    """How many times as much a job asks for: on a retry as many as its attempts, but only if one before it began.
+    """The factor of a job's memory and time: the number of its attempt if an earlier one began, else 1.
 
-    What the cluster refused to start was not killed for its memory or time: it would be refused for more, too.
+    A job that the cluster refused to start was not killed for its memory or time: with more it would be refused, too.
     """
     log = Path(workflow.get_rule(rulename).log[0].apply_wildcards(wildcards))
     began = attempt > 1 and log.exists() and log.stat().st_mtime > STARTED
@@ -37,7 +37,7 @@ def tries(attempt, rulename, wildcards):
 
 
 def memory(base, per_input=0, per_weights=0, of=""):
-    """The mem_mb of a rule: `base`, and so many times its inputs and its encoder's weights; as much again on a retry.
+    """The mem_mb of a rule: `base` + `per_input` x its inputs + `per_weights` x its encoder's weights, times `tries`.
 
     `of` is the input that counts, by its name; all where it is not given.
 
@@ -47,7 +47,7 @@ def memory(base, per_input=0, per_weights=0, of=""):
     def mem_mb(wildcards, input, attempt, rulename):
         needed = base + (per_input * megabytes(counted(input, of)) if per_input else 0)
         if per_weights:
-            # Snakemake knows the error that this raises by the name of the input.
+            # Raises where the file is missing: Snakemake recognises the error by the input's name, and asks again later.
             Path(input.encoder).stat()
             weights = Path(input.encoder).parent.glob("*.safetensors")
             needed += per_weights * megabytes(weights)
@@ -57,9 +57,7 @@ def memory(base, per_input=0, per_weights=0, of=""):
 
 
 def minutes(base, per_mb=0, of=""):
-    """The runtime of a rule: `base`, and so many minutes for each MB of its inputs, or of the one named `of`; as much again
-    on a retry.
-    """
+    """The runtime of a rule: `base` + `per_mb` minutes per MB of its inputs, or of the one named `of`, times `tries`."""
 
     def runtime(wildcards, input, attempt, rulename):
         needed = base + (per_mb * megabytes(counted(input, of)) if per_mb else 0)

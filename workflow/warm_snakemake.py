@@ -1,11 +1,11 @@
-"""Snakemake on one machine, with every job a fork of its own process, in which the libraries of all jobs are imported once.
+"""Snakemake on one machine, where every job is a fork of Snakemake's process, which has imported the libraries of all jobs.
 
     python workflow/warm_snakemake.py OPTIONS OF SNAKEMAKE
 
 A job of the demo works for one to twenty seconds, and would import for two to four first. What it computes and writes is the
 same (`tests/workflow/test_workflow.py` compares the bytes with plain Snakemake's), and killing Snakemake kills its jobs as
-before; the memory that is measured counts what all share. For many short jobs on one machine: on a cluster, or with software
-environments, jobs are started as ever.
+before; the measured memory includes what all share. For many short jobs on one machine: on a cluster, or with software
+environments, jobs are started as usual.
 """
 
 import atexit

@@ -1,4 +1,4 @@
-"""Decides which images are fit and which are query."""
+"""Assigns each image to a part of the split: fit, query, unseen or unnamed."""
 
 from cladeclip.datasets.near_duplicates import with_near_duplicates
 from cladeclip.datasets.splits import make_split

@@ -1,4 +1,4 @@
-"""Names pictures by the names themselves, with a model's own text tower."""
+"""Zero-shot classification of pictures, with a model's own text tower."""
 
 from pathlib import Path
 

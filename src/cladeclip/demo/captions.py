@@ -1,6 +1,6 @@
 """What was drawn, in words: body, colours, markings and pose of a specimen, and never its name.
 
-As a describer of pictures does it, the words are coarser than the drawing: hues have twelve names, bodies three. Alike
+As in real captions, the words are coarser than the drawing: hues have twelve names, bodies three. Similar
 species share captions, and individuals of one species differ in theirs.
 """
 

@@ -45,7 +45,7 @@ def model_config(words: int) -> dict[str, Any]:
             "heads": 2,
             "layers": 2,
             "hf_tokenizer_name": "words",  # of any name: the files lie in the model's folder
-            # The token at which the text is read out is the highest for CLIP; here it is the one after the last word.
+            # CLIP pools at the token with the highest id, its end of text; here the end of text has the id below.
             "pool_type": "eos",
             "eos_id": 2,
         },

@@ -95,7 +95,7 @@ def accuracy_by_category(
 
     Args:
         models: those that are drawn, in this order, and their names in words.
-        everything: the taxa that are no category.
+        everything: the value of `taxa` that stands for all categories.
     """
     chosen = comparison[(comparison["split"] == primary.split) & (comparison["column"] == primary.column)]
     chosen = chosen[(chosen["taxa"] != everything) & chosen["model"].isin(models)]

@@ -81,7 +81,7 @@ def _spread(table: pd.DataFrame, column: str, of: list[pd.Series]) -> pd.Series:
 
 
 def comparison_csv(comparison: pd.DataFrame) -> str:
-    """The table as CSV: accuracies in percent with two decimals; what there is none of is empty."""
+    """The table as CSV: accuracies in percent with two decimals; missing values are empty."""
     ordered = comparison.sort_values(["split", "model", "taxa", "column"], kind="stable")
     shown = ordered[list(CSV_COLUMNS)].copy()
     for column in FRACTIONS:
@@ -175,7 +175,7 @@ def paired_tests(
 
 
 def changes_by_training(results: Results, pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:
-    """The `changes` table: what each trained student names right that it did not before training, and the other way.
+    """The `changes` table: how many answers of each trained student training fixed, and how many it broke.
 
     Args:
         pairs: split and trained model.

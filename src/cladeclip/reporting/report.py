@@ -229,7 +229,7 @@ def _rows(comparison: pd.DataFrame, config: Mapping[str, Any]) -> list[dict[str,
 def _training_chart(results: Results, split: str, models: list[str], compared: list[str]) -> Chart | None:
     """The course of the trainings of a split; None where there is none, or none took a step.
 
-    Where there are more than can be told apart: of those compared.
+    With more trainings than colours, only those compared.
     """
     trained = sorted(model for model in models if Model.parse(model))
     if len(trained) > len(PALETTE):

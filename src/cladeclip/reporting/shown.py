@@ -1,4 +1,4 @@
-"""What of a run the report looks at closely: the models of its map, and queries whose answers training changed.
+"""The models of the report's map, and the queries of its gallery.
 
 The rules that make maps and overlays choose by the same functions as the page.
 """

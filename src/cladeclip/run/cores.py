@@ -1,4 +1,4 @@
-"""How many processor cores a job has, and how many processes that feed a GPU they are enough for."""
+"""The number of processor cores of a job, and of loader workers for each GPU."""
 
 import os
 
@@ -9,7 +9,7 @@ AUTO = "auto"
 
 
 def cores() -> int:
-    """The cores that this process may use: of its affinity, its container's quota, and what Slurm has given it."""
+    """The number of cores that this process may use: the least of its affinity, container quota and Slurm allocation."""
     given = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE") or ""
     return min(cpu_count(), int(given)) if given.isdigit() else cpu_count()
 

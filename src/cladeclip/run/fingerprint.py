@@ -4,9 +4,9 @@ A definition is a function, class or constant at the top of a module. It reaches
 and of those that it imports. Statements at the top of a module that define nothing belong to whatever reaches the module. So
 a new column of the evaluation makes no embedding stale, while an edit of the margin makes checkpoints stale.
 
-Hashed are syntax trees without what computes nothing: comments, docstrings, annotations of functions, lines to the log, and
-the sentences of the package's errors, which end a job. What a file's bytes come to is remembered: reading every syntax tree
-anew took half of the time of a plan.
+Syntax trees are hashed without what does not affect results: comments, docstrings, annotations of functions, log calls, and
+the messages of the package's errors, which end a job. What a file holds is cached by the hash of its bytes: parsing every
+file anew took half of the time of a plan.
 """
 
 import ast
@@ -28,10 +28,10 @@ READER = hashlib.sha256(sys.version.encode() + Path(__file__).read_bytes()).hexd
 # The statements of a module that define nothing, all that it holds, and the bytes of its file.
 STATEMENTS, WHOLE, FILE = "", "*", "__file__"
 ERRORS = "cladeclip.errors"
-# Modules that decide nothing of what a file holds: those that tell of the work, and the one that finds what has a name.
+# Modules that do not affect the contents of results: errors, logs, progress, and the registry.
 APART = frozenset((ERRORS, "cladeclip.run.job_log", "cladeclip.run.progress", "cladeclip.registry"))
-# What carries bytes and makes none, with what it reaches that does: what puts a written file in its place, the download of
-# files, which are held against the hub's hashes, and what a registry names: each job knows its own (`run/staleness.py`).
+# Definitions that do not affect contents, with those that they reach which do: atomic writes, downloads (compared with the
+# hub's hashes), and registries, of which each job knows its own entry (`run/staleness.py`).
 CARRIERS = {
     ("cladeclip.io.atomic", "atomic_path"): [],
     ("cladeclip.hub", "snapshot"): [("cladeclip.hub", "Snapshot")],
@@ -127,9 +127,9 @@ def _remembered() -> dict[str, Definitions]:
 
 
 def remember(*roots: str | Path) -> None:
-    """Keeps what these reach, and what was read besides, for the next command.
+    """Saves what these reach, and what else was read, for the next command.
 
-    A folder that cannot be written to costs half a second then.
+    If the folder is read-only, that command takes half a second longer.
     """
     for root in roots:
         reached_by(root)
@@ -241,7 +241,7 @@ def _is_code(statement: ast.stmt) -> TypeGuard[ast.FunctionDef | ast.AsyncFuncti
 
 
 class _Computing(ast.NodeTransformer):
-    """What is left of a syntax tree without that which computes nothing."""
+    """Removes from a syntax tree what does not affect results."""
 
     def __init__(self, errors: Collection[str]) -> None:
         self.errors = errors

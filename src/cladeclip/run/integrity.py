@@ -60,8 +60,8 @@ def verify(results: str | Path, weights: str | Path) -> None:
 def repair(results: str | Path, weights: str | Path) -> list[Path]:
     """Removes what is damaged, so that the next run makes it again; of an encoder the record, too.
 
-    Snakemake does not miss a file that only finished jobs have read. manifest.json, which everything goes into, is removed
-    as well, and last: until then it tells what is damaged.
+    Snakemake does not notice the loss of a file that only finished jobs have read. So manifest.json, which depends on all,
+    is removed as well, and last: until then it tells what is damaged.
     """
     removed = []
     for path in damaged_files(results, weights):

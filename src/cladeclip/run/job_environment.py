@@ -5,8 +5,8 @@ from pathlib import Path
 
 from cladeclip.encoders.open_clip_library import IN_JOB
 
-# OpenMP's threads wait for each other by turning round and round; where another process wants the core, as beside a second
-# job, that made torch four times slower. They give the core up after some microseconds, which costs a job alone nothing.
+# OpenMP's threads busy-wait for each other; where another process needs the core, as beside a second job, that made torch
+# four times slower. Here they give the core up after some microseconds, which costs a job alone nothing.
 WAIT_BRIEFLY = {"GOMP_SPINCOUNT": "10000"}
 # glibc gives blocks above 32 MB back to the system each time, and the activations of a network are such blocks: a quarter
 # of a CPU job went into mapping the same memory again. One arena, since each would keep its own freed memory.
@@ -16,7 +16,7 @@ KEEP_FREED_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": "1000000000",
 }
 
-# What the user said of downloads before the workflow kept its jobs off the internet.
+# The variable that keeps jobs off the internet, and the user's own value of it.
 OFFLINE, OFFLINE_BY_USER = "HF_HUB_OFFLINE", "CLADECLIP_HUB_OFFLINE"
 
 # What the libraries read when they are loaded.
@@ -28,8 +28,8 @@ def prepare_environment(source: str | Path) -> None:
     keep freed memory.
 
     The first matters in environments where the package is not installed (`--sdm conda`). Compute nodes have no internet:
-    what must be downloaded is downloaded by the fetch rules, which lift the second (`allow_downloads`). Encoders know by it
-    that they are in a job of the workflow.
+    what must be downloaded is downloaded by the fetch rules, which lift the second (`allow_downloads`). IN_JOB tells
+    encoders that they are in a job of the workflow.
     """
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(source), os.environ.get("PYTHONPATH")]))
     # Jobs come here as well, with what the main process has set.

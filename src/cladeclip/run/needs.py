@@ -26,13 +26,13 @@ from cladeclip.plan import (
 
 # Of a stored picture, measured on VLM4Bio: bytes a pixel, and pixels of a picture whose shorter side is 1.
 BYTES_PER_PIXEL, ASPECT = 0.45, 1.33
-# A training step goes through the network forwards and backwards, which costs about twice as much again.
+# Forward passes that a training step costs: its own, and about two for the backward pass.
 STEP = 3
 # About the share of the pictures that a training sees.
 FITTED = 0.8
-# What takes time beside products of matrices, in operations of these, measured once (`make bench`, 2 cores): of each pair of
-# pictures in the search; of each picture and label in an evaluation of the probe's objective, and how many it makes; and of
-# each picture and centre in an iteration of k-means, and how many a run makes.
+# Costs beside matrix products, in operations of a matrix product, measured once (`make bench`, 2 cores): per pair of
+# pictures in the search; per picture and label in an evaluation of the probe's objective, and the number of evaluations; per
+# picture and centre in an iteration of k-means, and the number of iterations.
 OF_A_PAIR, OF_A_LOGIT, OF_A_CENTRE = 6000, 1300, 800
 PROBE_EVALUATIONS, KMEANS_ITERATIONS = 70, 25
 # Seconds to take one picture through an embedding job, beside reading it and the network.

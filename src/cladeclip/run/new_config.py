@@ -57,7 +57,7 @@ def config_text(name: str, dataset: dict[str, Any], listed: pd.DataFrame, path: 
     """The commented config of a dataset whose pictures are `listed`, with normalised names."""
     species = listed.loc[listed["scientific_name"] != "", "scientific_name"]
     n = species.nunique()
-    # Clusters of two pictures at least, of those that an open split is fitted on.
+    # So few clusters that they have two pictures on average, of the 60 % that an open split is fitted on.
     most = max(2, int(0.6 * len(species) / 2))
     k = sorted({min(most, max(2, value)) for value in (n // 2, n, 2 * n)})
     middle = min(most, max(2, n))

@@ -1,4 +1,4 @@
-"""Which code a job's result depends on, where its script reaches more than runs, and a cached row depends on less.
+"""The code that a job's result depends on, where its script reaches code that does not run, and that of a cached row.
 
 Imports nothing heavy, since every `snakemake` command runs it.
 """
@@ -12,7 +12,7 @@ from cladeclip.captioning.specs import kind_named
 from cladeclip.encoders.specs import family_named
 from cladeclip.run.fingerprint import fingerprint_of, reached_by, source_of
 
-# Where the code of a family of encoders is entered, which one alone a config knows, and by which of its functions.
+# Functions that call into an encoder family, which the config chooses, and the function of the family that they call.
 DOORS = {
     ("cladeclip.encoders.weights", "make_encoder_folder"): "make",
     ("cladeclip.encoders.load", "load_encoder"): "load",

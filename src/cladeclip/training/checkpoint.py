@@ -26,6 +26,6 @@ def save_checkpoint(encoder: Encoder, source: str | Path, folder: str | Path, hi
     with atomic_path(folder / "training.csv") as temporary:
         history.to_csv(temporary, index=False)
     family_of(source).code().save(encoder.model, folder / WEIGHTS)
-    # Last, since it is the file that others ask for. Where the student came from stays said.
+    # Last, since other jobs depend on this file. It keeps the origin of the student's weights.
     started_as = read_json(source / RECORD)
     write_record(folder, started_as["definition"], started_as["sources"])

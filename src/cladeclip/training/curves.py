@@ -1,4 +1,4 @@
-"""What a training shows of itself: the rows of training.csv, and event files for TensorBoard."""
+"""Training curves: the rows of training.csv, and event files for TensorBoard."""
 
 import time
 from dataclasses import asdict, dataclass
@@ -9,7 +9,7 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class StepReport:
-    """What one optimiser step showed: a row of training.csv. Nothing in it differs between two equal runs.
+    """The metrics of one optimiser step, a row of training.csv; identical in two equal runs.
 
     Attributes:
         target_cosine: mean cosine of the embeddings to the centres of their own classes.
@@ -32,8 +32,8 @@ class Curves:
     """Collects the reports of every `every`-th step and of the last one.
 
     Args:
-        first: the step that comes next, for a training that goes on.
-        rows: what was collected before.
+        first: the next step, where a training is resumed.
+        rows: the reports before that.
         events: the folder of the event files; None writes none.
         pictures: seen by a step, for the pictures a second that the event files show beside the reports.
     """

@@ -23,7 +23,7 @@ def blocks_of(tower: Any) -> list[list[str]]:
     """The names of a tower's parameters, grouped: the stem, each block; what follows the last block belongs to it.
 
     Raises:
-        ConfigError: nobody has said what the blocks of such a tower are.
+        ConfigError: the blocks of such a tower are not known.
     """
     from timm.models import group_parameters
 
@@ -47,7 +47,7 @@ def blocks_of(tower: Any) -> list[list[str]]:
 
 
 def freeze(tower: nn.Module, what: str) -> None:
-    """Takes the gradients of the parameters that stay as they are.
+    """Sets requires_grad to False for the parameters that are not trained.
 
     Args:
         what: `none`, `stem`, or `all_but_last_N`: only the last N blocks, and what follows them, are trained.

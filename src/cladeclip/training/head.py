@@ -2,9 +2,9 @@
 
     cos_ij = clamp( normalise(z_i) . normalise(W_j), -1, 1 )
 
-What they should be, a loss says (see `losses.py`). The classes are spread over the processes of the training; no process
-holds all centres. The head is thrown away after training. Sources: UNICOM (An et al., ICLR 2023), Partial FC (An et al.,
-CVPR 2022).
+The loss is computed from these cosines (`losses.py`). The classes are sharded over the processes of the training; with
+several, none holds all centres. The head is thrown away after training. Sources: UNICOM (An et al., ICLR 2023), Partial FC
+(An et al., CVPR 2022).
 """
 
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ ROWS_DRAWN = 4096
 
 @dataclass(frozen=True)
 class Draw:
-    """What one optimiser step uses of this process's part of the head, on its device.
+    """The classes and dimensions of this process's shard that one optimiser step uses, on its device.
 
     Attributes:
         classes: (c,) int64, sorted: the classes whose centres take part; None is all of this process's.
@@ -72,7 +72,7 @@ class Head:
 
         Args:
             labels: (n, t) int64, those of all processes, on the CPU: nothing that a GPU does is waited for; -1 is padding.
-            step: of the training; the draw depends on it and the seed alone.
+            step: of the training; the random numbers depend on it, the seed and the rank alone.
         """
         present = torch.unique(labels[labels >= 0])
         shares = [replace(self.processes, rank=rank).share_of(self.n_classes) for rank in range(self.processes.count)]
@@ -109,8 +109,8 @@ class Head:
     ) -> tuple[Tensor, Tensor]:
         """The loss of all processes' embeddings (n, D) with labels (n, t), and the mean cosine to their own centres.
 
-        Both are the same in every process. The gradient of `embeddings` is the part that this process's classes give:
-        its sum over the processes is the loss's.
+        Both are the same in every process. The gradient of `embeddings` is the contribution of this process's classes:
+        summed over the processes, it is that of the loss.
         """
         targets, there = self._columns(labels, draw), labels >= 0
         weights = there / there.sum(1, keepdim=True).clamp(min=1)
@@ -141,7 +141,7 @@ class Head:
             [first],
             [second],
             [],
-            # It counts this step itself.
+            # adamw adds this step to the count.
             [torch.full((), step - 1, dtype=torch.float32, device=weights.device)],
             # One pass over all rows instead of one for each operation.
             fused=True,

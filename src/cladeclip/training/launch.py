@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 def launch(job: TrainingJob, gpus: int) -> None:
-    """Runs the job on `gpus` GPUs: with up to one in this process, with more in one process each.
+    """Runs the job on `gpus` GPUs: in this process for 0 or 1, else in one process per GPU.
 
     Where there is no GPU, as many processes run on the CPU: slower than one, but the same mathematics.
 
@@ -85,7 +85,7 @@ def run_with_torchrun(job: TrainingJob, count: int) -> None:
 
 @contextmanager
 def _threads_for_each_process(threads: int) -> Iterator[None]:
-    """Sets OMP_NUM_THREADS, which torchrun hands to its processes, and takes it back: `nproc` would believe it as well."""
+    """Sets OMP_NUM_THREADS, which torchrun's processes inherit, and restores it afterwards, since `nproc` obeys it, too."""
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     try:
@@ -96,7 +96,7 @@ def _threads_for_each_process(threads: int) -> Iterator[None]:
 
 
 def first_cause(failed: "ChildFailedError") -> str:
-    """The message of the process that failed by itself; the others only missed it."""
+    """The message of the process that failed first; the others only lost their peer."""
     failures = failed.failures
     killed = [rank for rank, one in failures.items() if one.exitcode < 0 and one.signal_name() != "SIGTERM"]
     if killed:

@@ -27,7 +27,7 @@ from cladeclip.training.processes import SINGLE, Processes
 from cladeclip.training.state import TrainingState
 from cladeclip.training.stopping import NOTHING, TO_STOP, Agreement, TrainingInterrupted, listening
 
-# What one process read, b pictures, and the labels (b * processes,) of all processes; on the CPU.
+# The b pictures that one process read, and the labels (b * processes, t) of all processes; on the CPU.
 Batch = tuple[Read, Tensor]
 # Later than any step.
 NEVER = torch.iinfo(torch.int64).max
@@ -52,7 +52,7 @@ def train(
 
     Args:
         labels: (n, t) int64, -1 for padding; or (n,), one each.
-        n_classes: of which the labels are.
+        n_classes: labels are 0 to n_classes - 1.
         workers: processes that read and augment; the result does not depend on their number.
         processes: one a GPU; each calls this function with the same arguments.
         state: where the state of the training is saved, and taken up from.
@@ -123,7 +123,7 @@ def train(
 
 @dataclass(frozen=True)
 class Step:
-    """What one optimiser step showed: `loss` and `target_cosine` are still on the device, which may not have come so far."""
+    """Metrics of one optimiser step; `loss` and `target_cosine` are on the device, which may not have computed them yet."""
 
     step: int
     epoch: int
@@ -361,8 +361,8 @@ def train_mode(tower: nn.Module, batchnorm: str) -> None:
 def encoder_precision(device: torch.device, precision: str, *, backward: bool = False) -> Iterator[None]:
     """How the encoder computes: `auto` is bf16 autocast on CUDA, and TF32 for what stays float32 there.
 
-    `tf32` is the second alone, `fp32` neither. The head is outside of this: it is float32 throughout. Autocast is for
-    the forward pass: the backward pass follows it by itself.
+    `tf32` is TF32 without autocast, `fp32` neither. The head is always float32. Autocast is for the forward pass: the
+    backward pass follows it by itself.
     """
     if device.type != "cuda" or precision == "fp32":
         yield

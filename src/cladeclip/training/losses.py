@@ -1,7 +1,7 @@
 """Losses of the head: what the cosines of embeddings to class centres should be.
 
-A loss is a class, made of the config's `train:`, and called with what one step has. Its name, for `train.loss`, stands in
-`specs.LOSSES`, or is that of an entry point of the group `cladeclip.losses`.
+A loss is a class, constructed from the config's `train:` and called at each step. Its name, for `train.loss`, is a key of
+`specs.LOSSES`, or an entry point of the group `cladeclip.losses`.
 """
 
 from collections.abc import Callable
@@ -61,7 +61,7 @@ class ArcFace(MarginSoftmax):
 
         logit of the target  s cos(arccos(cos) + m2)      of others  s cos
 
-    The backward pass of `straight_through`, the published code's, sees d(target logit)/d cos = s; `exact` differentiates.
+    With `straight_through` (the published code's) the backward pass takes d(target logit)/d cos = s; `exact` differentiates.
     """
 
     def with_margin(self, cosines: Tensor) -> Tensor:
@@ -81,9 +81,9 @@ class CosFace(MarginSoftmax):
 
 
 def with_targets(cosines: Tensor, targets: Tensor, change: Callable[[Tensor], Tensor], filter_above: float) -> Tensor:
-    """Cosines (n, c) with those of the targets changed, and others above `filter_above` 0 (inter-class filtering; 0: off).
+    """Cosines (n, c), those of targets changed, others above `filter_above` set to 0 (inter-class filtering; 0: off).
 
-    Without indices of the rows that have a target here: how many there are, a GPU would have to be waited for.
+    Rows that have a target here are not selected by index: counting them would wait for the GPU.
     """
     own = targets >= 0
     # Padding stands for a class that the row has here, or for column 0: what is written twice is the same.
@@ -94,7 +94,7 @@ def with_targets(cosines: Tensor, targets: Tensor, change: Callable[[Tensor], Te
     has = own.any(1, keepdim=True)
     written = torch.where(has, changed, cosines.gather(1, column))
     if targets.shape[1] > 1:
-        # Of several that stand for one column, one has its gradient.
+        # Where several entries write one column, only one passes the gradient on.
         alone = own | (~has & (torch.arange(targets.shape[1], device=own.device) == 0))
         written = torch.where(alone, written, written.detach())
     return cosines.scatter(1, column, written)

@@ -1,6 +1,6 @@
 """The learning-rate range test (Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017).
 
-The rate rises exponentially from step to step; where the loss falls is where training learns, where it explodes is too much.
+The rate rises exponentially from step to step: where the loss falls, the rate is useful; where it explodes, it is too high.
 """
 
 import logging

@@ -45,7 +45,7 @@ def seeded(*key: int) -> Iterator[None]:
 
 
 class Read(NamedTuple):
-    """A picture as a worker gives it, or a batch of them, and what the training device is to do with it.
+    """A picture (or a batch) as a loader worker returns it, with the operations left to the training device.
 
     Attributes:
         pixels: (3, image_px, image_px) uint8, a quarter of the bytes of float32; with augment `none` what the encoder's own
@@ -141,7 +141,7 @@ class Augmentation:
     """From a stored picture (3, h, w) uint8 to what the training device is given.
 
     `timm`: the published augmentation (random crop, flip, RandAugment, erasing), drawn by timm; `crop_flip`: the first two
-    alone; `none`: the encoder's own transform. What is random comes from Python's, numpy's and torch's numbers.
+    alone; `none`: the encoder's own transform. All randomness is from Python's, numpy's and torch's global generators.
     """
 
     def __init__(self, encoder: Encoder, augment: str) -> None:
@@ -219,10 +219,10 @@ def drawn_erasure(probability: float, height: int, width: int) -> Tensor:
 
 
 class BatchFinish:
-    """What is done with a whole batch on the training device: RandAugment, normalisation, and erasing with noise.
+    """The steps on whole batches on the training device: RandAugment, normalisation, and erasing with noise.
 
-    What is done was drawn where the pictures were read, and all noise comes from one draw on the CPU: both are the same on
-    every device, and none is waited for.
+    The operations were drawn where the pictures were read, and all noise comes from one draw on the CPU: both are the same
+    on every device, and no device is waited for.
     """
 
     def __init__(self, encoder: Encoder, augment: str, seed: int, device: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""The processes of one training, one a GPU (torchrun's convention), and the few things that they tell each other.
+"""The processes of one training, one per GPU (torchrun's convention), and their collective operations.
 
 With a single process nothing is sent, and the same code runs.
 """
@@ -49,7 +49,7 @@ class Processes:
         return values
 
     def any(self, one: bool, device: torch.device) -> bool:
-        """Whether it is so in any process: they go on together or not at all."""
+        """Whether `one` is true in any process, so that all act alike."""
         return bool(self.max(torch.tensor(float(one), device=device)))
 
     def share_of(self, n: int) -> range:

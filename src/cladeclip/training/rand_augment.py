@@ -1,8 +1,8 @@
 """RandAugment (Cubuk et al., CVPR workshops 2020) of whole batches on the training device, drawn by timm picture by picture.
 
-What is done with a picture is drawn where it is read, by timm's own objects, of which only the last step is replaced: they
-note an operation where they would have carried it out. What they note is carried out here with Pillow's arithmetic, so that
-timm's operations on Pillow's pictures give the same to one grey level. No operation waits for the device.
+The operations on a picture are drawn where it is read, by timm's own objects, changed only to record an operation instead of
+applying it. Recorded operations are applied here with Pillow's arithmetic, within one grey level of timm's operations on
+Pillow's pictures. No operation waits for the device.
 """
 
 import math
@@ -20,13 +20,13 @@ NOTHING, AFFINE, COLOR, SHARPNESS = range(4)
 AUTO_CONTRAST, EQUALIZE, SOLARIZE, SOLARIZE_ADD, POSTERIZE, BRIGHTNESS, CONTRAST = range(4, 11)
 # Pillow's numbers.
 NEAREST, BILINEAR, BICUBIC = 0, 2, 3
-# Pillow cuts what is not whole off; float32 may lie this much below a whole number that float64 reaches.
+# Pillow truncates to integers; float32 may lie this much below an integer that float64 reaches.
 ROUNDING = 1e-3
 LEVELS = 256
 
 
 class DrawnOperations:
-    """Draws what timm's RandAugment `law` would do with a picture; changes `law` so that it notes and does not act.
+    """Draws the operations of timm's RandAugment `law`; changes `law` to record them instead of applying them.
 
     Raises:
         ValueError: an operation that is not known here.
@@ -49,12 +49,12 @@ class DrawnOperations:
 def _note(
     arguments: Callable[..., list[float]], px: int, noted: list[list[float]], *level: float, resample: Any, **_: Any
 ) -> list[list[float]]:
-    """Stands for an operation of timm: it is given, and gives back, a list of rows in place of a picture."""
+    """Replaces an operation of timm: it takes and returns a list of rows instead of a picture."""
     what, *numbers = arguments(px, *level)
     filtered = 0
     if what == AFFINE:
         filtered = int(random.choice(resample) if isinstance(resample, Sequence) else resample)
-        # Pillow moves pictures by these alone, and timm with it; a lanczos filter's nearest kin is the bicubic.
+        # Pillow's affine transforms have these filters alone; bicubic is the closest to lanczos.
         filtered = filtered if filtered in (NEAREST, BILINEAR) else BICUBIC
     return [*noted, [what, filtered, *numbers, *[0.0] * (WIDTH - 2 - len(numbers))]]
 
@@ -155,7 +155,7 @@ def _moved(filtered: int, pictures: Tensor, matrix: Sequence[Tensor], fill: Tens
     from_x, from_y = a * x + b * y + c, d * x + e * y + f
     first_column, of_columns = _taps(filtered, from_x - 0.5)
     first_row, of_rows = _taps(filtered, from_y - 0.5)
-    # The channels of a pixel as one number, since what takes the time is to read a number from anywhere.
+    # The channels of a pixel are packed into one number, since random access to memory takes most of the time.
     bits = 8 * torch.arange(channels, dtype=torch.int32, device=pictures.device)[:, None, None]
     packed = (pictures.int() << bits).sum(1, dtype=torch.int32).flatten()
     result = torch.zeros(channels, n, height, width, device=pictures.device)
@@ -180,7 +180,7 @@ def _middles(pictures: Tensor, dim: int) -> Tensor:
 
 
 def _taps(filtered: int, at: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """The first (int64) of the pixels that a filter reads for each place, and their weights.
+    """For each place, the first pixel (int32) that a filter reads, and the weights of all that it reads.
 
     Args:
         at: places, where the middle of pixel i lies at i. Pillow's bicubic filter has a = -1.

@@ -1,4 +1,4 @@
-"""The state of a training that is not finished: saved now and then, taken up by the next run, removed at the end.
+"""The state of an unfinished training: saved periodically, resumed by the next run, removed at the end.
 
 A folder beside the checkpoint holds, for each process, one safetensors file with the encoder, the optimiser's moments, the
 average and this process's centres, and `state.json`, which is written last and says which files belong together: a kill at
@@ -29,7 +29,7 @@ RECORD = "state.json"
 
 
 class Resumable(Protocol):
-    """What a state is taken of and given back to."""
+    """What can be saved and restored."""
 
     step: int
 
@@ -101,9 +101,9 @@ class TrainingState:
         return not failed
 
     def resume(self, training: Resumable, device: torch.device) -> list[StepReport]:
-        """Takes up a saved state, if there is one, and returns the rows of training.csv up to it.
+        """Restores a saved state, if there is one, and returns the rows of training.csv up to it.
 
-        A state of which any process cannot read its part is used by none.
+        If any process cannot read its part, none uses the state.
 
         Raises:
             CladeclipError: the state is of another training.

@@ -1,4 +1,4 @@
-"""What a training is asked from outside while it runs: to save its state, or to save it and stop."""
+"""Signals to a running training: to save its state, or to save it and stop."""
 
 import multiprocessing
 import signal
@@ -16,7 +16,7 @@ from cladeclip.training.processes import Processes
 STOP = (signal.SIGTERM, signal.SIGINT)
 SAVE = (signal.SIGUSR1,)
 NOTHING, TO_SAVE, TO_STOP = 0, 1, 2
-# Between two questions of several processes whether to save or stop; torchrun gives them 30 to end.
+# Between two checks by several processes whether to save or stop; torchrun gives them 30 seconds to end.
 ASK_SECONDS = 5.0
 
 
@@ -58,7 +58,7 @@ def listening() -> Iterator[Requests]:
 
 
 class Agreement:
-    """What the processes of a training do after a step: where one is asked, all act."""
+    """Makes the processes of a training act alike: a signal to one is obeyed by all."""
 
     def __init__(self, requests: Requests, processes: Processes, device: torch.device, step: int) -> None:
         self.requests, self.processes, self.device = requests, processes, device
@@ -80,7 +80,7 @@ class Agreement:
 
 
 def leave_signals_to_the_parent(worker: int = 0) -> None:
-    """Makes a loader's worker process ignore them: Slurm and a terminal send them to every process of a job.
+    """Makes a loader's worker process ignore these signals: Slurm and a terminal send them to every process of a job.
 
     The workers are needed until the state is saved; they end with their parent, which calls `end_workers` when it ends.
     """

@@ -23,8 +23,7 @@ PICTURES_A_RANK = 4
 def hierarchy_section(
     results: Results, config: Mapping[str, Any], models: Sequence[str], best: str | None, pictures: Thumbnails
 ) -> dict[str, Any] | None:
-    """What the template hierarchy.html shows of these models, trained students where they were trained; None where no split
-    is open.
+    """What the template hierarchy.html shows of these models, students on their own split only; None where no split is open.
 
     The curves are of the encoders that were not trained here and of `best`, the best student by the primary comparison.
     Mistaken species and pictures are of the model with the lowest area under the risk-coverage curve, at the lowest rank and

@@ -77,7 +77,7 @@ def _agreement_curves(qualities: list[dict[str, Any]], config: Mapping[str, Any]
 
 
 def _elbows(curves: pd.DataFrame) -> list[dict[str, Any]]:
-    """Where the inertia curve of each teacher's features bends, as far as it does."""
+    """The elbow of the inertia curve of each teacher's features, where there is one."""
     bends = [
         {"split": split, "series": series, "k": elbow(curve["k"].tolist(), curve["inertia"].tolist())}
         for (split, series), curve in curves.groupby(["split", "series"], sort=False)

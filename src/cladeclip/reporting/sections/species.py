@@ -50,7 +50,7 @@ def _pair(
 
 
 def _confusions(results: Results, split: str, model: str | None) -> list[dict[str, Any]]:
-    """The species that a model takes for each other most often."""
+    """The pairs of species that a model confuses most often."""
     if model is None:
         return []
     found = read_table(results.evaluation(split, model, "confusions"), CONFUSIONS)
