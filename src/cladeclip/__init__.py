@@ -26,7 +26,7 @@ def load_embeddings(path: str | Path) -> "pd.DataFrame":
     """The embeddings of a file such as results/demo/embeddings/drawn-clip/image.parquet.
 
     Returns:
-        one row of float32 an image, with `image_id` as the index, sorted by it.
+        one float32 row per image, indexed and sorted by `image_id`.
 
     Raises:
         TableError: the file is not an embeddings table.

@@ -35,7 +35,7 @@ def size_in_words(n: float) -> str:
 
 
 def sentence_of_machine_fault(error: BaseException) -> str:
-    """What to tell the user of an error that is the machine's: a full or read-only disk, too little memory.
+    """The message for an error of the machine: a full or read-only disk, or too little memory.
 
     Returns:
         the sentence, or "" where it is another error.
@@ -44,7 +44,7 @@ def sentence_of_machine_fault(error: BaseException) -> str:
     if isinstance(error, OSError):
         number, reason = error.errno, error.strerror or str(error)
         where = f"{error.filename}: " if error.filename else ""
-    # What processes of a training or embedding hand to each other lies in /dev/shm, which Docker makes 64 MB large.
+    # Worker processes share data in /dev/shm, which Docker limits to 64 MB by default.
     said = str(error)
     if "/torch_" in said or "shared memory" in said or "Bus error" in said:
         return (
@@ -56,7 +56,7 @@ def sentence_of_machine_fault(error: BaseException) -> str:
         return f"{where}the disk is full (`df -h .` tells). Free some space; the same command then goes on."
     if number in (errno.EROFS, errno.EACCES, errno.EPERM):
         return f"{where}{reason}. Make it readable and writable for you; the same command then goes on."
-    # torch's errors are known by their names and words: a job of tables does not import torch.
+    # torch's errors are recognised by name and message: jobs that only handle tables do not import torch.
     short = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if short or "can't allocate memory" in str(error):
         return (

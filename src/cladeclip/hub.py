@@ -1,8 +1,8 @@
-"""Files of the Hugging Face hub, whole or not at all: those of one commit, with the hashes that the hub announces.
+"""Files of one commit on the Hugging Face hub, downloaded whole or not at all and checked against the hub's hashes.
 
-What the hub's own cache (`HF_HOME`) holds already is taken from there, and everything is where there is no network
-(`HF_HUB_OFFLINE=1`). A download that was cut off goes on where it was, in the middle of a file as well, which
-huggingface_hub's own functions do not do since 2.0: the requests are its, the file is ours.
+Files in the hub's own cache (`HF_HOME`) are taken from there; without a network (`HF_HUB_OFFLINE=1`), all are. An
+interrupted download resumes, even within a file. huggingface_hub has not done that since 2.0: this module sends requests
+through it, and writes the files itself.
 """
 
 import hashlib
@@ -25,13 +25,13 @@ from cladeclip.run.progress import progress
 logger = logging.getLogger(__name__)
 
 Kind = Literal["model", "dataset"]
-# The names of the files that are wanted, of all that a repository has.
+# Selects the wanted file names from all of a repository.
 Choose = Callable[[Collection[str]], Iterable[str]]
 # Seconds without one new byte after which a download gives up.
 PATIENCE = 600
-# Answers that may be others later: too many requests, and a server's own troubles.
+# Transient HTTP errors: a timeout, too many requests, server errors.
 FOR_A_WHILE = (408, 429, 500, 502, 503, 504)
-# Files at once, where there are many.
+# Concurrent downloads, if there are at least as many files.
 AT_ONCE = 8
 PIECE = 1 << 20
 
@@ -74,7 +74,7 @@ class Snapshot:
     files: tuple[str, ...]
 
     def record(self) -> dict[str, str]:
-        """Where they come from, for a record beside what is made of them."""
+        """Provenance, for the record of what is made from these files."""
         return {"repository": self.repository, "commit": self.commit}
 
 
@@ -89,7 +89,7 @@ def look_up(name: str, revision: str, kind: Kind = "model", *, patience: float =
     """What lies in a repository at a revision (a branch, a tag or a commit).
 
     Args:
-        patience: seconds for which it asks again where the hub has troubles.
+        patience: seconds for which requests are retried after transient errors.
 
     Raises:
         HubError: the hub cannot be reached, or there is no such repository or revision.
@@ -111,10 +111,10 @@ def look_up(name: str, revision: str, kind: Kind = "model", *, patience: float =
 
 
 def snapshot(name: str, choose: Choose, folder: str | Path, *, revision: str, kind: Kind = "model") -> Snapshot:
-    """Brings the files of a repository that `choose` picks below `folder`; what the hub's cache holds is not downloaded.
+    """Brings the files that `choose` picks from a repository into `folder`; those in the hub's cache are not downloaded.
 
     Args:
-        choose: from the names of the repository's files those that are wanted.
+        choose: selects the wanted names from all file names of the repository.
 
     Raises:
         HubError: they are not in the cache and cannot be downloaded.
@@ -134,10 +134,10 @@ def snapshot(name: str, choose: Choose, folder: str | Path, *, revision: str, ki
 
 
 def from_cache(name: str, choose: Choose, folder: str | Path, *, revision: str, kind: Kind = "model") -> Snapshot:
-    """Brings the files that `choose` picks of what the hub's cache has of a repository below `folder`.
+    """Brings those cached files of a repository that `choose` picks into `folder`.
 
     Raises:
-        HubError: it has nothing of it at this revision, or a damaged file.
+        HubError: the cache has no file of the repository at this revision, or a damaged one.
     """
     cached = _cached_folder(name, revision, kind)
     there = _files_below(cached)
@@ -167,7 +167,7 @@ def _cached_folder(name: str, revision: str, kind: Kind) -> Path:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        # No patterns: what the cache lacks of the rest of the repository is none of our business.
+        # No patterns: the cache need not hold the rest of the repository.
         return Path(
             snapshot_download(name, repo_type=kind, revision=revision, local_files_only=True, allow_patterns=[])
         )
@@ -183,7 +183,7 @@ def bring(repository: Repository, names: Iterable[str], folder: str | Path, *, p
         patience: seconds without a new byte after which it gives up.
 
     Raises:
-        HubError: a file cannot be had; what is whole stays, and the next time goes on from there.
+        HubError: a file cannot be obtained; complete files stay, and the next call continues from there.
     """
     from huggingface_hub import try_to_load_from_cache
 
@@ -239,14 +239,14 @@ def _download_all(repository: Repository, names: list[str], folder: Path, patien
 
 
 def _download(repository: Repository, name: str, target: Path, patience: float, arrived: Callable[[int], Any]) -> None:
-    """One file, under its name only when its bytes are those that the hub announced."""
+    """Downloads one file, which gets its name only when its hash is the one that the hub lists."""
     from huggingface_hub import hf_hub_url
 
     listed = repository.files[name]
     url = hf_hub_url(repository.name, name, repo_type=repository.kind, revision=repository.commit)
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
-    for _ in range(2):  # what was there before it was cut off may be of another file
+    for _ in range(2):  # a part left by an earlier attempt may be of another version
         _receive(url, part, listed.size, patience, arrived)
         if _is_object(part, listed.object_id):
             part.replace(target)
@@ -280,7 +280,7 @@ def _receive(url: str, part: Path, size: int, patience: float, arrived: Callable
             ):
                 hf_raise_for_status(response)
                 if have and response.status_code != 206:
-                    file.truncate(0)  # this server sends the whole file or nothing
+                    file.truncate(0)  # this server ignores Range and sends the whole file
                     arrived(-have)
                 for piece in response.iter_bytes():
                     file.write(piece)
@@ -302,7 +302,7 @@ def _receive(url: str, part: Path, size: int, patience: float, arrived: Callable
 
 
 def _patiently(ask: Callable[[], Any], patience: float) -> Any:
-    """What `ask` returns, asked again for a while where the hub has troubles; not where there is no network."""
+    """The result of `ask`, retried for a while after transient HTTP errors; without a network it fails at once."""
     from huggingface_hub.utils import HfHubHTTPError
 
     last, wait = time.monotonic(), 1.0
@@ -338,7 +338,7 @@ def _told_to_wait(error: Exception | None) -> float:
 
 @contextmanager
 def _sentences(name: str, revision: str) -> Iterator[None]:
-    """Turns what the hub's client raises into a HubError; a fault of the disk stays one."""
+    """Turns exceptions of the hub's client into a HubError; disk errors (OSError) pass through."""
     from huggingface_hub import constants, errors
 
     try:
@@ -376,7 +376,7 @@ def _is_object(path: Path, object_id: str) -> bool:
 
 
 def place(source: Path, target: Path) -> None:
-    """`source` under the name `target` as well: a second name of the same bytes where the disk allows, else a copy."""
+    """Makes `target` a hard link to `source` where the file system allows it, else a copy."""
     with atomic_path(target) as temporary:
         try:
             os.link(source.resolve(), temporary)

@@ -20,7 +20,7 @@ MODEL = rf"{NAME}|{TRAINED}"
 
 @dataclass(frozen=True)
 class Split:
-    """Who sees which picture when: `all`, or a fold of the protocols `holdout` and `open` (see datasets/splits.py)."""
+    """Which pictures are fitted or tested on: `all`, or a fold of `holdout` or `open` (see datasets/splits.py)."""
 
     protocol: str
     fold: int | None = None
@@ -37,12 +37,12 @@ class Split:
 
     @property
     def is_holdout(self) -> bool:
-        """Whether pictures of known species were kept from all training, and ask."""
+        """Whether held-out pictures of known species are the queries."""
         return self.protocol == "holdout"
 
     @property
     def is_open(self) -> bool:
-        """Whether whole species were, too."""
+        """Whether whole species are held out."""
         return self.protocol == "open"
 
 
@@ -129,7 +129,7 @@ Labels = ClusterLabels | ControlLabels | NestedLabels | NearestLabels | Distilla
 
 
 def parse_labels(name: str, encoders: Iterable[str]) -> Labels:
-    """Reads a `{labels}` name back; `encoders` are the names that a teacher can have.
+    """Parses a `{labels}` name; `encoders` are the possible teachers.
 
     Raises:
         ConfigError: the name fits no form, or its teacher is not defined.

@@ -1,4 +1,4 @@
-"""Where everything lies that a run reads and writes: the only place that spells it, for rules and package alike.
+"""Paths of everything that a run reads and writes, defined only here, for rules and package alike.
 
 Names may be wildcards of Snakemake (`{split}`), which is why paths are text. Imports nothing heavy, since every `snakemake`
 command runs it.
@@ -17,11 +17,11 @@ class Results:
         return self.folder
 
     def file(self, name: str) -> str:
-        """What there is once a run: report.html, manifest.json ..."""
+        """One file per run: report.html, manifest.json ..."""
         return f"{self.folder}/{name}"
 
     def table(self, name: str) -> str:
-        """A table that there is once a run: images, quarantine, names, comparison ..."""
+        """One table per run: images, quarantine, names, comparison ..."""
         return self.file(f"{name}.parquet")
 
     def store(self, side: object) -> str:
@@ -36,18 +36,18 @@ class Results:
         return self.table(f"{place}embeddings/{encoder}/{features}")
 
     def embeddings(self, model: str, split: str) -> str:
-        """A model's embeddings of the pictures: a trained student's below its split, those of others not."""
+        """A model's image embeddings; those of a trained student lie below its split."""
         return self.features(model, "image", f"{split}/" if Model.parse(model) else "")
 
     def shard(self, encoder: str, shard: str, place: str = "") -> str:
         return self.table(f"{place}shards/{encoder}/{shard}")
 
     def cache(self, rows: str, of: str) -> str:
-        """The folder of rows (images, texts, captions) that are not computed again."""
+        """The folder of cached rows (images, texts, captions)."""
         return self.file(f"cache/{rows}/{of}")
 
     def split(self, split: str) -> str:
-        """The `split` table: who sees which picture when."""
+        """The `split` table: which pictures are fitted or tested on."""
         return self.table(f"{split}/split")
 
     def labels(self, split: str, labels: str, ending: str = "parquet") -> str:
@@ -61,15 +61,15 @@ class Results:
         return self.table(f"{split}/evaluation/{model}/{table}")
 
     def unnamed(self, split: str, model: str, ending: str = "parquet") -> str:
-        """What a model names the pictures without a species."""
+        """A model's names for the pictures without a species."""
         return self.file(f"{split}/unnamed/{model}.{ending}")
 
     def identified(self, split: str, model: str, ending: str = "parquet") -> str:
-        """What a model names new pictures."""
+        """A model's names for new pictures."""
         return self.file(f"{split}/identify/{model}.{ending}")
 
     def release(self, split: str, model: str) -> str:
-        """The model card, beside which lies what is given away."""
+        """The model card, in the folder of the released files."""
         return self.file(f"{split}/release/{model}/README.md")
 
     def lr_range(self, split: str, model: str, ending: str) -> str:
@@ -79,7 +79,7 @@ class Results:
         return self.file(f"logs/{job}.log")
 
     def events(self, job: str) -> str:
-        """The folder of what TensorBoard shows of a training."""
+        """The folder of a training's TensorBoard event files."""
         return self.file(f"logs/{job}")
 
     def benchmark(self, job: str) -> str:
@@ -97,7 +97,7 @@ class Weights:
         return self.folder
 
     def encoder(self, encoder: str) -> str:
-        """What says which weights an encoder has, and that all of them are there."""
+        """The record of an encoder's weights; it exists only when all of them do."""
         return f"{self.folder}/{encoder}/encoder.json"
 
     def captioner(self, captioner: str) -> str:

@@ -1,4 +1,4 @@
-"""What a run consists of: what a config asks for, by the names that stand in paths, and the files that this comes to.
+"""What a run consists of: the labels, models and files that a config asks for, by their names in paths.
 
 Imports nothing heavy, since every `snakemake` command runs it.
 """
@@ -11,8 +11,8 @@ from cladeclip.encoders.specs import Family, family_named
 from cladeclip.names import ClusterLabels, Features, Model, Split, parse_labels
 from cladeclip.paths import Results, Weights
 
-# What is written of every model on every split, and of every model on open splits. The contracts of these tables are in
-# tables.py, which takes longer to import than to repeat.
+# Tables of every model on every split, and of every model on open splits. Their contracts are in tables.py; the names are
+# repeated here, since importing it is slow.
 EVALUATION_TABLES = (
     "accuracy",
     "predictions",
@@ -25,7 +25,7 @@ EVALUATION_TABLES = (
     "probe",
 )
 HIERARCHY_TABLES = ("hierarchy", "coverage", "novelty", "taxonomic_answers")
-# What there is once a run and later stages read or people take away.
+# Tables of which a run has one each, for later stages or for people.
 TABLES_OF_A_RUN = ("images", "quarantine", "names", "comparison", "changes")
 
 
@@ -47,7 +47,7 @@ def all_labels(config: Mapping[str, Any]) -> list[str]:
 
 
 def labels_on(config: Mapping[str, Any], split: str) -> list[str]:
-    """Those that a split has: all, or what `labels.only` names for it."""
+    """The {labels} names of a split: all, or those that `labels.only` lists for it."""
     only = config["labels"]["only"].get(split)
     return [name for name in all_labels(config) if only is None or name in only]
 
@@ -101,7 +101,7 @@ def encoders_in_use(config: Mapping[str, Any]) -> list[str]:
 
 
 def models_that_name(config: Mapping[str, Any]) -> list[str]:
-    """Those that name pictures without a species: the students of the primary clusters, or else the baselines."""
+    """Models that name pictures without a species: students of the primary clusters, else all students, else baselines."""
     labels = primary_labels(config)
     trained = trained_models(config, config["report"]["primary"]["split"])
     of_clusters = [name for name in trained if labels and (model := Model.parse(name)) and str(model.labels) == labels]
@@ -143,19 +143,19 @@ class Files:
         return [self.results.evaluation(split, model, table) for split, model in self.models(splits)]
 
     def zero_shot(self) -> list[str]:
-        """Of the models that can read names, where they are asked to."""
+        """The zero-shot tables of encoders with a text tower, if `eval.zero_shot` is set."""
         if not self.config["eval"]["zero_shot"]:
             return []
         readers = [(split, model) for split, model in self.models() if self.family(model).reads_text]
         return [self.results.evaluation(split, model, "zero_shot") for split, model in readers]
 
     def hierarchies(self) -> list[str]:
-        """The tables on names at several ranks: those of open splits, where some species are new."""
+        """The tables of hierarchical classification, for open splits, where some species are new."""
         open_splits = [split for split in self.config["splits"] if Split.parse(split).is_open]
         return [path for table in HIERARCHY_TABLES for path in self.evaluations(table, open_splits)]
 
     def unnamed(self) -> list[str]:
-        """What pictures without a species are named, where they are kept."""
+        """The names for pictures without a species, if these are kept."""
         named = models_that_name(self.config) if self.config["dataset"]["unnamed"] == "keep" else []
         return [self.results.unnamed(self.primary_split, model, "csv") for model in named]
 
@@ -173,7 +173,7 @@ class Files:
         return [self.results.checkpoint(split, model, file) for split, model in trainings(self.config)]
 
     def histories_shown(self) -> list[str]:
-        """The courses of the trainings on the primary split."""
+        """The training histories (training.csv) on the primary split."""
         trained = trained_models(self.config, self.primary_split)
         return [self.results.checkpoint(self.primary_split, model, "training.csv") for model in trained]
 
@@ -185,7 +185,7 @@ class Files:
         return self.results.store(self.config["train"]["store_px"])
 
     def encoder_records(self) -> list[str]:
-        """What says that the weights of an encoder in use are there, and which they are."""
+        """The encoder.json of every encoder in use."""
         return [self.weights.encoder(encoder) for encoder in encoders_in_use(self.config)]
 
     def captioner_records(self) -> list[str]:
@@ -198,7 +198,7 @@ class Files:
         )
 
     def teachers_features(self) -> list[str]:
-        """What is clustered, and the captions and embeddings that it was made of."""
+        """The clustered features, and the captions and embeddings that they are made from."""
         paths = []
         for teacher, features in clustered_features(self.config):
             parsed, made_of = Features.parse(features), [features]
@@ -210,7 +210,7 @@ class Files:
         return paths
 
     def mapped(self) -> list[str]:
-        """What the report's map can be drawn of: which models it is drawn of shows only when they are compared."""
+        """Embeddings that the report's map may show; which models it shows is known only after the comparison."""
         models = [*all_models(self.config, self.primary_split), *teachers(self.config)]
         return sorted({self.results.embeddings(model, self.primary_split) for model in models})
 
@@ -220,7 +220,7 @@ class Files:
         return [self.weights_of(model, self.primary_split) for model in models]
 
     def all(self) -> list[str]:
-        """What `snakemake` makes. Every product by name: a deleted one is noticed and made again."""
+        """The default targets of `snakemake`. Each product is listed, so that a deleted one is made again."""
         return [
             self.results.file("report.html"),
             self.results.file("manifest.json"),

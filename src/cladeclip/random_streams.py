@@ -1,4 +1,4 @@
-"""An independent random generator for each (seed, name): what one draws changes no other's numbers."""
+"""An independent random generator per (seed, name): drawing from one does not change the others."""
 
 import hashlib
 

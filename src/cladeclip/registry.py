@@ -1,4 +1,4 @@
-"""What has a name in a config and is one piece of code each: encoder families, kinds of captioners, losses.
+"""Components that a config selects by name: encoder families, kinds of captioners, layouts, losses.
 
 This package has its own; any installed package can add more by entry points (packaging.python.org,
 "Creating and discovering plugins").
@@ -18,7 +18,7 @@ Named = TypeVar("Named")
 
 @dataclass(frozen=True)
 class Entry:
-    """What a config names, and the module that does it, which only jobs import."""
+    """A named component and its module, which only jobs import."""
 
     name: str
     module: str
@@ -32,7 +32,7 @@ class Entry:
         return f"{self.module}:{function}"
 
     def check_keys(self, key: str, given: Collection[str], allowed: Collection[str]) -> None:
-        """Refuses what has no meaning for it; `key` is where it stands.
+        """Rejects keys that the component does not take; `key` is the entry's path in the config.
 
         Raises:
             ConfigError: the first such key, in one sentence.
@@ -43,7 +43,7 @@ class Entry:
 
 
 def named(word: str, name: str, ours: Mapping[str, Named], group: str) -> Named:
-    """What has this name: one of ours, or the object of an entry point of the group.
+    """The component of this name: one of `ours`, or the object of an entry point of the group.
 
     Args:
         word: what the config calls it, or where it stands there.
@@ -58,12 +58,12 @@ def named(word: str, name: str, ours: Mapping[str, Named], group: str) -> Named:
 
 
 def place_of(word: str, name: str, ours: Mapping[str, str], group: str) -> str:
-    """The same as `module:name`, where importing it is to be left to jobs."""
+    """The same as `module:name`, without importing it."""
     return ours[name] if name in ours else _point(word, name, ours, group).value
 
 
 def at(place: str) -> Any:
-    """What `module:name` is."""
+    """Imports the object `module:name`."""
     module, _, name = place.partition(":")
     return getattr(import_module(module), name)
 

@@ -1,4 +1,4 @@
-"""Large sets in parts of about the same size, so that each part is a cluster job of its own."""
+"""Splits large sets into shards of about equal size, each a batch job of its own."""
 
 import hashlib
 from collections.abc import Sequence

@@ -27,8 +27,8 @@ class Place:
     Attributes:
         root: folder that the pictures' paths are below.
         model: the captioner.json of the model, where there is one.
-        cache: folder of captions that are not written again.
-        code: fingerprint of what writes those.
+        cache: folder of cached captions.
+        code: fingerprint of the code that generates them.
     """
 
     root: str
@@ -44,10 +44,10 @@ class Kind(Entry):
     Attributes:
         name: as `kind:` has it.
         module: where its functions are.
-        keys: of an entry of `captioners:`, all needed; optional: those that may be there.
+        keys: required keys of an entry of `captioners:`; optional: further keys that it may have.
         file: the key that names a file of the user, if any.
         model: a model writes the captions, on a GPU if there is one, and is fetched.
-        rows: the function whose code decides a caption that the cache keeps, where one is kept.
+        rows: the function whose code determines the cached captions, if there is a cache.
     """
 
     keys: tuple[str, ...]
@@ -57,7 +57,7 @@ class Kind(Entry):
     rows: str = ""
 
     def check(self, key: str, captioner: Mapping[str, Any]) -> None:
-        """Refuses an entry of `captioners:` that makes no sense; `key` is where it stands.
+        """Rejects an invalid entry of `captioners:`; `key` is its path in the config.
 
         Raises:
             ConfigError: the sentence names the key.

@@ -12,7 +12,7 @@ from cladeclip.clustering.streamed import kmeans_of_file
 from cladeclip.encoders.fusion import normalise
 from cladeclip.io.embeddings import rows_for
 
-# Images that the silhouette is computed on: it compares each with each.
+# Sample size of the silhouette, which takes quadratic time.
 SILHOUETTE_IMAGES = 4000
 
 

@@ -1,4 +1,4 @@
-"""Control labels: what a student learns from the truth (`species`, `genus`) or from labels without meaning (`random`)."""
+"""Control labels: the true names (`species`, `genus`), or random ones (`random`)."""
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from cladeclip.ranks import COLUMN_OF_RANK
 def control_labels(fit_images: pd.DataFrame, control: ControlLabels, *, seed: int) -> np.ndarray:
     """Labels (n,) int64 of the fit images, numbered from 0.
 
-    `random-k{k}` deals the images out at random into k classes of equal size (to one).
+    `random-k{k}` assigns the images at random to k classes, whose sizes differ by at most one.
 
     Raises:
         DataError: there are fewer images than classes.

@@ -1,4 +1,4 @@
-"""k-means (Lloyd): a k-means++ start, then iterations until the partition stands still."""
+"""k-means by Lloyd's algorithm: k-means++ initialisation, then iterations until convergence."""
 
 import logging
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from cladeclip.errors import DataError
 
 logger = logging.getLogger(__name__)
 
-# An iteration that lowers the inertia by a smaller share than this is the last.
+# Relative decrease of the inertia below which the iteration stops.
 TOLERANCE = 1e-4
 ROWS_PER_BLOCK = 4096
 

@@ -1,4 +1,4 @@
-"""What k-means does with its points, on the CPU by faiss: a start, the nearest centroids, and means; see on_device.py."""
+"""Initialisation, assignment and means of k-means on the CPU (assignment by faiss); see on_device.py."""
 
 from pathlib import Path
 from typing import Protocol
@@ -6,14 +6,14 @@ from typing import Protocol
 import numpy as np
 from scipy.sparse import csr_matrix
 
-# The start is chosen on this many principal components: as good a start, found several times faster.
+# k-means++ runs on this many principal components: equally good, and several times faster.
 START_DIMENSIONS = 256
-# Where the drivers of GPUs show themselves: without any of these, torch is not imported, which takes seconds.
+# Device files of GPU drivers: without any of these, torch is not imported, which would take seconds.
 DRIVERS = ("nvidia[0-9]*", "dxg", "kfd")
 
 
 class Points(Protocol):
-    """Points (n, d) where they are clustered; centroids (k, d) and what comes back are float32 and int64 on the CPU."""
+    """Points (n, d) on the device that clusters them; centroids (k, d) and results are float32 or int64 on the CPU."""
 
     def start(self, k: int, rng: np.random.Generator) -> np.ndarray:
         """Rows (k,) that greedy k-means++ chooses."""
@@ -49,7 +49,7 @@ class PointsInMemory:
         return np.array(_plus_plus(_principal_components(self.points), k, rng))
 
     def nearest(self, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        import faiss  # on a machine with a GPU nobody needs it
+        import faiss  # not needed on a GPU
 
         index = faiss.IndexFlatL2(self.points.shape[1])
         index.add(centroids)

@@ -1,4 +1,4 @@
-"""What k-means does with its points, on a GPU by torch: see nearest.py."""
+"""Initialisation, assignment and means of k-means on a GPU (torch); see nearest.py."""
 
 import numpy as np
 import torch
@@ -7,12 +7,12 @@ from torch.nn import functional
 
 from cladeclip.clustering.nearest import START_DIMENSIONS, candidates_of
 
-# Of points, whose products with all centroids lie in memory at once.
+# Points whose products with all centroids are held in memory at once.
 ROWS_PER_BLOCK = 8192
 
 
 class PointsOnDevice:
-    """Points (n, d) on a device, as `Points` asks. Nothing is summed in an order that changes from run to run."""
+    """Points (n, d) on a device, as `Points` asks. All sums have a fixed order, so that results are reproducible."""
 
     def __init__(self, points: np.ndarray, device: torch.device) -> None:
         self.points = torch.from_numpy(points).to(device)
@@ -25,7 +25,7 @@ class PointsOnDevice:
         def squared_to(rows: Tensor) -> Tensor:
             return (square[:, None] + square[rows] - 2.0 * (points @ points[rows].T)).clamp_(min=0)
 
-        # All draws are sent at once, and no step waits for what the one before has chosen.
+        # All random numbers are sent at once, and no step waits for the host.
         first, shares = int(rng.integers(n)), torch.from_numpy(rng.random((k - 1, candidates_of(k)))).to(points.device)
         chosen = torch.full((k,), first, device=points.device)
         closest = squared_to(chosen[:1])[:, 0]
@@ -37,7 +37,7 @@ class PointsOnDevice:
             chosen[step] = rows[best]
             closest = after.index_select(1, best[None]).squeeze(1).index_fill_(0, rows[best][None], 0.0)
         found = chosen.cpu().numpy()
-        # All that was left repeated a chosen row.
+        # Repeated choices occur when all remaining points duplicate chosen ones: they are replaced.
         distinct = np.unique(found)
         rest = np.setdiff1d(np.arange(n), distinct)
         return np.concatenate([distinct, rng.choice(rest, k - len(distinct), replace=False)])
@@ -71,7 +71,7 @@ class PointsOnDevice:
 
 
 def running_sums(values: Tensor) -> Tensor:
-    """Of (n,), by matrix products, which sum in the same order each time: torch's cumsum does not on a GPU."""
+    """Cumulative sums of (n,) by matrix products, which are deterministic; torch's cumsum on a GPU is not."""
     n = len(values)
     side = max(1, round(n**0.5))
     blocks = functional.pad(values, (0, -n % side)).view(-1, side)

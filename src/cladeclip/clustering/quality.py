@@ -49,7 +49,7 @@ def label_quality(labels: np.ndarray, fit: pd.DataFrame) -> dict[str, Any]:
         "size": dict(zip(("min", "q25", "median", "q75", "max"), map(float, quantiles), strict=True)),
     }
     for rank, column in COLUMN_OF_RANK.items():
-        # A rank that some images lack would make one class of all that is unknown.
+        # Otherwise all images without a name at this rank would form one class.
         if column not in fit or fit[column].isna().any() or (fit[column] == "").any():
             continue
         names = fit[column].to_numpy(dtype=str)

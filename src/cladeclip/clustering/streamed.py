@@ -27,7 +27,7 @@ def kmeans_of_file(
 ) -> Clustering:
     """k-means of the normalised embeddings of `image_ids` in an embeddings table.
 
-    On the unit sphere, as the students' loss is, Euclidean k-means agrees with cosine similarity. With more images than
+    On the unit sphere, as in the students' loss: there Euclidean distances rank as cosines do. With more images than
     `max_points`, the centroids are those of a sample of that size, drawn from `seed`, and the rows are assigned a piece at
     a time.
 

@@ -21,7 +21,7 @@ from cladeclip.names import ClusterLabels, ControlLabels, Features, parse_labels
 from cladeclip.plan import all_labels, labels_on, primary_labels
 from cladeclip.training.specs import loss_place
 
-# Keys that have another name now.
+# Renamed keys.
 MOVED = {
     "split": "folds",
     "split.query_share": "folds.test_share",
@@ -35,7 +35,7 @@ MOVED = {
 
 
 def complete(config: dict[str, Any]) -> None:
-    """Checks `config`, by itself and across its keys, and puts the default in where a key is not given.
+    """Validates `config` against its schema and across keys, and inserts the defaults of missing keys.
 
     Raises:
         ConfigError: the first fault found, in one sentence.
@@ -47,7 +47,7 @@ def complete(config: dict[str, Any]) -> None:
     schema = schema_of(Config)
     schema["properties"]["dataset"]["properties"] |= {name: schema_of(one) for name, one in sections.items()}
     for named in ("encoders", "captioners"):
-        # Which keys an entry may have, its family or its kind says.
+        # The family or kind of an entry determines its keys.
         del schema["properties"][named]["additionalProperties"]["additionalProperties"]
     faults = sorted(
         jsonschema.Draft202012Validator(schema).iter_errors(_plain(config)),
@@ -77,10 +77,10 @@ def _check_moved(config: Mapping[str, Any]) -> None:
 
 
 def _sections_of(dataset: Mapping[str, Any]) -> dict[str, type]:
-    """What `dataset:` may hold beside its keys: what its source and its layout have, and not those of others.
+    """The subsections that `dataset:` may have: those of its source and its layout only.
 
     Raises:
-        ConfigError: there is no such layout, or a section of one that is not chosen.
+        ConfigError: there is no such layout, or a section belongs to a layout or source that is not chosen.
     """
     layout = str(dataset.get("layout", defaults_of(Dataset)["layout"]))
     source = str(dataset.get("source", defaults_of(Dataset)["source"]))
@@ -96,7 +96,7 @@ def _sections_of(dataset: Mapping[str, Any]) -> dict[str, type]:
 
 
 def check_other_results(report: Mapping[str, Any]) -> None:
-    """What the report puts beside this run must be there: Snakemake would keep an old report without a word.
+    """Checks that the other results which the report includes exist: Snakemake would silently keep an old report.
 
     Raises:
         ConfigError: a run of `report.also` or a table of `report.import` is missing.
@@ -113,7 +113,7 @@ def check_other_results(report: Mapping[str, Any]) -> None:
 
 
 def check_loss(train: Mapping[str, Any]) -> None:
-    """Of the published margins m1, m2 and m3 only ArcFace's (m2) and CosFace's (m3) exist, one at a time."""
+    """Of the published margins, only m2 (ArcFace) and m3 (CosFace) are supported, one at a time."""
     loss_place(train["loss"], "config: train.loss")
     m1, m2, m3 = (train[f"margin_loss_m{i}"] for i in (1, 2, 3))
     if m1 != 1:
@@ -128,7 +128,7 @@ def check_loss(train: Mapping[str, Any]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Snakemake's config holds subclasses of dict and list that jsonschema's type checks accept, but tuples it does not."""
+    """Snakemake's config with tuples as lists: jsonschema accepts its subclasses of dict and list, but no tuples."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -251,7 +251,7 @@ def _check_references(config: Mapping[str, Any]) -> None:
 
 
 def _check_features(config: Mapping[str, Any], key: str, name: str, teacher: str | None) -> None:
-    """`key` asks for these features of that teacher: the captioner is defined, and the teacher can read."""
+    """Checks that the captioner of these features is defined, and that the teacher has a text tower."""
     features, captioners = Features.parse(name), config["captioners"]
     if features.captioner is not None and features.captioner not in captioners:
         raise ConfigError(

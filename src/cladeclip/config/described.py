@@ -1,7 +1,7 @@
-"""Described dataclasses: what a section of the config may hold, with its default and its words, said once.
+"""Described dataclasses: what a section of the config may hold, with defaults and descriptions, defined once.
 
-From them follow the schema that a config is checked against, the values that it leaves out, `config/config.yaml`, its page
-of the docs, and which keys make a result stale.
+They give the schema that a config is checked against, its defaults, `config/config.yaml`, its page of the docs, and the
+keys that make a result stale.
 """
 
 from collections.abc import Mapping
@@ -28,12 +28,10 @@ def key(
 
     Args:
         words: the comment that it has in the config and the docs.
-        default: its value where a config does not give it; MISSING for one that every config needs, and for a section
-            within, which has its own.
-        running: it says how or where work is done, or stands for what is made when it is asked for: the results of a run
-            are the same.
-        apart: it is not for the rules that the rest of its section is for.
-        left_out: it stands in a config only where it is needed.
+        default: MISSING for a required key, and for a nested section, which has its own.
+        running: it affects how or where work is done, or what is made only on request, but not the results of a run.
+        apart: the rules that depend on the rest of its section do not depend on it.
+        left_out: it is optional and has no default.
     """
     metadata = {"words": words, "running": running, "apart": apart, "left_out": left_out}
     if default is MISSING:
@@ -42,7 +40,7 @@ def key(
 
 
 def limits(**schema: Any) -> tuple[tuple[str, Any], ...]:
-    """What the annotation of a key says beyond its type, as keywords of JSON schema; `description` is that in words."""
+    """Constraints of a key beyond its type, as JSON schema keywords; `description` states them in words."""
     return tuple(schema.items())
 
 
@@ -57,7 +55,7 @@ def _is_needed(one: Field[Any], kinds: Mapping[str, Any]) -> bool:
 
 
 def types_of(section: type) -> dict[str, Any]:
-    """What a value is, by the key."""
+    """The type of each value, by key."""
     hints = get_type_hints(section, include_extras=True)
     return {spelled(one): hints[one.name] for one in fields(section)}
 
@@ -100,14 +98,14 @@ def allowed(schema: Mapping[str, Any], mark: str = "") -> str:
 
 
 def defaults_of(section: type) -> dict[str, Any]:
-    """The values of a config that gives none."""
+    """The default values of a section."""
     found: dict[str, Any] = {}
     fill(found, section)
     return found
 
 
 def fill(values: dict[str, Any], section: type) -> None:
-    """Puts the default in where a value is not given; leaves out what every config needs."""
+    """Inserts the defaults of missing values; required keys have none."""
     kinds = types_of(section)
     for one in fields(section):
         name = spelled(one)
@@ -120,16 +118,16 @@ def fill(values: dict[str, Any], section: type) -> None:
 
 
 def deciding(section: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of a section that decide what its work comes to, as a param: the same whatever the order in the config.
+    """The values of a section that determine its results, as a param that does not depend on their order in the config.
 
-    A key that nobody thought of is one of them: it makes a result stale once too often rather than never.
+    A key counts unless it is marked: better a result is stale once too often than never.
     """
     apart = {spelled(one) for one in fields(section) if one.metadata["apart"] or one.metadata["running"]}
     return {name: ordered(values[name]) for name in sorted(values) if name not in apart}
 
 
 def shown(section: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a section says how its results come about, in the sections within as well: what makes them again."""
+    """The values of a section, and of nested sections, that reproduce its results."""
     kinds = types_of(section)
     running = {spelled(one) for one in fields(section) if one.metadata["running"]}
     return {

@@ -1,4 +1,4 @@
-"""Configs in files: several become one, a later one's keys win."""
+"""Merges config files: later ones override earlier ones."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -35,7 +35,7 @@ def update(config: dict[str, Any], changes: Mapping[str, Any]) -> None:
 
 
 def drop_nulls(config: Mapping[str, Any]) -> None:
-    """Takes out of `encoders:` and `captioners:` what a later file sets to null: no file can take a key of another away."""
+    """Removes from `encoders:` and `captioners:` what a later file sets to null, as merging alone removes no key."""
     for section in (config.get("encoders"), config.get("captioners")):
         for entry in [section, *section.values()] if isinstance(section, dict) else []:
             for key in [key for key, value in entry.items() if value is None] if isinstance(entry, dict) else []:

@@ -1,4 +1,4 @@
-"""Completes VLM4Bio: its pictures from the hub, its birds from where their owners keep them, and says what is missing.
+"""Completes VLM4Bio: downloads its pictures, places the birds that the user downloaded, and says what is missing.
 
 The repository keeps the pictures of a category in chunk folders (`datasets/Fish/chunk*/FILE`) beside `metadata/`, and no
 birds. Here they all go to `CATEGORY/images/`, as the repository's own scripts put them.
@@ -63,9 +63,9 @@ def fetch_vlm4bio(root: str | Path, *, repository: str, revision: str) -> dict[s
 
 
 def what_is_there(root: str | Path) -> tuple[int, int, str]:
-    """Of VLM4Bio: the number of listed pictures, of those that lie there, and what to do about missing birds, if any are.
+    """The numbers of listed and of present pictures of VLM4Bio, and what to do about missing birds, if any are.
 
-    Without lists, nothing is there yet.
+    Without metadata both numbers are 0.
     """
     root = Path(root)
     missing = _missing(root)
@@ -94,7 +94,7 @@ def _staging(root: Path) -> Path:
 
 
 def _complete(root: Path, name: str, revision: str) -> list[str]:
-    """Fetches and places what is missing; the birds are asked for before hours go into the rest.
+    """Fetches and places what is missing; missing birds are reported before the long download of the rest.
 
     Returns:
         what is missing still.
@@ -112,7 +112,7 @@ def _complete(root: Path, name: str, revision: str) -> list[str]:
 
 
 def _fetch(root: Path, name: str, revision: str, wanted: Callable[[str], bool]) -> None:
-    """Brings those of the repository's files that are `wanted` to where the layout has them."""
+    """Downloads the `wanted` files of the repository to their places in the layout."""
 
     def choose(files: Iterable[str]) -> list[str]:
         places: dict[str, str] = {}
@@ -132,7 +132,7 @@ def is_metadata(file: str) -> bool:
 
 
 def in_layout(file: str) -> str:
-    """Where the layout has a file of the repository (the image_id of a picture)."""
+    """The path of a repository's file in the layout (for a picture, its image_id)."""
     _, category, folder, *_, name = PurePosixPath(file).parts if file.count("/") > 2 else ("", "", "", "")
     return f"{category}/{folder if folder == 'metadata' else 'images'}/{name}"
 

@@ -1,4 +1,4 @@
-"""How a folder or table of pictures is arranged, guessed from what lies there; `make new` writes a config from it."""
+"""Guesses the layout of a folder or table of pictures, from which `make new` writes a config."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
@@ -42,10 +42,10 @@ def guess_dataset(data: str | Path) -> tuple[dict[str, Any], list[str]]:
     """The config's `dataset:` (without its name) for a folder, or for a table whose pictures lie beside it or below.
 
     Returns:
-        and why the tables that lie there were not taken.
+        that section, and why tables in the folder were not used.
 
     Raises:
-        DataError: there is nothing there, or no way of keeping pictures that the workflow knows.
+        DataError: there is no such folder or table, or it has no known layout.
     """
     data = Path(data)
     if data.is_file():
@@ -72,7 +72,7 @@ def guess_dataset(data: str | Path) -> tuple[dict[str, Any], list[str]]:
 
 
 def _table(root: Path, path: Path) -> dict[str, Any]:
-    """The table, and which columns hold what it needs where they are not called so.
+    """The config of a table, with those columns whose names the layout does not know.
 
     Raises:
         DataError: it cannot be read, or has no column of pictures or none of names.
@@ -107,7 +107,7 @@ def _column(table: pd.DataFrame, usual: tuple[str, ...], fits: Callable[[str], b
 
 
 def _folders(root: Path) -> dict[str, Any]:
-    """A folder a species; what the folders around it are is read off their names."""
+    """The config of one folder per species; the ranks of the folders around it are guessed from their names."""
     paths = map(PurePosixPath, pictures_below(root)["path"])
     parts = [path.parts[:-1] for path in paths if len(path.parts) > 1]
     if not parts:
@@ -130,7 +130,7 @@ def _rank(names: set[str], species: set[str], around: set[tuple[str, str]]) -> s
     """The rank that folders of these names have; `category` where none fits.
 
     Args:
-        around: them with the species' folders in them, where those lie in them.
+        around: (folder, species folder) pairs, if these folders directly hold the species folders; else empty.
     """
     if names <= {read_name(name).genus for name in species}:
         return "genus"
@@ -143,7 +143,7 @@ def _rank(names: set[str], species: set[str], around: set[tuple[str, str]]) -> s
 
 
 def problems(listed: pd.DataFrame, paths: Iterable[str]) -> dict[str, int]:
-    """What of the listed pictures cannot be used or deserves a look: a phrase, and how many.
+    """Problems of the listed pictures: phrases, and how many pictures or species each concerns.
 
     Args:
         listed: as `read_listed` and `name_pictures` give it.

@@ -1,6 +1,6 @@
 """Scientific names as labels, read by GBIF's own parser; the name as written is always kept.
 
-One law, kept by `read_names`: two names as written become one label only if both parse to the same taxon, or a table of
+An invariant of `read_names`: two names as written become one label only if both parse to the same taxon, or a table of
 synonyms says so. What the parser does not know stays as it is written, and nothing is made up for it: no genus, no species.
 """
 
@@ -15,16 +15,16 @@ import nameparser
 from cladeclip.errors import DataError
 from cladeclip.ranks import HIGHER_RANKS
 
-# What a name is: a binomial; something below or beside a species (`Heliconius erato petiverana`, `Lepomis cf. gulosus`); a
-# genus, alone or with `sp.`; a hybrid; other words; and what is no species: above a genus, no name yet, a key of a database.
+# Kinds of names: a binomial; an infraspecific or qualified name (`Heliconius erato petiverana`, `Lepomis cf. gulosus`); a
+# genus, alone or with `sp.`; a hybrid; other words; and those of no species: a higher taxon, a placeholder, a database key.
 SPECIES, OTHER, GENUS, HYBRID, WORDS = "species", "other", "genus", "hybrid", "words"
 HIGHER, PLACEHOLDER, IDENTIFIER = "higher", "placeholder", "identifier"
-# Kinds that name a taxon of which pictures can be told apart.
+# Kinds that name a taxon at or below the genus.
 NAMED = (SPECIES, OTHER, GENUS, HYBRID)
 # The data's own rank of a name that is above the genus.
 ABOVE_GENUS = "above genus"
 
-# What stands for no name, and looks like one to a parser.
+# Placeholders that the parser would take for names.
 # fmt: off
 NO_NAME = frozenset((
     "na", "n/a", "n.a.", "nan", "none", "null", "nil", "no name", "unknown", "unidentified", "undetermined",
@@ -59,12 +59,12 @@ class Name:
     """What a name as written says.
 
     Attributes:
-        label: what its pictures are called; empty where it names no species.
+        label: class label of its pictures; empty where it names no species.
         genus: empty where it says none.
         kind: one of those above.
         taxon: what the parser takes it for, the same for all spellings of a taxon; empty for what is no taxon.
-        author: behind it, words without year, point or brackets, which may as well belong to it; else empty.
-        accepted: the name in whose place a table of synonyms puts this one; else empty.
+        author: words after the name (no year, point or brackets) that may be its author or part of it; else empty.
+        accepted: the accepted name that a table of synonyms gives for this one; else empty.
     """
 
     label: str
@@ -81,7 +81,7 @@ def plain(written: str) -> str:
 
 
 def says_nothing(value: str) -> bool:
-    """Whether a value stands for none: blank, `NA`, `unknown`, `???` ..."""
+    """Whether a value is missing: blank, `NA`, `unknown`, `???` ..."""
     text = plain(value).lower()
     return text in NO_NAME or not any(map(str.isalnum, text))
 
@@ -102,7 +102,7 @@ def rank_of(said: str) -> str:
 
 
 def genus_of(said: str) -> str:
-    """The genus that a column of its own says; empty for what is no name of one."""
+    """The genus in the value of a genus column; empty if it is not a genus name."""
     words = plain(said).split(" ")
     return words[0] if re.fullmatch(r"[A-Z][^\W\d_]*[^\W\d_A-Z]", words[0]) and not says_nothing(words[0]) else ""
 
@@ -116,7 +116,7 @@ def higher_ranks_in(written: str) -> dict[str, str]:
 def read_names(
     written: Iterable[tuple[str, str]], synonyms: Mapping[str, str] | None = None
 ) -> dict[tuple[str, str], Name]:
-    """Every name, by how it is written and its `rank_of`, under the law above.
+    """Every name, by its spelling and `rank_of`, under the invariant above.
 
     Args:
         synonyms: names, in any spelling, and the accepted name of each.
@@ -140,7 +140,7 @@ def read_names(
     for label, keys in by_label.items():
         taxa = {found[key].taxon or found[key].accepted or plain(key[0]) for key in keys}
         authors = {found[key].author for key in keys}
-        # Where one spelling is bare, or its author beyond doubt, the words behind the others are authors, too.
+        # If one spelling has no author, or a certain one, the words after the others are authors, too.
         if not label or (len(taxa) == 1 and (len(authors) < 2 or "" in authors)):
             continue
         # `Black footed Albatross` and `Black footed Penguin`: neither is a species that somebody described.
@@ -188,7 +188,7 @@ def read_name(written: str, rank: str = "") -> Name:
 
 
 def _without_underscores(written: str) -> str:
-    """Without the quotes around it; underscores are spaces where there are no others."""
+    """Without enclosing quotes; underscores become spaces if there are none; iNaturalist's folder names become binomials."""
     text = plain(written)
     while len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
         text = text[1:-1].strip()
@@ -240,7 +240,7 @@ def _parsed(written: str, text: str, parsed: nameparser.ParsedName, rank: str) -
 
 
 def _perhaps_no_author(text: str, author: str) -> str:
-    """The words of `text` taken for its author if they may as well be part of the name; else nothing.
+    """The words that the parser took for an author, if they may be part of the name instead; else nothing.
 
     `(Cuvier, 1829)`, `L.` and `de Geer` are an author's; `Fox` behind `Red`, and `A` behind `Class`, may be or not.
     """

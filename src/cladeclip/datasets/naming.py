@@ -1,4 +1,4 @@
-"""Listed pictures get their labels, and every name as written a row that says what became of it."""
+"""Labels the listed pictures, and records how each name as written was interpreted."""
 
 import logging
 from collections import Counter
@@ -72,7 +72,7 @@ def _log_names(names: pd.DataFrame) -> None:
 
 
 def kinds_beside_species(names: pd.DataFrame) -> Iterator[tuple[str, int, str]]:
-    """Of the `names` table every kind but SPECIES, how many pictures have it, and some of its names as written."""
+    """Each kind in the `names` table except SPECIES, its number of pictures, and some of its names as written."""
     for kind, of_kind in names[names["kind"] != SPECIES].groupby("kind"):
         yield str(kind), int(of_kind["n"].sum()), some(of_kind["name_as_written"])
 
@@ -92,7 +92,7 @@ def some(values: Iterable[str], n: int = 5) -> str:
 
 
 def why_no_species(row: pd.Series) -> str:
-    """Of a listed picture without a label, in words."""
+    """Why a listed picture has no label, in words."""
     written = row["name_as_written"].strip()
     if row["name_kind"] == HIGHER:
         return f"{written!r} names a rank above the genus"

@@ -17,12 +17,12 @@ UNREAD = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
 FORMATS = frozenset(Image.OPEN) - UNREAD
 # They are tried one after another: the usual ones first.
 IN_ORDER = sorted(FORMATS, key=lambda name: (name not in ("JPEG", "PNG", "TIFF", "WEBP", "HEIF"), name))
-# What several lenses saw at once (MPO) is read as the JPEG that it begins with.
+# MPO (several pictures in one file) is read as the JPEG that it begins with.
 SUFFIXES = frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in {"MPO", *FORMATS})
-# Of a file without a suffix, so many bytes say what it is.
+# Leading bytes that identify a file without a suffix.
 MAGIC = 32
 
-# Pillow warns of metadata that it cannot read, and of large pictures; neither keeps anybody from seeing them.
+# Pillow warns of metadata that it cannot read, and of large pictures; neither prevents decoding.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 # Twice this many pixels is refused as a decompression bomb. Museum scans reach 100 megapixels.
@@ -31,9 +31,9 @@ Image.MAX_IMAGE_PIXELS = 128 * 1024 * 1024
 # What `open_picture` raises of a file that cannot be used.
 UNUSABLE = (OSError, Image.DecompressionBombError)
 
-# What a camera's orientation (EXIF tag 0x0112) asks for, to show the picture as it was seen.
+# The EXIF tag of the orientation; TURNS holds the transpose that makes a picture upright, by its value.
 ORIENTATION = 0x0112
-# How its value may be kept: a number of one, two or four bytes.
+# EXIF types that its value may have, as struct formats of one, two or four bytes.
 KINDS = {1: "B", 3: "H", 4: "I"}
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -116,7 +116,7 @@ def _decoded(path: str | Path, reduce_to: int | None) -> Image.Image:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """The picture turned as its orientation says. Of the metadata nothing else is read, and none of it rejects pixels."""
+    """Applies the EXIF orientation. No other metadata is read, and damaged metadata rejects no picture."""
     try:
         exif = image.info.get("exif")
         orientation = orientation_in(exif) if isinstance(exif, bytes) else image.getexif().get(ORIENTATION, 1)
@@ -127,7 +127,7 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def orientation_in(exif: bytes) -> int:
-    """The orientation that an EXIF block says, 1 where it says none; Pillow gives up at the first tag that is damaged.
+    """The orientation in an EXIF block, 1 if there is none; unlike Pillow, it reads past damaged tags.
 
     Raises:
         struct.error: the block ends before its directory does.

@@ -23,8 +23,8 @@ from cladeclip.run.progress import progress
 
 logger = logging.getLogger(__name__)
 
-# How many times as long as wide a picture may be. Encoders take a square of it, scaled by its shorter side: the rest of a
-# strip of one pixel would be larger than memory.
+# Largest aspect ratio of a picture. Encoders scale its shorter side, then crop a square: scaled so, a strip of one pixel's
+# width would exceed memory.
 SLIMMEST = 100
 
 
@@ -110,9 +110,9 @@ def prepare(
 
 
 def _grouped(images: pd.DataFrame) -> pd.DataFrame:
-    """With `pixel_group`, `specimen` (where there are any) and `content_group`: each the first picture of those alike.
+    """With `pixel_group`, `specimen` (where there are any) and `content_group`: each group called by its first picture.
 
-    Equal bytes have equal pixels. What has equal pixels or is of one specimen, itself or through others, is a content group.
+    A content group is a connected component of pictures with equal pixels (so equal bytes, too) or of one specimen.
     """
     ids, pixels = list(images["image_id"]), [(f"pixels {pixel_hash}",) for pixel_hash in images["content_group"]]
     images["pixel_group"] = images["content_group"] = together(ids, pixels)
@@ -148,7 +148,7 @@ def check_picture(image_id: str, root: str) -> Check:
 
 
 def _resolve_listing(listed: pd.DataFrame, *, keep_unnamed: bool) -> tuple[pd.DataFrame, list[tuple[str, str, str]]]:
-    """One row a picture; what the metadata alone disqualifies is rejected."""
+    """Reduces the listing to one row per picture, and rejects those that the metadata alone disqualifies."""
     labels = listed["scientific_name"].tolist()
     identifiers = listed["specimen"].tolist() if "specimen" in listed else [()] * len(listed)
     by_image: dict[str, list[int]] = {}

@@ -1,4 +1,4 @@
-"""Which pictures belong together, and so stand on one side of every split."""
+"""Groups of pictures that must be on one side of every split."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,7 +9,7 @@ from scipy.sparse.csgraph import connected_components
 
 
 def together(image_ids: Sequence[str], shared: Sequence[Iterable[str]]) -> np.ndarray:
-    """For every picture (n,), the first image_id of those that it is linked with, by chains of what two pictures share.
+    """For every picture (n,), the first image_id of its connected component: pictures that share a value are linked.
 
     Args:
         shared: for every picture what it may share with others: identifiers of its specimen, a hash of its pixels.

@@ -1,8 +1,7 @@
-"""Who may see which picture.
+"""Splits: which pictures are fitted on, and which are tested on.
 
-`fit` images train clusters, students and heads; `query` images of the same species, and `unseen` images of species that
-nothing was fitted on, only ask questions. `unnamed` images have no species: nothing is fitted on them, they neither ask nor
-answer.
+Clusters, students and heads are fitted on `fit` images; `query` images of the same species, and `unseen` images of species
+that nothing was fitted on, are only tested on. `unnamed` images have no species: they are neither fitted nor tested on.
 """
 
 from functools import partial
@@ -37,8 +36,8 @@ def make_split(
     chosen among those with two or more content groups, since nothing could be asked about the others; the known species
     have queries as in `holdout-{fold}`.
 
-    Folds walk through the same shuffled order, so that up to one over the share of them are disjoint where there is
-    enough to draw from.
+    Folds are consecutive slices of one shuffled order: up to 1 / share of them are disjoint, where there is enough to
+    draw from.
 
     Raises:
         DataError: an open split finds nothing that could be unseen, or would leave nothing to fit.
@@ -98,7 +97,7 @@ def _parts(
 
 
 def _queries(groups: pd.DataFrame, fold: int, share: float, seed: int) -> set[str]:
-    """Content groups of every species that ask questions in this fold."""
+    """The content groups, of every species, that are queries in this fold."""
     asked: set[str] = set()
     for species, members in groups.groupby("scientific_name", sort=True):
         names = np.asarray(members["content_group"], dtype=object)

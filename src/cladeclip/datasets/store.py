@@ -53,7 +53,7 @@ def reduced_bytes(image_id: str, root: str, side: int) -> bytes:
 
 
 class PictureStore:
-    """Random access to a store: opened lazily and once a process, so that it can travel to loader workers."""
+    """Random access to a store: opened in each process when first needed, so that it can be pickled for loader workers."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = str(path)

@@ -8,7 +8,7 @@ from cladeclip.io.table_file import read_table_file
 
 
 def read_synonyms(file: str | Path) -> dict[str, str]:
-    """Accepted names by names, from the first two columns of a table; none for no file. A blank accepted name says nothing.
+    """Accepted names by names, from the first two columns of a table; none for no file. Rows with a blank are ignored.
 
     Raises:
         DataError: the file is no table of two columns, or gives a name two accepted ones.

@@ -1,4 +1,4 @@
-"""Tables of embeddings of which only those rows are computed that a cache does not know."""
+"""Tables of embeddings; only rows that a cache lacks are computed."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +32,7 @@ def embed_image_table(
 
     Args:
         code: fingerprint of what makes a row.
-        made_by: what else the file says of itself.
+        made_by: further metadata of the file.
         batch_size, decode, precision, workers: see `embed_images`; shard: see `shards.py`.
     """
     encoder, how = load_encoder(folder), {"decode": decode}
@@ -85,6 +85,6 @@ def _cache_of(
 ) -> tuple[RowCache, dict[str, str]]:
     """The cache under a key that says what makes its rows, and the same for a file's metadata."""
     made = {**how, "precision": precision_used(choose_device(), precision)}
-    # A row depends on the size of its batch in its last digits.
+    # The batch size changes the last digits of a row.
     key = f"{folder_fingerprint(folder)} {made} batch {batch_size} rows {code}"
     return RowCache(cache_folder, key, embedding_kind(encoder.dim), shard), made | made_with(folder)

@@ -88,7 +88,7 @@ def add_missing_images(
     precision: str = "auto",
     device: str = "auto",
 ) -> None:
-    """As `embed_images`, but computes only the pictures whose content the cache does not know, into the cache."""
+    """As `embed_images`, for those pictures whose content the cache lacks; adds the rows to the cache."""
 
     def make(positions: list[int]) -> Iterator[pa.Array]:
         wanted = [image_ids[i] for i in positions]
@@ -124,7 +124,7 @@ def add_missing_texts(
     precision: str = "auto",
     device: str = "auto",
 ) -> None:
-    """As `embed_texts`, but computes only the captions that the cache does not know, into the cache."""
+    """As `embed_texts`, for those captions that the cache lacks; adds the rows to the cache."""
 
     def make(positions: list[int]) -> Iterator[pa.Array]:
         wanted = [captions[i] for i in positions]
@@ -190,9 +190,8 @@ def _on_gpu(
 def _on_cpu(encoder: Encoder, pictures: Pictures, threads: int) -> Iterator[np.ndarray]:
     """Each thread decodes a few pictures and encodes them on one core.
 
-    Nothing is handed over and nobody waits at the end of an operation that is split over cores: 0.85 to 1.0 of what decoding
-    and encoding would take in perfect overlap, against 0.7 with decoding processes. Image decoders and torch do their work
-    outside of Python's lock.
+    There is no transfer between processes and no synchronisation between cores: the throughput is 0.85 to 1.0 of that of
+    decoding and encoding in perfect overlap, against 0.7 with decoding processes. Image decoders and torch release the GIL.
     """
 
     def encoded(start: int) -> np.ndarray:
@@ -204,7 +203,7 @@ def _on_cpu(encoder: Encoder, pictures: Pictures, threads: int) -> Iterator[np.n
     pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
     try:
         starts = iter(range(0, len(pictures), CPU_BATCH))
-        # Twice as many tasks as threads are under way: all of them at once would take memory that grows with n.
+        # At most twice as many tasks as threads are submitted at a time, so that memory does not grow with n.
         running = deque(pool.submit(encoded, start) for start in islice(starts, 2 * threads))
         while running:
             yield running.popleft().result()
@@ -215,7 +214,7 @@ def _on_cpu(encoder: Encoder, pictures: Pictures, threads: int) -> Iterator[np.n
 
 
 def _padded(batch: Tensor, size: int) -> Tensor:
-    """The batch with empty pictures behind it, `size` in all."""
+    """The batch padded with zeros to `size` pictures."""
     return torch.cat([batch, batch.new_zeros(size - len(batch), *batch.shape[1:])])
 
 
@@ -234,7 +233,7 @@ def _embedded_texts(
 
 
 def in_halves(make: Callable[[Batch], Made], batch: Batch) -> list[Made]:
-    """What `make` makes of the batch; where the GPU's memory does not hold it, of half after half."""
+    """`make` of the batch; if that exceeds the GPU's memory, of each half in turn."""
     try:
         return [make(batch)]
     except torch.cuda.OutOfMemoryError:
@@ -256,7 +255,7 @@ def captions_cut(encoder: Encoder, captions: Sequence[str]) -> int:
 
 
 def cut_to_context(caption: str, encoder: Encoder) -> str:
-    """The caption's longest run of whole words, from the first on, that the text tower sees whole."""
+    """The caption's longest prefix of whole words that fits the text tower's context."""
     if encoder.count_tokens is None or encoder.count_tokens(caption) <= encoder.context_length:
         return caption
     words = caption.split()

@@ -1,4 +1,4 @@
-"""What every stage knows of an encoder, whatever is behind it."""
+"""The interface of all encoders."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -74,7 +74,7 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
 
 
 def half_precision(device: torch.device, precision: str) -> torch.autocast:
-    """fp16 autocast on CUDA with precision `auto`, which is open_clip's own way; nothing with `fp32` or elsewhere."""
+    """fp16 autocast on CUDA with precision `auto`, as in open_clip; disabled with `fp32` or on other devices."""
     return torch.autocast(device.type, torch.float16, enabled=precision_used(device, precision) == "fp16")
 
 

@@ -1,4 +1,4 @@
-"""open_clip, without what the encoder at hand does not need of it.
+"""Imports open_clip without the optional libraries that the encoder at hand does not need.
 
 open_clip imports transformers and timm wherever they are installed, which together take as long as torch itself; only models
 with a tower of these libraries use them.
@@ -18,7 +18,7 @@ OPTIONAL = {
     "transformers": ("text_cfg", "hf_model_name", "open_clip.hf_model"),
     "timm": ("vision_cfg", "timm_model_name", "open_clip.timm_model"),
 }
-# torch's compiler, of which torchvision asks one question when it is imported.
+# torch's compiler, of which torchvision calls one function when it is imported.
 COMPILER = "torch._dynamo"
 ASKED = f"{COMPILER}.utils"
 
@@ -52,7 +52,7 @@ def open_clip_for(model_cfg: Mapping[str, Any] | None) -> ModuleType:
 def _import_torchvision() -> None:
     """Imports torchvision, in jobs without torch's compiler: that takes as long as the rest of torch.
 
-    All that comes of it is that torchvision's `roi_align` is not compiled. torch itself imports its compiler when it is
+    The only effect is that torchvision's `roi_align` is not compiled. torch itself imports its compiler when it is
     first needed (an optimiser does), here as elsewhere.
     """
     if IN_JOB not in os.environ or COMPILER in sys.modules or "torchvision" in sys.modules:

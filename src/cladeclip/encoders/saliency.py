@@ -1,7 +1,7 @@
 """What an encoder looks at when it finds two pictures alike: Grad-CAM on the cosine of their embeddings, by captum.
 
-Gradient times activation, summed over channels (HiResCAM, Draelos and Carin 2020), which for networks that end in a mean
-over places is Grad-CAM (Selvaraju et al. 2017), and which holds for the tokens of a transformer as well.
+Gradient times activation, summed over channels (HiResCAM, Draelos and Carin 2020): for networks that end in global average
+pooling it equals Grad-CAM (Selvaraju et al. 2017), and it applies to the tokens of a transformer as well.
 """
 
 import io
@@ -50,11 +50,11 @@ def saliency(encoder: Encoder, pictures: Tensor, others: Tensor) -> tuple[np.nda
         pictures, others: (n, 3, h, w), as the encoder's transform gives them, on its device.
 
     Returns:
-        Maps (n, rows, columns) float32 from 0 to 1 (the map's own maximum; all 0 where nothing speaks for the likeness), and
+        Maps (n, rows, columns) float32 from 0 to 1 (the map's own maximum; all 0 where nothing supports the similarity), and
         the cosines (n,).
 
     Raises:
-        DataError: no layer of the encoder keeps places apart.
+        DataError: no layer of the encoder has spatial positions.
     """
     tower = encoder.tower.eval()
     layer = spatial_layer(tower, pictures)
@@ -74,8 +74,8 @@ def saliency(encoder: Encoder, pictures: Tensor, others: Tensor) -> tuple[np.nda
 
 
 def spatial_layer(tower: nn.Module, batch: Tensor) -> nn.Module:
-    """The last layer whose output still has places: of a transformer the normalisation before its last attention (behind
-    it, the class token has taken what it wants), else the last that gives a map (n, channels, rows, columns).
+    """The last layer with spatial positions: of a transformer the normalisation before its last attention (after that,
+    patch tokens no longer affect the class token), else the last that gives a map (n, channels, rows, columns).
 
     Raises:
         DataError: there is none.

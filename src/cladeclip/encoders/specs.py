@@ -10,7 +10,7 @@ A family is a module with four functions, and a `Family` in FAMILIES, or in anot
     save(model, path) -> None                          writes the weights of a trained `Encoder.model`, if it can be one
 
 It may have two more: `differences(definition, theirs)`, how the config of a repository differs from what is assumed
-(`make check-hub`), and `bare_tower(definition)`, a network without its weights (`make doctor`).
+(`make check-hub`), and `bare_tower(architecture, image_px)`, a network without its weights (`make doctor`).
 """
 
 from collections.abc import Mapping
@@ -43,12 +43,12 @@ class Family(Entry):
         module: where its functions are.
         keys: of an entry of `encoders:`, beside family, title and licence.
         architectures: kinds of ARCHITECTURES that it takes.
-        names: the only names of architectures that there are; empty: its library knows.
+        names: all valid names of architectures; empty: its library decides.
         files: what decides the embeddings of its folder, beside the weights; the first is what its library reads first.
         reads_text: has a text tower.
         trainable: can be a student.
         gpu: a GPU makes it faster.
-        tag_and_file: a tag may say the transform of the weights in a file.
+        tag_and_file: `pretrained` may be given beside `weights`: the tag's transform with the file's weights.
         loading: Python that loads a trained one's FOLDER; note: what else its model card says.
     """
 
@@ -64,7 +64,7 @@ class Family(Entry):
     note: str = ""
 
     def check(self, key: str, definition: Mapping[str, Any]) -> None:
-        """Refuses an entry of `encoders:` that makes no sense; `key` is where it stands.
+        """Rejects an invalid entry of `encoders:`; `key` is its path in the config.
 
         Raises:
             ConfigError: the sentence names the key, and what to change.
@@ -107,7 +107,7 @@ class Family(Entry):
 
 
 def kind_of(architecture: object) -> str:
-    """Of ARCHITECTURES."""
+    """Its kind, a key of ARCHITECTURES."""
     if isinstance(architecture, Mapping):
         return "mapping"
     return "folder" if str(architecture).startswith((HUB, LOCAL, IN_PACKAGE)) else "name"

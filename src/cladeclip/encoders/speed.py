@@ -1,4 +1,4 @@
-"""What an encoder's work and products take on this machine, also before its weights are there: `make doctor` asks."""
+"""Measures an encoder's speed and size on this machine, also before its weights are there, for `make doctor`."""
 
 import tempfile
 import time
@@ -16,7 +16,7 @@ from cladeclip.encoders.weights import make_encoder_folder
 
 # Pictures at once; one alone where that takes longer than a second.
 BATCH = 16
-# What says which weights an encoder has, and nothing of its size or speed.
+# Keys that select weights and affect neither size nor speed.
 WHICH_WEIGHTS = ("pretrained", "weights", "match", "sha256")
 
 

@@ -51,7 +51,7 @@ def make_encoder_folder(name: str, definition: Mapping[str, Any], folder: str | 
 
 
 def write_record(folder: Path, definition: Mapping[str, Any], sources: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Writes encoder.json, which says that the folder is whole: of which family it is, whence, and its files' sha256.
+    """Writes encoder.json, which marks the folder as whole: its definition, its sources, and its files' sha256.
 
     Returns:
         the names of the files.
@@ -178,6 +178,6 @@ def save_weights(model: Any, path: str | Path) -> None:
 
     with atomic_path(path) as temporary:
         save_file({key: value.detach().contiguous().cpu() for key, value in model.state_dict().items()}, temporary)
-        # It is written readable by its owner alone; a group shares its weights as it shares all other files.
+        # safetensors makes the file private to its owner; here the umask decides, as for all other files.
         os.umask(mask := os.umask(0))
         temporary.chmod(0o666 & ~mask)

@@ -1,4 +1,4 @@
-"""Embeddings on the plane: their first principal components, and t-SNE. For people to look at; nothing is measured on it."""
+"""Two-dimensional maps of embeddings by PCA and t-SNE, for people to look at; nothing is measured on them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -35,7 +35,7 @@ def maps_of(embeddings: Mapping[str, str], image_ids: Sequence[str], *, points: 
 
 
 def on_the_plane(embeddings: np.ndarray, *, seed: int, threads: int) -> pd.DataFrame:
-    """The places of embeddings (n, d) after normalisation to length 1.
+    """The coordinates of embeddings (n, d) after normalisation to length 1.
 
     Returns:
         pca_1, pca_2, tsne_1, tsne_2, float32, in the order of the rows. With fewer than 4 rows t-SNE is replaced by PCA;

@@ -16,7 +16,7 @@ from cladeclip.evaluation.significance import bootstrap_intervals
 from cladeclip.names import Split
 from cladeclip.tables import ONE_BY_ONE, PROBE
 
-# Of the nearest gallery pictures, so many are kept for the report.
+# Nearest gallery pictures of a query that are kept for the report.
 SHOWN = 5
 
 
@@ -63,10 +63,10 @@ def evaluate(
     Args:
         split: the `split` table of the same images.
         protocol, query_share, seed, genus_only_names: see `subsets`.
-        repeats: query draws from seeds in a row, for `*_sd_splits`; the table is that of the first. Where the split says
-            who asks (holdout), there is only one.
-        one_by_one: whether to ask, too, how accurate it would have been with pictures drawn one by one: the size of the leak
-            that keeping pictures of one specimen together prevents. Without meaning for what was trained on the split.
+        repeats: query draws from consecutive seeds, for `*_sd_splits`; the table is that of the first. Where the split
+            fixes the queries (holdout), there is only one.
+        one_by_one: whether to evaluate also with pictures drawn one by one, for the size of the leakage that keeping
+            pictures of one specimen together prevents. Meaningless for models trained on the split.
         probe: settings of the linear probe, `c` and `max_iterations`; none is fitted without them, or with c = 0.
 
     Raises:
@@ -201,7 +201,7 @@ def _knn(subset: Subset, answers: Answers) -> pd.DataFrame:
 
 
 def _retrieval(subset: Subset, answers: Answers) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Means over all that have another of their class, and over those of each class; NaN where nothing has."""
+    """Mean scores over all queries with another image of their class, and per class; NaN where there is none."""
     scores = pd.DataFrame(answers.retrieval, columns=list(RETRIEVED))
     asked = scores.assign(label=subset.names[subset.asked]).dropna()
     per_class = asked.groupby("label").mean()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-# Places that a retrieval measure sees at the least.
+# Minimum number of ranked items that a retrieval measure gets.
 WIDTH = 10
 
 
@@ -40,7 +40,7 @@ class Ranked:
     Attributes:
         relevant: (m, w) bool, whether the item at each place has the query's label, the nearest first; w is at least WIDTH,
             and as large as the largest of `matches`, if there are as many items.
-        matches: (m,) int32 above 0, how many items have it.
+        matches: (m,) int32 above 0, how many items have the query's label.
         places: (w,) int64, 1, 2, ... w.
     """
 
@@ -50,7 +50,7 @@ class Ranked:
 
     @cached_property
     def number_at_r(self) -> Tensor:
-        """(m, w) int32: of relevant items among the first R, the number of those so far; 0 at other places."""
+        """(m, w) int32: at each relevant item among the first R, the number of relevant items so far; 0 elsewhere."""
         relevant = self.relevant & (self.places <= self.matches[:, None])
         return relevant.cumsum(1, dtype=self.matches.dtype).mul_(relevant)
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from cladeclip.evaluation.protocol import Subset
 from cladeclip.run.progress import progress
 
-# Iterations between two looks at the objective, and the share of it by which they must have lowered it to go on. What is
-# left to gain then is about half as much.
+# Fitting stops when LOOK_EVERY iterations lowered the objective by less than the share ENOUGH of it. What is left to gain
+# then is about half as much.
 LOOK_EVERY, ENOUGH = 8, 5e-4
 # Points whose logits are held at once.
 ROWS = 2048
@@ -24,8 +24,8 @@ class LogisticRegression:
 
     Attributes:
         weights, intercept: (K, d), (K,) float32.
-        objective: c * (sum of the cross-entropies) + |weights|^2 / 2, which fitting makes as small as it can.
-        converged: whether it could go on no longer, rather than had to stop.
+        objective: c * (sum of the cross-entropies) + |weights|^2 / 2, which fitting minimises.
+        converged: whether it converged before the limit of iterations.
     """
 
     weights: Tensor
@@ -39,12 +39,12 @@ class LogisticRegression:
 
 
 def fit_logistic_regression(features: Tensor, labels: Tensor, *, c: float, max_iterations: int) -> LogisticRegression:
-    """Fits features (n, d) float32, standardised, to labels (n,) int64 of which each from 0 on occurs; on their device.
+    """Fits features (n, d) float32, standardised, to labels (n,) int64, of which each of 0..K-1 occurs; on their device.
 
-    L-BFGS with a line search (Liu and Nocedal, 1989) in coordinates in which the problem is round: along the principal
-    components, each scaled by the root of its curvature. At first that is a bound, n c p (1 - p) variance + 1 for a label of
-    share p (after Böhning, 1992); after 1, 9, 25, 57 ... iterations it is what it is there, and the search starts again.
-    Embeddings are far from round: in their own coordinates it takes hundreds of iterations, in these thirty.
+    L-BFGS with a line search (Liu and Nocedal, 1989) in preconditioned coordinates: along the principal components, each
+    scaled by the root of its curvature. At first that is a bound, n c p (1 - p) variance + 1 for a label of share p (after
+    Böhning, 1992); after 1, 9, 25, 57 ... iterations it is the curvature at the weights so far, and the search starts again.
+    Embeddings are ill-conditioned: in their own coordinates it takes hundreds of iterations, in these thirty.
     """
     n, d = features.shape
     n_labels = int(labels.max()) + 1
@@ -82,7 +82,7 @@ class _Problem:
         self._logits = points.new_empty(min(ROWS, len(points)), n_labels)
 
     def _probabilities(self, at: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        """For some points at a time, they (m, d), their labels (m,), probabilities (m, K) and loss (float64)."""
+        """Yields batches of points (m, d), with their labels (m,), probabilities (m, K) and loss (float64)."""
         for points, labels in self._parts:
             found = self._logits[: len(points)]
             torch.addmm(at[:, -1], points, at[:, :-1].T, out=found)
@@ -104,7 +104,7 @@ class _Problem:
         return total
 
     def curvature(self, at: Tensor) -> Tensor:
-        """The second derivatives (K, d + 1) by each weight and intercept alone."""
+        """The diagonal of the Hessian (K, d + 1)."""
         found = torch.zeros_like(at)
         for points, _, probabilities, _ in self._probabilities(at):
             variances = probabilities.addcmul_(probabilities, probabilities, value=-1.0)
@@ -143,7 +143,7 @@ class _Search:
 def linear_probe(
     subset: Subset, embeddings: np.ndarray, *, c: float, max_iterations: int, device: str | torch.device = "cpu"
 ) -> dict:
-    """Fits a logistic regression to the gallery's standardised embeddings and asks the queries.
+    """Fits a logistic regression to the gallery's standardised embeddings and tests it on the queries.
 
     A query whose label the gallery lacks counts as wrong.
 

@@ -1,4 +1,4 @@
-"""Who asks and who answers: queries and gallery of every subset of taxa at every rank, under each protocol."""
+"""Queries and gallery of every subset of taxa at every rank, under each protocol."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -83,7 +83,7 @@ def subsets(
             query, gallery = np.flatnonzero(is_query & scored), np.flatnonzero(is_gallery & scored)
             if len(query) == 0 or len(gallery) == 0:
                 if column == "genus" and not scored[members].all():
-                    continue  # too few names say one
+                    continue  # too few names have a genus
                 raise DataError(
                     f"evaluation of taxa {taxa} by {column}: {len(query)} queries and {len(gallery)} gallery images; at "
                     "least one of each is needed. Raise the query share, set eval.genus_only_names to keep, or leave out "

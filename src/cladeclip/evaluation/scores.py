@@ -3,8 +3,8 @@
     cosine      = ((q - m).(g - m) + m.(q - m) + m.(g - m) + |m|^2) / |q| |g|
     distance^2  = |q - m|^2 + |g - m|^2 - 2 (q - m).(g - m)
 
-Both come from one product of the embeddings less a point m among them: neither loses digits where all embeddings are alike,
-as those of an encoder that is hardly trained. A zero vector has cosine 0 with everything.
+Both come from one matrix product of the embeddings centred at a point m: neither suffers cancellation where all embeddings
+are nearly equal, as those of an encoder that is hardly trained. A zero vector has cosine 0 with everything.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,21 +18,21 @@ from torch import Tensor
 
 # Products of a block of rows with all items: two arrays of so many float64 or int64 are held, and parts of them.
 BLOCK = 12 * 1024 * 1024
-# Added to a float64 below 2^50, it leaves in the lowest bits the whole number that is nearest to it.
+# Added to a float64 below 2^50, it leaves the nearest integer in the lowest bits.
 ROUNDS = 1.5 * 2**52
-# Keys from here on are those of items that do not count.
+# Keys from here on mark excluded items.
 NONE = 2**62
 
 
 class _Buffers:
-    """Memory that is used again: for large arrays, taking it anew costs as much as what is done with them."""
+    """Reused memory: allocating large arrays costs as much as computing with them."""
 
     def __init__(self, device: str | torch.device) -> None:
         self._device = device
         self._kept: dict[str, Tensor] = {}
 
     def take(self, name: str, shape: tuple[int, int], dtype: torch.dtype = torch.float64) -> Tensor:
-        """An array with any contents; the next one of this name lies in the same place."""
+        """An uninitialised array; the next one of this name reuses its memory."""
         size = shape[0] * shape[1]
         if name not in self._kept or len(self._kept[name]) < size:
             self._kept[name] = torch.empty(size, dtype=dtype, device=self._device)
@@ -47,8 +47,8 @@ class Block:
         rows: (b,) int64.
         asking: (b, d + 2), what `Points.centroids` are multiplied with.
         distances: (b, w), infinite for the row itself.
-        keys: (b, w) int64, in the order of cosines, highest first, and places. They may be put in another order.
-        bits: how many of a key's are the item's place.
+        keys: (b, w) int64, which sort by cosine, highest first, then by place. They may be sorted in place.
+        bits: how many low bits of a key hold the item's place.
     """
 
     rows: Tensor
@@ -63,7 +63,7 @@ class Block:
         return keys & (2**self.bits - 1)
 
     def cosines(self, keys: Tensor) -> Tensor:
-        """Cosines by keys, to 2^-46 for up to 32,768 items and half as close for each twice as many."""
+        """Cosines by keys, to 2^-46 for up to 32,768 items; the error doubles with each doubling of their number."""
         return (keys >> self.bits).double().mul_(-(2.0 ** (self.bits - 61)))
 
 
@@ -101,7 +101,7 @@ class Points:
         self._along = self._centred @ middle + middle.square().sum() / 2
         self._squares = self._centred.square().sum(1)
         self.squares = self._squares[self._lies]
-        # An item that repeats another has that one's scores to the last digit, wherever it stands.
+        # Equal items have bit-identical scores, wherever they lie.
         first = _first_equal(embeddings)
         equal = places(first[items[columns]], n)[first[in_memory]]
         (repeated,) = np.nonzero(equal[: len(items)] != np.arange(len(items)))
@@ -127,10 +127,10 @@ class Points:
         return [of / torch.bincount(codes, minlength=c)[:c, None] for of, (codes, c) in zip(sums, labels, strict=True)]
 
     def blocks(self, rows: np.ndarray) -> Iterator[Block]:
-        """Scores of some rows, as many at a time as BLOCK lets be; the next ones are written over them."""
+        """Scores of some rows, in blocks sized by BLOCK; each block overwrites the one before."""
         n_items, buffers = self._n_items, _Buffers(self.device)
         items, inverse, along = self._centred[:n_items].T, self._inverse[:n_items], self._along[:n_items]
-        # At least so many that nothing of ROUNDS itself is left of the shift.
+        # At least so many that the shift removes ROUNDS itself.
         bits = max(13, (n_items - 1).bit_length())
         unit, rounds = 2.0 ** (61 - bits), inverse.new_tensor(ROUNDS)
         for rows_here in self.on_device(rows).split(max(1, BLOCK // n_items)):
@@ -139,11 +139,11 @@ class Points:
             here = self._lies[rows_here]
             of_rows, along_of_rows = self._inverse[here], self._along[here]
             torch.mm(self._centred[here], items, out=products)
-            # The row's own length comes later: each pass over a block counts.
+            # The row's own norm is applied later, which saves a pass over the block.
             cosines = torch.addcmul(along * inverse, products, inverse, out=scores).addr_(along_of_rows, inverse)
             cosines[:, self._repeated] = cosines[:, self._stands_for]
             whole_numbers = torch.addcmul(rounds, cosines, -unit * of_rows[:, None], out=scores).view(torch.int64)
-            # The multiple shifts: what does not fit falls off.
+            # The multiplication shifts left: the high bits overflow.
             keys = torch.add(self.columns, whole_numbers, alpha=2**bits, out=whole_numbers)
             distances = torch.add(self._squares[:n_items], products, alpha=-2.0, out=products)
             distances.add_(self._squares[here, None])
@@ -151,7 +151,7 @@ class Points:
             distances[equal, self._equal[here[equal]]] = 0.0
             distances.clamp_(min=0.0).sqrt_()
             distances[:, self._repeated] = distances[:, self._stands_for]
-            # What asks comes last among its own neighbours.
+            # A query comes last among its own neighbours.
             (own,) = torch.nonzero(here < n_items, as_tuple=True)
             column = here[own]
             keys[own, column], distances[own, column] = NONE + self.columns[column], torch.inf
@@ -161,7 +161,7 @@ class Points:
 
 
 class Neighbours:
-    """Those of a block's rows that ask within some of the items, and what they find.
+    """Those rows of a block that are queries against some of the items, and their neighbours among these.
 
     Attributes:
         n: number of those items.
@@ -196,7 +196,7 @@ class Neighbours:
         return scores
 
     def by_cosine(self, at: Tensor, width: int) -> Tensor:
-        """The first keys (m, width) of some rows: equal cosines as the items' places are; the row itself comes last."""
+        """The first keys (m, width) of some rows: ties in the order of the items' places; the row itself comes last."""
         if width > self._n_sorted:
             self._n_sorted = min(self.n, max(width, self._ordered))
             first_in_order(self._keys, self._n_sorted)
@@ -217,9 +217,9 @@ class Neighbours:
 
 
 def centre(points: Tensor) -> Tensor:
-    """The mean direction (d,) of points (n, d), as long as the shortest of them that is not zero.
+    """The mean (d,) of the unit vectors of points (n, d), times the points' smallest non-zero norm.
 
-    Where all are alike it is close to them. Where their lengths differ, taking it away makes none of them much longer.
+    Where all are alike it is close to them. Where norms differ, subtracting it makes none much longer.
     """
     inverse = _inverse_lengths(points)
     n_directions = torch.count_nonzero(inverse)
@@ -233,7 +233,7 @@ def _inverse_lengths(points: Tensor) -> Tensor:
 
 
 def first_in_order(keys: Tensor, width: int) -> Tensor:
-    """The lowest so many of each row of keys (b, w) int64, in order: they are moved to its beginning."""
+    """The `width` lowest of each row of keys (b, w) int64, sorted: they are moved to its beginning, in place."""
     first = keys[:, :width]
     if keys.device.type != "cpu":
         return first.copy_(keys.topk(width, dim=1, largest=False).values)
@@ -251,7 +251,7 @@ def first_in_order(keys: Tensor, width: int) -> Tensor:
 
 
 def places(rows: np.ndarray, n: int) -> np.ndarray:
-    """Where each of n rows comes first among some rows, -1 where it does not."""
+    """The first position of each of n rows in `rows`, -1 if it is not there."""
     found = np.full(n, -1)
     found[rows[::-1]] = np.arange(len(rows))[::-1]
     return found

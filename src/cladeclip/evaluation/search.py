@@ -1,4 +1,4 @@
-"""One search for all measures of a model: every rank, category and draw of queries reads scores that are taken once.
+"""One search for all measures of a model: every rank, category and draw of queries reads scores that are computed once.
 
 What differs by less than TIE is a tie: the label that sorts first is taken, and of neighbours the one that comes first.
 """
@@ -20,9 +20,9 @@ from cladeclip.run.progress import progress
 TIE = 1e-12
 # Neighbours that are looked at first; where they do not decide, four times as many, and so on.
 LOOK = 64
-# Small arrays of so many numbers stay where a processor has them at hand.
+# Arrays of at most so many numbers stay in a processor's cache.
 CACHED = 2**19
-# Votes of so many nearest items.
+# Numbers of nearest items that vote: k of k-NN.
 VOTERS = (1, 5, 20)
 WEIGHTINGS = ("majority", "similarity")
 
@@ -59,7 +59,7 @@ def search(
     """Answers for each of `subsets`, then for each of `draws`: of these the four labels alone, no votes and no retrieval.
 
     Args:
-        embeddings: (n, d), the rows that the subsets speak of.
+        embeddings: (n, d), the rows that the subsets index.
 
     Raises:
         ValueError: the embeddings are not (n, d), or not finite; or a subset has no query or no gallery.
@@ -75,7 +75,7 @@ def search(
         _Universe([rank for rank in ranks if np.array_equal(rank.subset.found, rows)], points) for rows in found
     ]
     rows = np.flatnonzero(np.any([rank.asks.cpu().numpy() for rank in ranks], axis=0))
-    # Rows with as many matches stand together: a block needs no more neighbours in order than its largest class has.
+    # Rows are sorted by number of matches: a block needs no more sorted neighbours than its largest class has items.
     rows = rows[np.lexsort([-rank.matches[rows].cpu().numpy() for rank in ranks])]
     with progress(total=len(rows), desc="searching", unit="pictures") as bar:
         for block in points.blocks(rows):
@@ -155,7 +155,7 @@ class _Rank:
         self._found[name][place] = values
 
     def name(self, place: Tensor, most_alike: Tensor, closest: Tensor, mean_cosines: Tensor, sums: Tensor) -> None:
-        """Takes what queries (m,) find: keys (m,) by cosine and by distance, mean cosines and sums of distances (m, c)."""
+        """Stores results of queries (m,): keys (m,) by cosine and by distance, mean cosines and sums of distances (m, c)."""
         # A label without an item has NaN.
         mean_cosines, mean_distances = mean_cosines.nan_to_num(-torch.inf), (sums / self.sizes).nan_to_num(torch.inf)
         slack = TIE * mean_distances.amin(1, keepdim=True)
@@ -177,7 +177,7 @@ class _Rank:
             self._keep((k, weighting), place, _first(sums.scatter_add_(1, codes, weights), TIE * k))
 
     def retrieve(self, block: Block, near: Neighbours) -> None:
-        """Takes what those asked (m,) find among all others, the nearest first."""
+        """Scores the ranked neighbours of leave-one-out queries (m,)."""
         place = self.asked[block.rows].long()
         (asked,) = torch.nonzero((place >= 0) & (self.matches[block.rows] > 0), as_tuple=True)
         if len(asked) == 0:
@@ -219,7 +219,7 @@ class _Universe:
         self._ranks, self._draws = ranks, [_Draw(of_draw, self._items, points) for of_draw in drawn.values()]
 
     def read(self, block: Block) -> None:
-        """Takes what those of the block's rows find that ask here."""
+        """Stores the results of those rows of the block that are queries here."""
         asks = torch.stack([rank.asks[block.rows] for rank in self._ranks]).any(0)
         if not asks.any():
             return
@@ -248,7 +248,7 @@ class _Draw:
         self._alike = points.on_device(codes.drop_duplicates().to_numpy())
 
     def read(self, block: Block, near: Neighbours) -> None:
-        """Takes what those of the block's rows find that are queries."""
+        """Stores the results of those rows of the block that are queries of this draw."""
         place = self._query[block.rows]
         (queries,) = torch.nonzero(place >= 0, as_tuple=True)
         if len(queries):
@@ -299,7 +299,7 @@ class _Draw:
 
 
 def _lowest_key(keys: Tensor, costs: Tensor, slack: Tensor | float) -> tuple[Tensor, Tensor]:
-    """Of what costs at most slack (m, 1) more than the cheapest, the lowest key (m,), and whether none can be lower.
+    """The lowest key (m,) of those that cost at most slack (m, 1) more than the cheapest, and whether it is final.
 
     Args:
         keys: (m, c), NONE for what does not count.

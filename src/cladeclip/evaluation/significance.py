@@ -72,7 +72,7 @@ def paired_comparison(
     Args:
         correct_a, correct_b: (n,) bool, in the same order of queries.
         groups: (n,) content group of each query: groups are resampled whole, since equal pictures are no independent
-            evidence. Each query is its own where not given.
+            evidence. Without it each query is its own group.
 
     Raises:
         ValueError: the two do not have the same, non-zero length.

@@ -1,4 +1,4 @@
-"""Zero-shot naming: queries against the names themselves, as a text tower reads them (Radford et al., ICML 2021)."""
+"""Zero-shot classification: queries against the text embeddings of the names (Radford et al., ICML 2021)."""
 
 from collections.abc import Sequence
 
@@ -37,7 +37,7 @@ def phrases_of(images: pd.DataFrame, names: np.ndarray) -> dict[str, tuple[str, 
     ranks = [rank for rank in reversed(HIGHER_RANKS) if rank in images]
     lineages = images[ranks].fillna("").agg(" ".join, axis=1).str.split().str.join(" ") if ranks else ""
     known = pd.DataFrame({"name": names, "lineage": lineages}).drop_duplicates().groupby("name")["lineage"]
-    # A name with two lineages is a homonym or a slip: neither is taken.
+    # A name with two lineages is a homonym or an error: neither lineage is taken.
     return {
         name: (name, f"{found.iloc[0]} {name}") if len(found) == 1 and found.iloc[0] else (name,)
         for name, found in known
@@ -67,7 +67,7 @@ def name_embeddings(
 
 
 def zero_shot_accuracy(subset: Subset, embeddings: np.ndarray, names: Sequence[str], texts: np.ndarray) -> dict:
-    """Shares of the subset's queries whose name is the nearest of all names, or among the five nearest, by cosine.
+    """Top-1, top-5 and macro accuracy of the subset's queries, by cosine to all names.
 
     Args:
         embeddings: (n, d) of all images.

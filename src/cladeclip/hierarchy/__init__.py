@@ -1,4 +1,4 @@
-"""Answers at the lowest reliable rank, and whether a species is new: heads for all ranks on frozen embeddings.
+"""Hierarchical classification to the lowest reliable rank, and novelty detection: heads for all ranks on frozen embeddings.
 
 After Bjerge et al., "Hierarchical classification of insects with multitask learning and anomaly detection" (2023).
 """

@@ -1,4 +1,4 @@
-"""Heads, calibration and limits, fitted on one set of labelled images: what names a new image as far down as is safe."""
+"""A classifier of heads, calibration and novelty limits, which names an image down to the lowest reliable rank."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -53,7 +53,7 @@ class Classifier:
     limits: Mapping[str, list[np.ndarray]]
 
     def answers(self, embeddings: np.ndarray, score: str) -> Answers:
-        """What it says of embeddings (n, d), going by one novelty score."""
+        """Answers for embeddings (n, d), by one novelty score."""
         logits = self.heads.logits(embeddings)
         path = most_likely_path(logits, self.taxonomy)
         return answer(logits, path, self.known.scores(score, embeddings, logits, path), self.limits[score])

@@ -15,7 +15,7 @@ class Answers:
     """For each of n images, how far down it was named.
 
     Attributes:
-        path: (n, R) int64, the most likely name at each rank among the children of the one above, as if there were no doubt.
+        path: (n, R) int64, the most likely name at each rank among the children of the one above, regardless of novelty.
         depth: (n,) int64, ranks that were answered: from 0 (none) to R (down to the lowest).
         novel_at: (n,) int64, place of the highest rank at which the image looks new; -1 where it looks known.
         probability: (n, R) float64, of each name in the path.
@@ -38,7 +38,7 @@ class Answers:
         return np.where(self.depth > 0, self.probability[np.arange(len(lowest)), lowest], np.nan)
 
     def in_words(self, taxonomy: Taxonomy) -> pd.DataFrame:
-        """A row an image: answered (the lowest rank), novel_at, confidence, and the name at each rank; blank for none."""
+        """One row per image: answered (the lowest rank), novel_at, confidence, and the name at each rank; blank for none."""
         places = np.array(["", *taxonomy.ranks])
         table = pd.DataFrame(
             {
@@ -79,7 +79,7 @@ def answer(logits: Sequence[np.ndarray], path: np.ndarray, scores: np.ndarray, l
 
 
 def flat_answers(lowest: np.ndarray, taxonomy: Taxonomy, coverage: float) -> Answers:
-    """The rival without a hierarchy: one softmax over the lowest rank, one limit for all, and parents looked up.
+    """The flat baseline: one softmax over the lowest rank, one limit for all, and parents looked up.
 
     The most confident share `coverage` of the images is named at the lowest rank, the others down to the rank above it. The
     probability of a higher name is that of all lowest names below it.

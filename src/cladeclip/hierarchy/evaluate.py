@@ -1,4 +1,4 @@
-"""One model on one split: what a classifier on its embeddings answers at which rank, and how well it tells new species."""
+"""Hierarchical classification and novelty detection by one model's embeddings on one split."""
 
 from dataclasses import asdict, dataclass
 
@@ -81,7 +81,7 @@ def evaluate_hierarchy(
             f"hierarchy on {protocol}: {len(fit)} images to fit on and {len(asked)} to ask about; at least one of each is "
             "needed."
         )
-    # All images, those of new species too: a slip in the metadata is said whichever of them it is in.
+    # From all images, also those of new species: a fault in the metadata is reported wherever it is.
     taxonomy = Taxonomy.of_images(images.iloc[fit], list(Taxonomy.of_images(images, ranks).ranks))
     classifier = fit_classifier(
         images.iloc[fit], embeddings[fit], taxonomy, settings or Settings(), seed=seed, device=device
@@ -156,7 +156,7 @@ def _answers(
     kinds: np.ndarray,
     taxonomy: Taxonomy,
 ) -> pd.DataFrame:
-    """A row an image asked: the answers (blank below the rank stopped at), the truth, and the nearest image fitted on."""
+    """One row per image asked: the answers (blank below the rank stopped at), the truth, and the nearest image fitted on."""
     closest, _ = nearest(embeddings[asked], embeddings[fit], 1)
     ids, words = images["image_id"].to_numpy(), found.in_words(taxonomy)
     table = pd.DataFrame({"image_id": ids[asked], "part": kinds})

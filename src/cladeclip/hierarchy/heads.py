@@ -1,10 +1,9 @@
-"""One head a rank on frozen embeddings, trained together with a loss that knows the taxonomy.
+"""One head per rank on frozen embeddings, trained jointly with a loss that uses the taxonomy.
 
     L = sum_r CE_r + lambda * sum_(p,c) mean_i KL(P_p(. | x_i) || M P_c(. | x_i))
 
 over ranks r, and ranks p with the rank c below. M sums the children of each parent: the dependence term is zero exactly
-when the mass that the child rank's head gives to the children of each parent is what the parent rank's head gives to the
-parent.
+when each parent's probability is the sum of those of its children.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,7 +30,7 @@ class HeadSettings:
         hidden: width of a hidden layer that all heads share; 0 for none.
         steps, batch_size, lr, weight_decay: of AdamW with a cosine schedule. A number of steps, and not of epochs: few
             images are seen often enough, and many do not take longer.
-        folds: parts of the training images that are scored by heads trained on the others.
+        folds: number of folds of the cross-fitting: each is scored by heads trained on the others.
     """
 
     dependence: float = 1.0
@@ -79,10 +78,10 @@ def dependence(parent: Tensor, child: Tensor, parents: Tensor) -> Tensor:
     """Mean KL(P_p || M P_c) of logits (n, n_p) and (n, n_c), in nats.
 
     Args:
-        parents: (n_c,) int64, the number of each child's parent: M, by the place of the one 1 in each of its columns.
+        parents: (n_c,) int64, the number of each child's parent: the row of the 1 in each column of M.
     """
     log_parent = log_softmax(parent, dim=1)
-    # log of the mass of each parent's children, without leaving the logarithm: no mass is too small for it.
+    # log of the summed probability of each parent's children, by log-sum-exp: nothing underflows.
     log_child = log_softmax(child, dim=1)
     owner = parents.expand_as(log_child)
     highest = torch.full_like(log_parent, -torch.inf).scatter_reduce(1, owner, log_child.detach(), "amax")
@@ -142,7 +141,7 @@ def fit_heads(
 
 
 def _batches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Numbers of images, in a new order each time that all have had their turn; without end."""
+    """Endless batches of image indices, reshuffled after each epoch."""
     while True:
         yield from torch.randperm(n, generator=generator).split(size)
 
@@ -150,12 +149,12 @@ def _batches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
 def temperature(logits: np.ndarray, codes: np.ndarray) -> float:
     """The T > 0 for which softmax(logits / T) gives images the lowest negative log-likelihood (Guo et al., ICML 2017).
 
-    Of n images' targets 1 / (n + 2) is spread over all names, after Platt (1999): where every image is right, the likelihood
-    alone would call for certainty.
+    Label smoothing is 1 / (n + 2) for n images, after Platt (1999): where every image is right, the likelihood alone would
+    drive T to 0.
 
     Args:
         logits: (n, n_r) of images that the heads were not trained on.
-        codes: (n,); images whose name the heads could not know (-1) are left out. 1 where none remains.
+        codes: (n,); images whose name the heads could not know (-1) are left out. T is 1 where none remains.
     """
     known = codes >= 0
     if not known.any() or logits.shape[1] < 2:

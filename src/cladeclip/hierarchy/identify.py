@@ -1,4 +1,4 @@
-"""New pictures: their names as far down as is safe, and the known pictures that they resemble most."""
+"""Names of new pictures down to the lowest reliable rank, and their most similar known pictures."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,7 +55,7 @@ def identify(
     *,
     score: str,
 ) -> pd.DataFrame:
-    """The `identified` table: a row a new picture, those that cannot be read with the reason in place of an answer.
+    """The `identified` table: one row per new picture; unreadable ones have the reason in place of an answer.
 
     Args:
         known, known_embeddings: rows of the `images` table that the classifier was fitted on, and (n, d) in their order.

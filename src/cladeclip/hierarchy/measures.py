@@ -1,4 +1,4 @@
-"""How good answers at several ranks are, and how well a score tells new species from known ones."""
+"""Measures of hierarchical classification and of novelty detection."""
 
 from dataclasses import dataclass
 
@@ -18,8 +18,8 @@ class RankMeasures:
         n: images.
         answered: share that was answered at this rank.
         accuracy: share of the answered that is right; NaN where none was.
-        precision, recall, f1: means over the names that the images have (macro); an image that was not answered is a miss of
-            its name, and no mistake of another. NaN where no image has a name that is known.
+        precision, recall, f1: means over the names that the images have (macro); an image that was not answered is a false
+            negative of its name, and a false positive of none. NaN where no image has a name that is known.
     """
 
     n: int
@@ -49,7 +49,7 @@ def rank_measures(codes: np.ndarray, truth: np.ndarray) -> RankMeasures:
 
 
 def accuracy_against_coverage(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Coverage and accuracy (m,) when only the most confident are answered, for every number of them that confidence allows.
+    """Coverage and accuracy (m,) when only the most confident are answered, at every distinct confidence.
 
     Images of equal confidence are answered together or not at all.
 
@@ -65,7 +65,7 @@ def accuracy_against_coverage(confidence: np.ndarray, right: np.ndarray) -> tupl
 def area_under_risk_coverage(confidence: np.ndarray, right: np.ndarray) -> float:
     """AURC (Geifman and El-Yaniv, NeurIPS 2017): the mean, over numbers of images answered, of the share that is wrong.
 
-    Among images of equal confidence any may come first: they count as wrong as they are on average.
+    Images of equal confidence each count with their mean error.
     """
     order = np.argsort(-confidence, kind="stable")
     _, starts, counts = np.unique(-confidence[order], return_index=True, return_counts=True)
@@ -81,7 +81,7 @@ def auroc_of_new(score: np.ndarray, new: np.ndarray) -> float:
 
 
 def fpr_at_95(score: np.ndarray, new: np.ndarray) -> float:
-    """Share of new images taken for known ones (false positives), where the limit lets 95 % of the known ones pass.
+    """Share of new images taken for known ones (false positives), at the threshold that accepts 95 % of the known ones.
 
     Known is the positive class, as in the field (Hendrycks and Gimpel, ICLR 2017). NaN where there is only one kind.
     """
@@ -121,5 +121,5 @@ def mistaken_for(answers: pd.DataFrame, lowest: str) -> pd.DataFrame:
 
 
 def _ranked(score: np.ndarray) -> np.ndarray:
-    """Scores as their places in order: infinite ones have one, too."""
+    """Dense ranks of scores: finite for infinite scores, too."""
     return np.unique(score, return_inverse=True)[1]

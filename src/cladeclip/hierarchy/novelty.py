@@ -1,4 +1,4 @@
-"""How unlike its class, or everything known, a picture is; and how unlike is too unlike.
+"""Novelty scores of pictures, and their thresholds.
 
 Every score is higher for what looks newer. `max_softmax`, `max_logit` and `energy` read a rank's calibrated logits
 (Hendrycks and Gimpel, ICLR 2017; Hendrycks et al., ICML 2022; Liu et al., NeurIPS 2020); `centroid`, `mahalanobis` (Lee et
@@ -20,7 +20,7 @@ SCORES = ("max_softmax", "max_logit", "energy", "centroid", "mahalanobis", "neig
 
 
 class Known:
-    """What the images that are known look like: their centroids at every rank, how they scatter, and the images themselves.
+    """Statistics of the known images: centroids and within-class whitening at every rank, and the embeddings themselves.
 
     Args:
         embeddings: (n, d).
@@ -57,8 +57,8 @@ class Known:
         Args:
             name: one of SCORES.
             logits: (n, n_r) of each rank, calibrated.
-            path: (n, R) the name at each rank that an image is compared with; where that has no image, the score is
-                infinite: nothing known looks like it.
+            path: (n, R) the name at each rank that an image is compared with; where that has no image, `centroid` and
+                `mahalanobis` are infinite.
 
         Raises:
             ValueError: there is no such score.
@@ -93,7 +93,7 @@ class Known:
 def _whitening(residuals: np.ndarray) -> np.ndarray:
     """W (d, d) with W W^T the inverse of the within-class covariance of residuals (n, d).
 
-    It is shrunk towards a ball as Ledoit and Wolf (2004) say, but by 1 / n at least: then it can be inverted for any n, d.
+    The covariance is shrunk towards a scaled identity (Ledoit and Wolf, 2004), by 1 / n at least: it is then invertible.
     """
     n, d = residuals.shape
     covariance = residuals.T @ residuals / n
@@ -106,7 +106,7 @@ def _whitening(residuals: np.ndarray) -> np.ndarray:
 def thresholds(
     scores: np.ndarray, codes: np.ndarray, taxonomy: Taxonomy, *, quantile: float, min_images: int
 ) -> list[np.ndarray]:
-    """For each rank the score (n_r,) above which an image does not look like one of a name's.
+    """For each rank the novelty threshold (n_r,) of each name.
 
     It is a quantile of the scores of the name's own images. A name with fewer than `min_images` borrows its parent's; at the
     highest rank, that of all images.
@@ -132,5 +132,5 @@ def thresholds(
 
 
 def _quantile(values: np.ndarray, quantile: float) -> float:
-    # Of few values the plain quantile is too low; this one's median is right (Hyndman and Fan, 1996, number 8).
+    # From few values the default quantile is too low; this one is median-unbiased (Hyndman and Fan, 1996, type 8).
     return float(np.quantile(values, quantile, method="median_unbiased"))

@@ -1,1 +1,1 @@
-"""Files: written whole or not at all, tables, embeddings, caches of rows, and what people bring."""
+"""Files: atomic writes, tables, embeddings, caches of rows, and users' tables."""

@@ -29,7 +29,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def _remove_what_the_killed_left(path: Path) -> None:
-    """Removes temporary files of `path` whose process, on this machine, is no more."""
+    """Removes temporary files of `path` left by dead processes of this machine."""
     for left in path.parent.glob(f".{glob.escape(path.stem)}.*.partial{glob.escape(path.suffix)}"):
         host, _, process = (
             left.name.removesuffix(f".partial{path.suffix}").removeprefix(f".{path.stem}.").rpartition("-")

@@ -35,7 +35,7 @@ class EmbeddingsWriter:
 
     def __enter__(self) -> "EmbeddingsWriter":
         temporary = self._stack.enter_context(atomic_path(self.path))
-        # The bytes of floats compress only when split by their significance; a dictionary of them is never smaller.
+        # Floats compress only as split byte streams; dictionary encoding never makes them smaller.
         writer = pq.ParquetWriter(
             temporary,
             self._schema,
@@ -50,7 +50,7 @@ class EmbeddingsWriter:
         self._stack.__exit__(*error)
 
     def write(self, image_ids: Sequence[str], embeddings: np.ndarray) -> None:
-        """Adds rows (n, dim) float32, sorted by `image_id` and behind those written before.
+        """Adds rows (n, dim) float32, sorted by `image_id` and after those written before.
 
         Raises:
             TableError: the shapes do not go together, the order is broken, or a value is not finite.

@@ -1,6 +1,6 @@
-"""Rows that are already known, by the content they were made from: only missing ones are computed, also after a kill.
+"""A cache of rows by the content they were made from: only missing ones are computed, also after a kill.
 
-A cache is a folder with a folder a shard, in it chunks: Arrow files that are whole or absent, each with the columns
+A cache is a folder with a folder per shard, which holds chunks: Arrow files that are whole or absent, each with the columns
 `content` (a hash of the picture's bytes, or of the caption) and `value`. So renaming a picture computes nothing. The key
 says what makes a value (weights, transform, code): chunks under another key are removed.
 """
@@ -103,7 +103,7 @@ class RowCache:
     def save(self) -> None:
         """Writes what is new as a chunk, joined with those before it that are smaller than twice its size.
 
-        So there are few chunks (the logarithm of the rows), and a row is rewritten as seldom.
+        So the number of chunks, and how often a row is rewritten, grow with the logarithm of the rows.
         """
         if self._n_new:
             absorbed = []

@@ -1,8 +1,8 @@
-"""Tables as CSV that a spreadsheet opens: no cell of them is a formula, whatever a picture or a species is called."""
+"""CSV tables without formula injection: a spreadsheet takes no cell for a formula, whatever it holds."""
 
 import pandas as pd
 
-# A cell that begins so is a formula to a spreadsheet.
+# Spreadsheets take a cell that begins so for a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 

@@ -35,7 +35,7 @@ def read_table_file(path: Path, key: str = "dataset.table.file") -> pd.DataFrame
     """A table, every value a text, empty where there is none; headers without blanks around them.
 
     Args:
-        key: of the config, which names the file.
+        key: the config's key that names the file, for error messages.
 
     What separates values is read off the header: a tab, semicolon, comma or bar. Text is UTF-8 or UTF-16, else Windows-1252.
 
@@ -43,7 +43,7 @@ def read_table_file(path: Path, key: str = "dataset.table.file") -> pd.DataFrame
         DataError: there is no such file, or it cannot be read as a table.
     """
     if not is_table(path.name):
-        # What is no table by its name is not watched for changes.
+        # Only files with a table's suffix are watched for changes.
         raise DataError(f"{path}: a table must be called by one of {', '.join(sorted(SUFFIXES))}; rename it.")
     try:
         if path.suffix.lower() == ".parquet":
@@ -64,7 +64,7 @@ def _read_text(text: str) -> pd.DataFrame:
     if excels := re.match(r"sep=(.)\s*\n", text):
         text = text[excels.end() :]
     separator = excels[1] if excels else _separator(text.split("\n", 6)[:6])
-    # Tables of GBIF are tab-separated and have quotes as part of the text; those around a value are none.
+    # GBIF's tables are tab-separated, and quotes in them are text; only those around a whole value are removed below.
     options: dict[str, Any] = {"quoting": csv.QUOTE_NONE} if separator == "\t" else {}
     rows = csv.reader(io.StringIO(text), delimiter=separator, **options)
     header = next(rows, None)
@@ -114,7 +114,7 @@ def _text(content: bytes) -> str:
 
 
 def _separator(lines: list[str]) -> str:
-    """What separates values: the most frequent in the header of those that all first lines have as often; else of all."""
+    """The separator: the most frequent in the header of those that are equally frequent in all first lines; else of all."""
     bare = [re.sub(r'"[^"]*"', "", line) for line in lines if line.strip()]
     if not bare:
         return ","
@@ -128,12 +128,12 @@ def _unquoted(value: str) -> str:
 
 
 def term(header: str) -> str:
-    """A header as Darwin Core's term, in lower case: of `dwc:scientificName`, and of the term's address, what is last."""
+    """A header as a Darwin Core term in lower case: the last part of `dwc:scientificName` or of the term's URI."""
     return re.split(r"[:/#]", header.strip())[-1].strip().lower()
 
 
 def find_column(table: pd.DataFrame, names: Iterable[str]) -> str | None:
-    """The table's column that the first of these names calls, or its Darwin Core term does; None where there is none."""
+    """The table's column for the first of these names that it has, as written or as a Darwin Core term; else None."""
     by_term = {term(str(column)): str(column) for column in reversed(table.columns)}
     for name in names:
         if name in table.columns or term(name) in by_term:

@@ -13,7 +13,7 @@ def captions(images: pd.DataFrame, captioner: Mapping[str, Any], place: Place) -
     """Captions of a CSV or Parquet table, `path`, with the columns image_id and caption.
 
     Raises:
-        DataError: the file or a column is missing, or an image has no caption or two.
+        DataError: the file or a column is missing, or an image has no caption, or more than one.
     """
     path: str = captioner["path"]
     try:

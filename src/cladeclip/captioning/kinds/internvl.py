@@ -26,7 +26,7 @@ DECODE_PX = 896
 
 
 class InternVL:
-    """A captioner: pictures in, one greedy caption each out.
+    """Generates one caption per picture, by greedy decoding.
 
     Args:
         folder: model and processor as transformers saves them.
@@ -61,12 +61,12 @@ class InternVL:
 
 
 def processor_and_question(folder: str | Path, prompt: str) -> tuple[Any, str]:
-    """The processor of a captioner's folder, and the prompt about one picture as the model wants it.
+    """The processor of a captioner's folder, and the prompt in the model's chat template.
 
     Both are tried on a grey picture.
 
     Raises:
-        CladeclipError: the folder's files are not a processor's, or of a state that this version of transformers cannot use.
+        CladeclipError: the folder holds no processor, or one that this version of transformers cannot use.
     """
     import transformers
 
@@ -78,7 +78,7 @@ def processor_and_question(folder: str | Path, prompt: str) -> tuple[Any, str]:
         seen = processor(images=[Image.new("RGB", (64, 64), "grey")], text=[text], return_tensors="pt")
         if "pixel_values" not in seen:
             raise ValueError("it makes no pixel_values of a picture")
-    except Exception as error:  # an old processor raises AttributeError, a bad template what jinja has
+    except Exception as error:  # an old processor raises AttributeError, a bad template an error of jinja
         raise CladeclipError(
             f"captioner: the processor in {folder} does not work with transformers {transformers.__version__} "
             f"({type(error).__name__}: {first_line(error)}); it may be of an older state of its repository: delete the "
@@ -88,7 +88,7 @@ def processor_and_question(folder: str | Path, prompt: str) -> tuple[Any, str]:
 
 
 def captions(images: pd.DataFrame, captioner: Mapping[str, Any], place: Place) -> list[str]:
-    """The model's, of which those in the cache are not written again.
+    """The model's captions; those in the cache are not generated again.
 
     Raises:
         CladeclipError: the model cannot be loaded.
@@ -123,7 +123,7 @@ def add_missing_captions(
     batch_size: int,
     device: str = "auto",
 ) -> None:
-    """Captions the pictures below `root` whose content the cache does not know, into the cache.
+    """Captions the pictures below `root` that the cache lacks, by content hash, and adds the captions to it.
 
     Raises:
         CladeclipError: the model cannot be loaded.
@@ -143,7 +143,7 @@ def add_missing_captions(
 
 
 def fetch(name: str, definition: Mapping[str, Any], folder: str | Path) -> None:
-    """Brings a captioner's model into `folder` and writes captioner.json: where it lies and whence it is, its files' sha256.
+    """Brings a captioner's model into `folder` and writes captioner.json: its folder, its source, and its files' sha256.
 
     A model that is a folder already is used where it is.
 
@@ -164,7 +164,7 @@ def fetch(name: str, definition: Mapping[str, Any], folder: str | Path) -> None:
                 f"login node), or fetch it there by `hf download {source.repository} --local-dir DIR` and set "
                 f"captioners.{name}.model to that folder."
             ) from error
-        # Of another state of the repository a file may be left that this one does without.
+        # A file of another revision may be left that this one does not have.
         for path in folder.iterdir():
             if path.is_file() and path.name not in fetched.files:
                 path.unlink()

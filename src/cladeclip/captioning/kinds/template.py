@@ -1,4 +1,4 @@
-"""Captions from a sentence with columns of the pictures' table in it."""
+"""Captions from a template with columns of the `images` table."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Layout `folders`: a folder a species."""
+"""Layout `folders`: one folder per species."""
 
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -20,7 +20,7 @@ def read(root: str | Path, listing: pd.DataFrame, settings: Mapping[str, Any]) -
 def from_folders(listing: pd.DataFrame, *, ranks: list[str]) -> pd.DataFrame:
     """One folder a species, named after it (`Lepomis_gulosus`, `Lepomis gulosus`, or `gulosus` in a folder of its genus).
 
-    Folders around it are higher ranks; names of iNaturalist's folders have them in themselves.
+    Folders around it are higher ranks; iNaturalist's folder names contain them.
 
     Args:
         listing: the `listing` table: every picture file that lies in a folder is listed.

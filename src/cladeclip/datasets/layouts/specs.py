@@ -1,4 +1,4 @@
-"""How people keep their pictures: what the config knows of each layout, without any library.
+"""Layouts of pictures on disk: what the config knows of each, without importing any library.
 
 A layout is a module with one function, and a `Layout` in LAYOUTS, or in another package's entry point of the group
 `cladeclip.layouts`:

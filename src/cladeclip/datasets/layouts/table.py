@@ -1,4 +1,4 @@
-"""Layout `table`: a row a picture, as GBIF and iDigBio export them."""
+"""Layout `table`: one row per picture, as GBIF and iDigBio export them."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
@@ -29,12 +29,11 @@ def read(root: str | Path, listing: pd.DataFrame, settings: Mapping[str, Any]) -
 def from_table(root: str | Path, *, file: str, columns: Mapping[str, str]) -> pd.DataFrame:
     """A table with an image path a row, as GBIF and iDigBio export them; see `read_table_file`.
 
-    Where there are a genus and an epithet in columns of their own, they are joined; so is an epithet that stands alone where
-    the name should.
+    A genus and an epithet in separate columns are joined; so are a genus and a name that is only an epithet.
 
     Args:
         file: the table, below `root`.
-        columns: for what the table has, the column that holds it where it is not called by its Darwin Core term.
+        columns: for each field, its column, where that is not called by the Darwin Core term.
     """
     path = Path(root, file)
     return from_frame(path, read_table_file(path), columns)
@@ -68,11 +67,11 @@ def from_frame(path: Path, table: pd.DataFrame, columns: Mapping[str, str]) -> p
 
 
 def _specimens(of: Callable[[str, tuple[str, ...]], pd.Series | None]) -> pd.Series | None:
-    """For every row the identifiers (a tuple) by which pictures are of one specimen; None where there is no such column."""
+    """For every row, a tuple of its specimen's identifiers; None where there is no such column."""
     parts = [of(name, (name,)) for name in CATALOG_COLUMNS]
     columns = [of("specimen", ()), *(of(name, (name,)) for name in SPECIMEN_COLUMNS)]
     if parts[0] is not None:
-        # A catalogue number alone is given anew in every collection.
+        # Catalogue numbers are unique only within a collection.
         known = [part for part in parts if part is not None]
         columns.append(pd.Series(map(" ".join, zip(*known, strict=True))).where(~known[0].map(says_nothing), ""))
     named = [(place, column) for place, column in enumerate(columns) if column is not None]

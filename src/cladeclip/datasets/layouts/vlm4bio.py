@@ -26,7 +26,7 @@ def read_metadata(root: str | Path) -> pd.DataFrame:
         DataError: there is no category, or one has no metadata file with the two columns.
     """
     root = Path(root)
-    # A category that has a list and no pictures is one whose pictures are missing, and that must be seen.
+    # A category with a list but no pictures is kept, so that its missing pictures are reported.
     categories = sorted({folder.parent for part in ("images", "metadata") for folder in root.glob(f"*/{part}")})
     if not categories:
         raise DataError(

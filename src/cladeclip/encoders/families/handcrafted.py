@@ -1,4 +1,4 @@
-"""Hand-made features: what colour and edge histograms alone can tell. The comparison's floor, and the demo's teacher.
+"""Hand-crafted features: colour and edge histograms. The comparison's lower baseline, and the demo's teacher.
 
 Colour: a joint hue-saturation histogram of the whole picture, weighted by saturation. Edges: histograms of gradient
 orientation, weighted by magnitude, on a grid of cells (Dalal and Triggs, CVPR 2005, without block normalisation). Each

@@ -24,7 +24,7 @@ CONFIG = "open_clip_config.json"
 WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
 # What of a picture's preprocessing its config holds.
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
-# What its names stand for, as far as it decides what a model computes.
+# Keys of an architecture's config that determine what a model computes.
 ARCHITECTURE = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu")
 
 __all__ = ["bare_tower", "differences", "load", "make", "save", "source"]
@@ -137,7 +137,7 @@ def _from_parts(
 
 
 def _from_elsewhere(name: str, definition: Mapping[str, Any], folder: Path) -> Path:
-    """The weight file of a tag that open_clip has an address for which is not the hub's."""
+    """The weight file of a tag that open_clip downloads from another address than the hub."""
     from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 
     known = get_pretrained_cfg(definition["architecture"], definition["pretrained"])
@@ -196,7 +196,7 @@ def load(folder: Path) -> Encoder:
 
     @cache
     def tokenizer() -> Any:
-        """Made when the first caption comes: some need transformers, and pictures need none."""
+        """Made for the first caption: some tokenizers need transformers, and pictures need no tokenizer."""
         return open_clip.get_tokenizer(f"local-dir:{folder}")
 
     @torch.inference_mode()
@@ -236,8 +236,8 @@ def _output_dim(tower: Any, size: Any) -> int:
 
 
 def bare_tower(architecture: str, image_px: int | None) -> tuple[nn.Module, int, int, int] | None:
-    """Image tower without weights, length of an embedding, side of what it sees, and bytes of all weights; None where a
-    download tells them. They go up to some GB, which nothing of this fills or writes.
+    """Uninitialised image tower, length of an embedding, side of its input, and bytes of all weights; None where only a
+    download tells them. The weights may be several GB: they are neither initialised nor written.
     """
     import open_clip
 

@@ -1,6 +1,6 @@
 """Vision towers of the transformers library (DINOv2, Florence-2, ...): the embedding is the mean of the patch tokens.
 
-Of Florence-2 it is the mean of the tokens that its language model reads, as the work that this software follows took it.
+For Florence-2 it is the mean of the tokens that its language model reads, as in the work that this software follows.
 """
 
 import tempfile
@@ -22,7 +22,7 @@ from cladeclip.errors import ConfigError, first_line
 from cladeclip.hub import Snapshot
 
 ONE_FILE = "100GB"
-# Where models of pictures and text keep the part that sees.
+# Attributes that hold the vision tower of vision-language models.
 TOWER_NAMES = ("vision_tower", "vision_model")
 
 
@@ -46,10 +46,10 @@ class PatchMean(nn.Module):
 
 
 class ProjectedMean(nn.Module):
-    """A batch (n, 3, h, w) to the mean (n, dim) of the tokens that a model of pictures and text makes of a picture.
+    """A batch (n, 3, h, w) to the mean (n, dim) of a vision-language model's projected image tokens.
 
-    Of Florence-2 these are one for the whole picture and one for each place of the tower's map, with position embeddings,
-    projected and normalised.
+    For Florence-2 these are one for the whole picture and one for each position of the tower's map, with position
+    embeddings, projected and normalised.
     """
 
     def __init__(self, tower: Any, projector: Any) -> None:
@@ -77,7 +77,7 @@ def load(folder: Path) -> Encoder:
     def transform(image: Image.Image) -> Tensor:
         return processor(images=image, return_tensors="pt")["pixel_values"][0]
 
-    # What the processor makes of any picture says what the tower sees.
+    # Any processed picture shows the tower's input size.
     sample = transform(Image.fromarray(np.zeros((64, 64, 3), dtype=np.uint8)))
     with torch.inference_mode():
         dim = int(tower(sample[None]).shape[1])
@@ -118,7 +118,7 @@ def make(name: str, definition: Mapping[str, Any], folder: Path) -> list[Snapsho
 
 
 def save(model: Any, path: Path) -> None:
-    """Writes the weights by the library, which knows which of its tensors share their memory, and their names in files."""
+    """Writes the weights with the library, which handles tied tensors and the names in files."""
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving") as temporary:
         model.save_pretrained(temporary, max_shard_size=ONE_FILE)
         Path(temporary, WEIGHTS).replace(path)

@@ -21,7 +21,7 @@ from cladeclip.io.atomic import write_json
 
 __all__ = ["load", "make", "save", "source"]
 
-# The class that loads the folder, laid into it.
+# The source file of the class that loads the folder, copied into it.
 SOURCE = Path(unicom_vit.__file__)
 
 
@@ -30,8 +30,8 @@ def source(definition: Mapping[str, Any]) -> None:
 
 
 def make(name: str, definition: Mapping[str, Any], folder: Path) -> list[Snapshot]:
-    """Lays config, class and weights into `folder`: of a file, a state dict in UNICOM's layout whose keys may begin with
-    `module.`, or random ones.
+    """Writes config, class and weights into `folder`. Weights are random, or those of a file: a state dict in UNICOM's
+    layout, whose keys may begin with `module.`.
 
     Raises:
         ConfigError: the file does not fit the architecture.
