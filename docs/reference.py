@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from cladeclip import tables
+from cladeclip.captioning.specs import KINDS
 from cladeclip.config.described import allowed, defaults_of, schema_of, spelled, types_of
 from cladeclip.config.sections import Captioner, Config, Dataset, Encoder
 from cladeclip.datasets.layouts.specs import LAYOUTS
@@ -293,9 +294,15 @@ def entries(name: str) -> list[str]:
     text = (CONFIG / "config.yaml").read_text(encoding="utf-8")
     held = re.search(rf"^{name}:\n(?:  .*\n)+", text, re.MULTILINE)
     assert held is not None, name
-    kind = {"encoders": Encoder, "captioners": Captioner}[name]
-    may_hold = (wrapped(f"{spelled(one)}: {one.metadata['words']}") for one in fields(kind))
-    words = [f"# {doc_of(kind)} What an entry may hold:"]
+    kinds = (
+        {Encoder: ""}
+        if name == "encoders"
+        else {Captioner: ""} | {kind.settings: f" ({kind.name})" for kind in KINDS.values()}
+    )
+    may_hold = (
+        wrapped(f"{spelled(one)}{of}: {one.metadata['words']}") for kind, of in kinds.items() for one in fields(kind)
+    )
+    words = [f"# {doc_of(next(iter(kinds)))} What an entry may hold:"]
     words += [f"#   {'  ' * bool(i)}{line}" for lines in may_hold for i, line in enumerate(lines)]
     return [*words, *held[0].splitlines()]
 

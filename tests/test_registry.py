@@ -59,9 +59,15 @@ FAMILY = """
         return torch.nn.Sequential(torch.nn.AvgPool2d(8), torch.nn.Flatten(), torch.nn.Linear(48, dim))
 """
 KIND = """
+    from dataclasses import dataclass
     from cladeclip.captioning.specs import Kind
+    from cladeclip.config.described import key
 
-    KIND = Kind("shout", "shouting", keys=("word",))
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        word: str = key("that it shouts")
+
+    KIND = Kind("shout", "shouting", "it shouts", Settings)
 
     def captions(images, captioner, place):
         return [f"{captioner['word'].upper()} {category}!" for category in images["category"]]
@@ -86,7 +92,7 @@ LAYOUT = """
     class Settings:
         separator: str = key("between a picture's species and its number", "__")
 
-    LAYOUT = Layout("flat", "flat", "pictures called after their species", Settings)
+    LAYOUT = Layout("loose", "loose", "pictures called after their species", Settings)
 
     def read(root, listing, settings):
         names = [PurePath(path).name.split(settings["separator"])[0] for path in listing["path"]]
@@ -103,7 +109,7 @@ ENTRY_POINTS = """
     square = squared:Square
 
     [cladeclip.layouts]
-    flat = flat:LAYOUT
+    loose = loose:LAYOUT
 """
 DEFINITION = {"family": "linear", "architecture": "24", "seed": 3}
 
@@ -117,15 +123,15 @@ def another_package(tmp_path, monkeypatch):
     (folder / "mine.py").write_text(dedent(FAMILY))
     (folder / "shouting.py").write_text(dedent(KIND))
     (folder / "squared.py").write_text(dedent(LOSS))
-    (folder / "flat.py").write_text(dedent(LAYOUT))
+    (folder / "loose.py").write_text(dedent(LAYOUT))
     monkeypatch.syspath_prepend(folder)
-    kept = (registry.installed, staleness.code_of_script)
+    kept = (registry._installed, staleness.code_of_script)
     for one in kept:
         one.cache_clear()
     yield folder
     for one in kept:
         one.cache_clear()
-    for module in ("mine", "shouting", "squared", "flat"):
+    for module in ("mine", "shouting", "squared", "loose"):
         sys.modules.pop(module, None)
 
 
@@ -165,7 +171,7 @@ def test_its_code_makes_its_own_results_stale(another_package):
         kinds = {name: kind_named(name).door("captions") for name in ("shout", "template")}
         chosen = {name: (caption, door) for name, door in kinds.items()}
         chosen |= {name: (train, loss_place(name)) for name in ("square", "arcface")}
-        chosen |= {name: (prepare, layout_named(name).door("read")) for name in ("flat", "table")}
+        chosen |= {name: (prepare, layout_named(name).door("read")) for name in ("loose", "table")}
         return found | {name: staleness.code_of_script(path, chosen=(at,)) for name, (path, at) in chosen.items()}
 
     before = codes()
@@ -173,7 +179,7 @@ def test_its_code_makes_its_own_results_stale(another_package):
         ("mine.py", "AvgPool2d(8)", "linear"),
         ("shouting.py", "upper()", "shout"),
         ("squared.py", "square()", "square"),
-        ("flat.py", '"Birds"', "flat"),
+        ("loose.py", '"Birds"', "loose"),
     ):
         path = another_package / file
         text = path.read_text()
@@ -191,17 +197,17 @@ def test_a_kind_of_another_package_captions(another_package):
 
 def test_a_layout_of_another_package_has_its_section_and_lists(another_package):
     config = merged([REPOSITORY / "config" / "config.yaml"])
-    config["dataset"]["layout"] = "flat"
+    config["dataset"]["layout"] = "loose"
     complete(config)
-    assert config["dataset"]["flat"] == {"separator": "__"}
-    config["dataset"]["flat"] = {"separator": "-"}
+    assert config["dataset"]["loose"] == {"separator": "__"}
+    config["dataset"]["loose"] = {"separator": "-"}
     complete(config)
     listed = read_listed("", pd.DataFrame({"path": ["a/Avis rubra-1.jpg"]}), config["dataset"])
     assert listed.to_dict("records") == [
         {"image_id": "a/Avis rubra-1.jpg", "category": "Birds", "scientific_name": "Avis rubra"}
     ]
-    config["dataset"]["flat"] = {"seperator": "-"}
-    with pytest.raises(ConfigError, match=r"dataset.flat.seperator is not a known key \(did you mean 'separator'\?\)"):
+    config["dataset"]["loose"] = {"seperator": "-"}
+    with pytest.raises(ConfigError, match=r"dataset.loose.seperator is not a known key \(did you mean 'separator'\?\)"):
         complete(config)
 
 

@@ -4,12 +4,12 @@ This package has its own; any installed package can add more by entry points (pa
 "Creating and discovering plugins").
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from cladeclip.errors import ConfigError, did_you_mean
 
@@ -31,16 +31,6 @@ class Entry:
         """Where one of its functions is, as `module:function`."""
         return f"{self.module}:{function}"
 
-    def check_keys(self, key: str, given: Collection[str], allowed: Collection[str]) -> None:
-        """Rejects keys that the component does not take; `key` is the entry's path in the config.
-
-        Raises:
-            ConfigError: the first such key, in one sentence.
-        """
-        for unused in sorted(set(given) - set(allowed)):
-            near = did_you_mean(unused, allowed)
-            raise ConfigError(f"config: {key}.{unused} has no meaning for {self.name}{near}; remove it.")
-
 
 def named(word: str, name: str, ours: Mapping[str, Named], group: str) -> Named:
     """The component of this name: one of `ours`, or the object of an entry point of the group.
@@ -49,17 +39,16 @@ def named(word: str, name: str, ours: Mapping[str, Named], group: str) -> Named:
         word: what the config calls it, or where it stands there.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none, or more than one.
     """
-    if name in ours:
-        return ours[name]
-    found: Named = _point(word, name, ours, group).load()
-    return found
+    point = _point(word, name, ours, group)
+    return ours[name] if point is None else cast(Named, point.load())
 
 
 def place_of(word: str, name: str, ours: Mapping[str, str], group: str) -> str:
     """The same as `module:name`, without importing it."""
-    return ours[name] if name in ours else _point(word, name, ours, group).value
+    point = _point(word, name, ours, group)
+    return ours[name] if point is None else point.value
 
 
 def at(place: str) -> Any:
@@ -68,15 +57,22 @@ def at(place: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def _point(word: str, name: str, ours: Mapping[str, Any], group: str) -> EntryPoint:
-    known = installed(group)
-    if name not in known:
-        both = [*ours, *known]
+def _point(word: str, name: str, ours: Mapping[str, Any], group: str) -> EntryPoint | None:
+    """The entry point of another package; None for one of ours."""
+    installed = _installed().select(group=group)
+    found = [point for point in installed if point.name == name]
+    if not found and name not in ours:
+        both = [*ours, *(point.name for point in installed)]
         raise ConfigError(f"{word} is {name!r}{did_you_mean(name, both)}; known are {', '.join(both)}.")
-    return known[name]
+    if len(found) + (name in ours) > 1:
+        packages = ["CladeCLIP"] * (name in ours) + [point.dist.name if point.dist else point.value for point in found]
+        raise ConfigError(
+            f"{word} is {name!r}, which {' and '.join(packages)} both have; rename one, or remove a package."
+        )
+    return found[0] if found else None
 
 
 @cache
-def installed(group: str) -> dict[str, EntryPoint]:
-    """What other packages add, by its name."""
-    return {point.name: point for point in entry_points(group=group)}
+def _installed() -> Any:
+    """What all packages add."""
+    return entry_points()

@@ -135,13 +135,13 @@ EDITS = {
         {"fetch_weights"},
     ),
     "how embeddings are stored": (
-        "tables.py",
+        "io/embeddings.py",
         "def embedding_column(",
         "def embedding_column(_=None, *, ",
         {"cluster", "embed", "embed_text", "fuse", "join_shards", "rows of images", "rows of texts"},
     ),
     "how a table of embeddings is written": (
-        "tables.py",
+        "io/embeddings.py",
         "class EmbeddingsWriter:",
         "class EmbeddingsWriter:\n    level = 1",
         {"cluster", "embed", "embed_text", "fuse", "join_shards"},

@@ -12,11 +12,10 @@ and where it has a model
     try_files(folder, captioner) -> str                what `make check-hub` says of a repository's small files
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from cladeclip.errors import ConfigError
+from cladeclip.config.described import key
+from cladeclip.config.values import Count, Revision, Text
 from cladeclip.registry import Entry, named
 
 
@@ -37,6 +36,32 @@ class Place:
     code: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """Of kind `template`."""
+
+    template: Text = key("with any column of images.parquet between braces")
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """Of kind `file`."""
+
+    path: Text = key("CSV or Parquet with the columns image_id and caption")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InternVL:
+    """Of kind `internvl`."""
+
+    model: Text = key("of the Hugging Face hub, or a folder")
+    revision: Revision = key("branch, tag or commit of its repository (main)", left_out=True)
+    licence: str = key("of the model", left_out=True)
+    prompt: Text = key("what it is asked")
+    max_new_tokens: Count = key("the longest caption, in tokens")
+    batch_size: Count = key("images captioned at once")
+
+
 @dataclass(frozen=True)
 class Kind(Entry):
     """One kind.
@@ -44,40 +69,30 @@ class Kind(Entry):
     Attributes:
         name: as `kind:` has it.
         module: where its functions are.
-        keys: required keys of an entry of `captioners:`; optional: further keys that it may have.
+        words: what it is.
+        settings: what else an entry of `captioners:` has, described; see config/described.py.
         file: the key that names a file of the user, if any.
         model: a model writes the captions, on a GPU if there is one, and is fetched.
         rows: the function whose code determines the cached captions, if there is a cache.
     """
 
-    keys: tuple[str, ...]
-    optional: tuple[str, ...] = ()
+    words: str
+    settings: type
     file: str = ""
     model: bool = False
     rows: str = ""
-
-    def check(self, key: str, captioner: Mapping[str, Any]) -> None:
-        """Rejects an invalid entry of `captioners:`; `key` is its path in the config.
-
-        Raises:
-            ConfigError: the sentence names the key.
-        """
-        for needed in self.keys:
-            if needed not in captioner:
-                raise ConfigError(f"config: {key}.{needed} is missing; kind {self.name} needs it.")
-        self.check_keys(key, captioner, ["kind", *self.keys, *self.optional])
 
 
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("template", "cladeclip.captioning.kinds.template", keys=("template",)),
-        Kind("file", "cladeclip.captioning.kinds.file", keys=("path",), file="path"),
+        Kind("template", "cladeclip.captioning.kinds.template", "one sentence for all", Template),
+        Kind("file", "cladeclip.captioning.kinds.file", "a table of captions", File, file="path"),
         Kind(
             "internvl",
             "cladeclip.captioning.kinds.internvl",
-            keys=("model", "prompt", "max_new_tokens", "batch_size"),
-            optional=("revision", "licence"),
+            "a model of InternVL's",
+            InternVL,
             model=True,
             rows="add_missing_captions",
         ),

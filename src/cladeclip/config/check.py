@@ -3,7 +3,7 @@
 Imports nothing heavy, since every `snakemake` command runs it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,10 @@ def complete(config: dict[str, Any]) -> None:
     sections = _sections_of(dataset) if isinstance(dataset, dict) else {}
     schema = schema_of(Config)
     schema["properties"]["dataset"]["properties"] |= {name: schema_of(one) for name, one in sections.items()}
+    # The family or kind of an entry determines its keys.
     for named in ("encoders", "captioners"):
-        # The family or kind of an entry determines its keys.
         del schema["properties"][named]["additionalProperties"]["additionalProperties"]
+    schema["properties"]["captioners"]["properties"] = dict(_captioners(config.get("captioners")))
     faults = sorted(
         jsonschema.Draft202012Validator(schema).iter_errors(_plain(config)),
         key=lambda fault: list(map(str, fault.path)),
@@ -59,10 +60,21 @@ def complete(config: dict[str, Any]) -> None:
     for name, one in sections.items():
         fill(dataset.setdefault(name, {}), one)
     _check_encoders(config)
-    _check_captioners(config)
     _check_references(config)
     check_loss(config["train"])
     _check_primary(config)
+
+
+def _captioners(captioners: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The schema of each entry, by its kind.
+
+    Raises:
+        ConfigError: there is no such kind.
+    """
+    for name, entry in captioners.items() if isinstance(captioners, Mapping) else ():
+        if isinstance(entry, Mapping) and isinstance(entry.get("kind"), str):
+            schema = schema_of(kind_named(entry["kind"], f"config: captioners.{name}.kind").settings)
+            yield name, schema | {"properties": {"kind": {"type": "string"}, **schema["properties"]}}
 
 
 def _check_moved(config: Mapping[str, Any]) -> None:
@@ -177,12 +189,6 @@ def _check_encoders(config: Mapping[str, Any]) -> None:
     for name, encoder in config["encoders"].items():
         key = f"encoders.{name}"
         family_named(encoder["family"], f"config: {key}.family").check(key, encoder)
-
-
-def _check_captioners(config: Mapping[str, Any]) -> None:
-    for name, captioner in config["captioners"].items():
-        key = f"captioners.{name}"
-        kind_named(captioner["kind"], f"config: {key}.kind").check(key, captioner)
 
 
 def _check_references(config: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+from cladeclip.captioning.specs import KINDS
 from cladeclip.config.described import key, limits
 from cladeclip.config.values import (
     ONCE,
@@ -120,15 +121,7 @@ class Encoder:
 class Captioner:
     """What writes a caption for every image."""
 
-    kind: str = key("template, file or internvl")
-    template: Text = key("any column of images.parquet between braces", left_out=True)
-    path: Text = key("a table of captions", left_out=True)
-    model: Text = key("a model of the Hugging Face hub, or a folder", left_out=True)
-    revision: Revision = key("branch, tag or commit of its repository", left_out=True)
-    licence: str = key("of the model", left_out=True)
-    prompt: Text = key("what it is asked", left_out=True)
-    max_new_tokens: Count = key("the longest caption, in tokens", left_out=True)
-    batch_size: Count = key("images captioned at once", left_out=True)
+    kind: str = key("; ".join(f"{name}: {kind.words}" for name, kind in KINDS.items()))
 
 
 @dataclass(frozen=True, kw_only=True)

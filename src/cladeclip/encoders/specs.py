@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cladeclip.errors import ConfigError
+from cladeclip.errors import ConfigError, did_you_mean
 from cladeclip.registry import Entry, named
 
 WEIGHTS = "model.safetensors"
@@ -69,7 +69,9 @@ class Family(Entry):
         Raises:
             ConfigError: the sentence names the key, and what to change.
         """
-        self.check_keys(key, definition, [*self.keys, *ALWAYS])
+        for unused in sorted(set(definition) - {*self.keys, *ALWAYS}):
+            near = did_you_mean(unused, [*self.keys, *ALWAYS])
+            raise ConfigError(f"config: {key}.{unused} has no meaning for {self.name}{near}; remove it.")
         if not self.architectures:
             return
         if "architecture" not in definition:
