@@ -18,6 +18,7 @@ from benchmarks.measure import Row, compare, measure, row
 from benchmarks.synthetic import a_collection, groups
 from cladeclip.encoders.fusion import normalise
 from cladeclip.evaluation.evaluate import evaluate
+from cladeclip.evaluation.measures import RETRIEVED
 from cladeclip.evaluation.probe import fit_logistic_regression
 from cladeclip.evaluation.protocol import Subset, subsets
 from cladeclip.evaluation.search import search
@@ -65,8 +66,8 @@ def bare_product(points: np.ndarray, subset: Subset) -> None:
 def our_retrieval(points: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     everyone = np.arange(len(points))
     (found,) = search(points, [Subset("All", "", labels.astype(str), everyone[:1], everyone[1:], everyone, everyone)])
-    *_, r_precision, map_at_r = np.nanmean(found.retrieval, axis=0)
-    return float(r_precision), float(map_at_r)
+    means = dict(zip(RETRIEVED, np.nanmean(found.retrieval, axis=0), strict=True))
+    return float(means["r_precision"]), float(means["map_at_r"])
 
 
 def their_retrieval(points: np.ndarray, labels: np.ndarray) -> tuple[float, float]:

@@ -34,7 +34,9 @@ FAMILY = """
     from cladeclip.encoders.specs import Family
     from cladeclip.encoders.weights import save_weights as save
 
-    FAMILY = Family("linear", "mine", keys=("architecture", "seed"), architectures=("name",), files=("linear.json",))
+    FAMILY = Family(
+        "linear", "mine", "one layer", keys=("architecture", "seed"), architectures=("name",), files=("linear.json",)
+    )
 
     def source(definition):
         return None
@@ -79,7 +81,8 @@ LOSS = """
 
         def __call__(self, cosines, targets, weights, processes):
             own = cosines.gather(1, targets.clamp(min=0))
-            return self.weight * ((1 - own).square() * weights * (targets >= 0)).sum() / len(cosines)
+            here = self.weight * ((1 - own).square() * weights * (targets >= 0)).sum() / len(cosines)
+            return processes.total(here)
 """
 LAYOUT = """
     from dataclasses import dataclass

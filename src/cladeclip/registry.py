@@ -22,6 +22,7 @@ class Entry:
 
     name: str
     module: str
+    words: str
 
     def code(self) -> Any:
         """The module, imported."""

@@ -8,6 +8,7 @@ from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 from sklearn.neighbors import KNeighborsClassifier
 
 from cladeclip.evaluation import scores
+from cladeclip.evaluation.measures import RETRIEVED
 from cladeclip.evaluation.protocol import Subset
 from cladeclip.evaluation.search import VOTERS, nearest, search
 from cladeclip.tables import MEASURES
@@ -26,7 +27,7 @@ def named_by(query, gallery, labels, query_labels=None):
 
 
 def retrieved(embeddings, labels, asked=None):
-    """The measures (a, 5) of rows that ask for all others."""
+    """The measures (a, number of RETRIEVED) of rows that ask for all others."""
     everyone = np.arange(len(labels))
     asked = everyone if asked is None else asked
     names = np.asarray(labels)
@@ -311,7 +312,7 @@ def retrieval_by_definition(embeddings, labels):
     """Plain loops in float64."""
     units = embeddings.astype(np.float64)
     units /= np.linalg.norm(units, axis=1, keepdims=True)
-    rows = np.full((len(units), 5), np.nan)
+    rows = np.full((len(units), len(RETRIEVED)), np.nan)
     for i in range(len(units)):
         r = int((labels == labels[i]).sum()) - 1
         if r == 0:
@@ -319,7 +320,9 @@ def retrieval_by_definition(embeddings, labels):
         ranked = sorted((j for j in range(len(units)) if j != i), key=lambda j: (-(units[i] @ units[j]), j))
         hits = [labels[j] == labels[i] for j in ranked]
         precisions = [sum(hits[: rank + 1]) / (rank + 1) if hits[rank] else 0.0 for rank in range(r)]
-        rows[i] = [any(hits[:k]) for k in (1, 5, 10)] + [sum(hits[:r]) / r, sum(precisions) / r]
+        found = {f"recall_at_{k}": any(hits[:k]) for k in (1, 5, 10)}
+        found |= {"r_precision": sum(hits[:r]) / r, "map_at_r": sum(precisions) / r}
+        rows[i] = [found[name] for name in RETRIEVED]
     return rows
 
 
@@ -339,7 +342,8 @@ def test_retrieval_agrees_with_pytorch_metric_learning(classes):
         include=("precision_at_1", "r_precision", "mean_average_precision_at_r"), k="max_bin_count"
     )
     expected = theirs.get_accuracy(units, torch.from_numpy(labels.astype(int)))
-    recall, *_, r_precision, map_at_r = np.nanmean(retrieved(embeddings, labels), axis=0)
+    found = dict(zip(RETRIEVED, np.nanmean(retrieved(embeddings, labels), axis=0), strict=True))
+    recall, r_precision, map_at_r = (found[name] for name in ("recall_at_1", "r_precision", "map_at_r"))
     assert recall == pytest.approx(expected["precision_at_1"], abs=1e-6)
     assert r_precision == pytest.approx(expected["r_precision"], abs=1e-6)
     assert map_at_r == pytest.approx(expected["mean_average_precision_at_r"], abs=1e-6)
@@ -399,7 +403,7 @@ def test_ranks_categories_and_draws_that_share_a_search_are_answered_as_if_alone
             np.testing.assert_array_equal(alone.labels[measure], expected.labels[measure])
         np.testing.assert_array_equal(together[i].nearest, subset.gallery[expected.nearest - len(rows)])
         if i >= len(subsets):
-            assert together[i].retrieval.shape == (0, 5)
+            assert together[i].retrieval.shape == (0, len(RETRIEVED))
             assert not together[i].votes
             continue
         np.testing.assert_array_equal(together[i].neighbours, subset.gallery[expected.neighbours - len(rows)])

@@ -23,6 +23,7 @@ from cladeclip.training.launch import launch
 from cladeclip.training.loop import Training, picture_groups
 from cladeclip.training.optimisation import one_cycle
 from cladeclip.training.processes import Processes
+from cladeclip.training.specs import LOSSES
 
 TOGETHER = 12
 SETTINGS = replace(
@@ -43,7 +44,7 @@ def gradients_of_two_steps(rank, count, job, folder):
     if count > 1:
         dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=count)
     processes = Processes(rank, count)
-    settings = replace(SETTINGS, batch_size=TOGETHER // count)
+    settings = replace(SETTINGS, batch_size=TOGETHER // count, loss=job.settings["loss"])
     encoder, table = load_encoder(job.encoder), pd.read_parquet(job.labels)
     schedule = one_cycle(settings, 50)
     training = Training(encoder, CLASSES, settings, schedule, seed=5, device=torch.device("cpu"), processes=processes)
@@ -68,8 +69,9 @@ def gradients_of_two_steps(rank, count, job, folder):
         dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("count", [2, 3])
-def test_loss_and_gradients_of_every_step_are_those_of_one_process(job, tmp_path, count):
+@pytest.mark.parametrize(("count", "loss"), [(3, "arcface"), *((2, loss) for loss in LOSSES)])
+def test_loss_and_gradients_of_every_step_are_those_of_one_process(job, tmp_path, count, loss):
+    job.settings["loss"] = loss
     alone, together = tmp_path / "alone", tmp_path / "together"
     alone.mkdir()
     together.mkdir()

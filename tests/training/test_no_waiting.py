@@ -17,6 +17,7 @@ from cladeclip.training.loop import Training, train
 from cladeclip.training.optimisation import one_cycle
 from cladeclip.training.pictures import Read, drawn_erasure
 from cladeclip.training.rand_augment import AFFINE, CONTRAST, NOTHING, WIDTH
+from cladeclip.training.specs import LOSSES
 from cladeclip.training.state import TrainingState
 
 # Its tensors have shapes and no values: what would wait for a GPU (reading a value, counting what is not zero, a copy to the
@@ -80,7 +81,8 @@ SETTINGS = {
     "a part of the dimensions": {"num_feat": 8},
     "an average": {"ema": 0.9},
     "the exact gradient, filtered": {"margin_gradient": "exact", "margin_loss_filter": 0.1},
-    "CosFace": {"loss": "cosface", "margin_loss_m3": 0.4},
+    "CosFace with a margin": {"loss": "cosface", "margin_loss_m3": 0.4},
+    **{loss: {"loss": loss} for loss in LOSSES},
     "a frozen stem": {"freeze": "stem"},
 }
 

@@ -76,7 +76,6 @@ class Kind(Entry):
         rows: the function whose code determines the cached captions, if there is a cache.
     """
 
-    words: str
     settings: type
     file: str = ""
     model: bool = False

@@ -13,13 +13,13 @@ import jsonschema
 from cladeclip.captioning.specs import kind_named
 from cladeclip.config.described import allowed, defaults_of, fill, schema_of
 from cladeclip.config.files import drop_nulls
-from cladeclip.config.sections import SOURCES, Config, Dataset
+from cladeclip.config.sections import SOURCES, Config, Dataset, Train
 from cladeclip.datasets.layouts.specs import LAYOUTS, Nothing, layout_named
 from cladeclip.encoders.specs import family_named
 from cladeclip.errors import ConfigError, did_you_mean
 from cladeclip.names import ClusterLabels, ControlLabels, Features, parse_labels
 from cladeclip.plan import all_labels, labels_on, primary_labels
-from cladeclip.training.specs import loss_place
+from cladeclip.training.specs import LOSSES, loss_place
 
 # Renamed keys.
 MOVED = {
@@ -125,18 +125,20 @@ def check_other_results(report: Mapping[str, Any]) -> None:
 
 
 def check_loss(train: Mapping[str, Any]) -> None:
-    """Of the published margins, only m2 (ArcFace) and m3 (CosFace) are supported, one at a time."""
-    loss_place(train["loss"], "config: train.loss")
-    m1, m2, m3 = (train[f"margin_loss_m{i}"] for i in (1, 2, 3))
-    if m1 != 1:
-        raise ConfigError(f"config: train.margin_loss_m1 is {m1}; only 1 is allowed.")
-    if m2 < 0 or m3 < 0:
-        name, value = ("margin_loss_m2", m2) if m2 < 0 else ("margin_loss_m3", m3)
-        raise ConfigError(f"config: train.{name} is {value}; a margin is 0 or more.")
-    if train["loss"] == "arcface" and m3 > 0:
-        raise ConfigError(
-            f"config: train.margin_loss_m3 is {m3}, a margin of CosFace's; set train.loss: cosface, or margin_loss_m3: 0."
-        )
+    """Checks that there is such a loss, and that it reads the margins that are set."""
+    loss_place(name := train["loss"], "config: train.loss")
+    if train["margin_loss_m1"] != 1:
+        raise ConfigError(f"config: train.margin_loss_m1 is {train['margin_loss_m1']}; only 1 is allowed.")
+    for other, entry in LOSSES.items():
+        for margin in entry.margins:
+            if train[margin] < 0:
+                raise ConfigError(f"config: train.{margin} is {train[margin]}; a margin is 0 or more.")
+            read = name not in LOSSES or margin in LOSSES[name].margins
+            if not read and train[margin] != (default := defaults_of(Train)[margin]):
+                raise ConfigError(
+                    f"config: train.{margin} is {train[margin]}, a margin of {other}, and train.loss is {name}; set "
+                    f"train.loss: {other}, or {margin}: {default}."
+                )
 
 
 def _plain(value: Any) -> Any:

@@ -39,6 +39,11 @@ def key(
     return field(default_factory=lambda: deepcopy(default), metadata=metadata)
 
 
+def choices(words: Mapping[str, str]) -> str:
+    """The words of a key that chooses one of these."""
+    return "; ".join(f"{name}: {said}" for name, said in words.items())
+
+
 def limits(**schema: Any) -> tuple[tuple[str, Any], ...]:
     """Constraints of a key beyond its type, as JSON schema keywords; `description` states them in words."""
     return tuple(schema.items())

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from cladeclip.captioning.specs import KINDS
-from cladeclip.config.described import key, limits
+from cladeclip.config.described import choices, key, limits
 from cladeclip.config.values import (
     ONCE,
     SOME,
@@ -29,6 +29,7 @@ from cladeclip.config.values import (
     Workers,
 )
 from cladeclip.datasets.layouts.specs import LAYOUTS
+from cladeclip.encoders.specs import FAMILIES
 from cladeclip.training.specs import LOSSES
 
 
@@ -66,7 +67,7 @@ class Dataset:
     )
     fetch: Fetch = key("with source: fetch", apart=True, left_out=True)
     draw: Draw = key("with source: draw", apart=True, left_out=True)
-    layout: str = key("; ".join(f"{name}: {layout.words}" for name, layout in LAYOUTS.items()), "vlm4bio")
+    layout: str = key(choices({name: layout.words for name, layout in LAYOUTS.items()}), "vlm4bio")
     max_rejected: Annotated[float, limits(minimum=0, maximum=1)] = key(
         "stop when a larger share of the listed pictures cannot be used", 0.05
     )
@@ -83,10 +84,7 @@ class Dataset:
 class Encoder:
     """Every encoder that a path can name."""
 
-    family: str = key(
-        "open_clip, timm, transformers (a vision tower, its patch tokens averaged), unicom (UNICOM's own ViT-B-32) or "
-        "handcrafted (histograms, no weights)"
-    )
+    family: str = key(choices({name: family.words for name, family in FAMILIES.items()}))
     title: str = key("its name in the report", left_out=True)
     licence: str = key("of its weights, which a student trained from it inherits", left_out=True)
     architecture: str | dict[str, Any] = key(
@@ -121,7 +119,7 @@ class Encoder:
 class Captioner:
     """What writes a caption for every image."""
 
-    kind: str = key("; ".join(f"{name}: {kind.words}" for name, kind in KINDS.items()))
+    kind: str = key(choices({name: kind.words for name, kind in KINDS.items()}))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,7 +232,9 @@ class Train:
     lr_pfc_weight: Positive = key("the class centres' learning rate is this many times the encoder's", 10)
     weight_decay: NotNegative = key("of AdamW, for encoder and centres", 0.0)
     pct_start: Share = key("share of the steps in which the learning rate rises", 0.1)
-    loss: str = key("; ".join(f"{name}: {words}" for name, (_, words) in LOSSES.items()), "arcface")
+    loss: str = key(
+        choices({name: " and ".join(loss.margins) or "no margin" for name, loss in LOSSES.items()}), "arcface"
+    )
     margin_loss_s: Positive = key("scale of the logits", 32.0)
     margin_loss_m1: float = key("multiplicative angular margin; 1 is the only form", 1.0)
     margin_loss_m2: float = key("additive angular margin (ArcFace)", 0.3)

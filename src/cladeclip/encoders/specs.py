@@ -7,7 +7,8 @@ A family is a module with four functions, and a `Family` in FAMILIES, or in anot
     make(name, definition, folder) -> list[Snapshot]   brings them into `folder`, in the form that its library loads;
                                                        returns what was downloaded
     load(folder) -> Encoder
-    save(model, path) -> None                          writes the weights of a trained `Encoder.model`, if it can be one
+    save(model, path) -> None                          writes the weights of a trained `Encoder.model`; not needed where
+                                                       `trainable` is false
 
 It may have two more: `differences(definition, theirs)`, how the config of a repository differs from what is assumed
 (`make check-hub`), and `bare_tower(architecture, image_px)`, a network without its weights (`make doctor`).
@@ -41,6 +42,7 @@ class Family(Entry):
     Attributes:
         name: as `family:` has it.
         module: where its functions are.
+        words: what it is.
         keys: of an entry of `encoders:`, beside family, title and licence.
         architectures: kinds of ARCHITECTURES that it takes.
         names: all valid names of architectures; empty: its library decides.
@@ -122,6 +124,7 @@ FAMILIES = {
         Family(
             "open_clip",
             "cladeclip.encoders.families.open_clip",
+            "a CLIP of the open_clip library",
             keys=("architecture", "revision", "sha256", *SOURCES, *PIXELS),
             architectures=("name", "mapping", "folder"),
             files=("open_clip_config.json",),
@@ -139,6 +142,7 @@ embeddings = model.encode_image(transform(picture)[None])""",
         Family(
             "timm",
             "cladeclip.encoders.families.timm",
+            "an image network of the timm library",
             keys=("architecture", "revision", "sha256", "match", *SOURCES, *PIXELS),
             architectures=("name", "folder"),
             files=("config.json",),
@@ -152,6 +156,7 @@ embeddings = model(transform(picture)[None])""",
         Family(
             "transformers",
             "cladeclip.encoders.families.transformers",
+            "a vision tower of the transformers library, its patch tokens averaged",
             keys=("architecture", "revision"),
             architectures=("folder",),
             files=("config.json", "preprocessor_config.json"),
@@ -167,6 +172,7 @@ tokens = tower(processor(images=picture, return_tensors="pt")["pixel_values"]).l
         Family(
             "unicom",
             "cladeclip.encoders.families.unicom",
+            "UNICOM's own ViT-B-32",
             keys=("architecture", "sha256", "weights", "seed", "mean", "std"),
             architectures=("name", "mapping"),
             names=("ViT-B-32",),
@@ -184,6 +190,7 @@ embeddings = model(pictures)  # (n, 3, side, side), normalised with the mean and
         Family(
             "handcrafted",
             "cladeclip.encoders.families.handcrafted",
+            "histograms of colours and edges, no weights",
             keys=("image_px",),
             files=("handcrafted.json",),
             trainable=False,

@@ -28,6 +28,8 @@ class Loss(Protocol):
     def __call__(self, cosines: Tensor, targets: Tensor, weights: Tensor, processes: Processes) -> Tensor:
         """The mean over the rows, the same in every process; its gradient is that of this process's columns.
 
+        A softmax over all columns is ShardedCrossEntropy's; a sum over columns is `processes.total` of this process's.
+
         Args:
             cosines: (n, c) in [-1, 1], to the centres that this process has.
             targets: (n, t) int64, columns of each row's classes, no two alike; -1 for padding, and where another process

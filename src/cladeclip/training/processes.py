@@ -42,6 +42,10 @@ class Processes:
             dist.all_reduce(values, dist.ReduceOp.SUM)
         return values
 
+    def total(self, part: Tensor) -> Tensor:
+        """The sum over all processes, of which the gradient is that of this process's part: what a Loss returns."""
+        return self.sum(part.detach().clone()) + (part - part.detach())
+
     def max(self, values: Tensor) -> Tensor:
         """The elementwise maximum over all processes, in place."""
         if self.count > 1:

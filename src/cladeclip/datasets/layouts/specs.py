@@ -65,7 +65,6 @@ class Layout(Entry):
         settings: described; see config/described.py.
     """
 
-    words: str
     settings: type = Nothing
 
 
