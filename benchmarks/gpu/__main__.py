@@ -19,7 +19,7 @@ import torch
 
 from benchmarks.gpu import rates, same
 from benchmarks.gpu.setting import Finding, Setting, findings
-from cladeclip.encoders.encoder import choose_device
+from cladeclip.devices import choose_device
 from cladeclip.run.job_environment import READ_AT_START, prepare_environment
 
 TABLE = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- end of table -->)", re.DOTALL)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from cladeclip.datasets.splits import scored_images
-from cladeclip.encoders.encoder import choose_device
+from cladeclip.devices import choose_device
 from cladeclip.encoders.load import load_encoder
 from cladeclip.evaluation.protocol import subsets
 from cladeclip.evaluation.zero_shot import zero_shot_table

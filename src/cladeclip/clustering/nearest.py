@@ -31,7 +31,7 @@ def points_on(device: str, points: np.ndarray) -> Points:
         device = "cpu"
     if device != "cpu":
         from cladeclip.clustering.on_device import PointsOnDevice
-        from cladeclip.encoders.encoder import choose_device
+        from cladeclip.devices import choose_device
 
         where = choose_device(device)
         if where.type != "cpu":

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from cladeclip.devices import choose_device
 from cladeclip.encoders.embed import add_missing_images, add_missing_texts, captions_cut, write_cached
-from cladeclip.encoders.encoder import Encoder, choose_device, precision_used
+from cladeclip.encoders.encoder import Encoder, precision_used
 from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.weights import folder_fingerprint, made_with
 from cladeclip.io.embeddings import embedding_kind

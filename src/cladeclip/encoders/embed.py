@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from cladeclip.datasets.pictures import open_prepared
-from cladeclip.encoders.encoder import Encoder, choose_device, half_precision
+from cladeclip.devices import choose_device
+from cladeclip.encoders.encoder import Encoder, half_precision
 from cladeclip.io.embeddings import EmbeddingsWriter, embedding_column, embedding_rows, rows_per_piece
 from cladeclip.io.row_cache import RowCache
 from cladeclip.run.progress import progress

@@ -66,13 +66,6 @@ class Encoder:
         return self
 
 
-def choose_device(device: str | torch.device = "auto") -> torch.device:
-    """`auto` is the GPU where there is one, else the CPU."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(device)
-
-
 def half_precision(device: torch.device, precision: str) -> torch.autocast:
     """fp16 autocast on CUDA with precision `auto`, as in open_clip; disabled with `fp32` or on other devices."""
     return torch.autocast(device.type, torch.float16, enabled=precision_used(device, precision) == "fp16")

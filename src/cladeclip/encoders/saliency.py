@@ -18,7 +18,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cladeclip.datasets.pictures import open_picture
-from cladeclip.encoders.encoder import Encoder, choose_device
+from cladeclip.devices import choose_device
+from cladeclip.encoders.encoder import Encoder
 from cladeclip.errors import DataError
 
 OVERLAY_PX = 96

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from cladeclip.encoders.encoder import choose_device, half_precision
+from cladeclip.devices import choose_device
+from cladeclip.encoders.encoder import half_precision
 from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.specs import HUB, LOCAL, family_named, kind_of
 from cladeclip.encoders.weights import make_encoder_folder

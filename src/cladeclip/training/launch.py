@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from cladeclip.encoders.encoder import choose_device
+from cladeclip.devices import choose_device
 from cladeclip.errors import CladeclipError, ConfigError, DataError, TableError
 from cladeclip.io.atomic import write_json
 from cladeclip.training import job as job_module

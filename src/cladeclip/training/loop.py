@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from cladeclip.config.sections import Train
 from cladeclip.datasets.store import PictureStore
-from cladeclip.encoders.encoder import Encoder, choose_device
+from cladeclip.devices import choose_device
+from cladeclip.encoders.encoder import Encoder
 from cladeclip.errors import ConfigError, DataError
 from cladeclip.run.progress import progress
 from cladeclip.training.curves import Curves, StepReport

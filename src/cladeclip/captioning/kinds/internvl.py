@@ -12,8 +12,8 @@ from PIL import Image
 
 from cladeclip.captioning.specs import Place
 from cladeclip.datasets.pictures import open_prepared
+from cladeclip.devices import choose_device
 from cladeclip.encoders.embed import in_halves
-from cladeclip.encoders.encoder import choose_device
 from cladeclip.encoders.hub_sources import captioner_source
 from cladeclip.errors import CladeclipError, first_line
 from cladeclip.hub import HubError
