@@ -10,21 +10,19 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cladeclip import __version__
 from cladeclip.errors import ConfigError
-from cladeclip.evaluation.measures import NAMED, RETRIEVED
+from cladeclip.evaluation.measures import NAMED
 from cladeclip.evaluation.protocol import ALL
 from cladeclip.io.parquet import read_table
 from cladeclip.names import Model
 from cladeclip.paths import Results
 from cladeclip.plan import encoders_in_use, trainings
-from cladeclip.reporting.charts import PALETTE, Chart, accuracy_against_k, accuracy_by_category, course_of_training
-from cladeclip.reporting.comparison import IMPORTED, Primary
+from cladeclip.reporting.charts import PALETTE, Chart, accuracy_against_k, accuracy_by_category
+from cladeclip.reporting.comparison import Primary
 from cladeclip.reporting.findings import describe_model
 from cladeclip.reporting.sections.data import data_section
 from cladeclip.reporting.sections.gallery import clusters, neighbours
@@ -32,19 +30,12 @@ from cladeclip.reporting.sections.hierarchy import hierarchy_section
 from cladeclip.reporting.sections.labels import labels_section
 from cladeclip.reporting.sections.made import costs, git_commit, versions, weights_of
 from cladeclip.reporting.sections.map import SHAPES, map_section
+from cladeclip.reporting.sections.models import models_section
 from cladeclip.reporting.sections.others import other_runs_section
 from cladeclip.reporting.sections.species import species_section
+from cladeclip.reporting.sections.training import training_chart
 from cladeclip.reporting.thumbnails import Thumbnails
-from cladeclip.tables import COMPARISON, KNN, PROBE, RETRIEVAL, ZERO_SHOT
-
-READ_OUTS = {
-    **{name: measure.title for name, measure in RETRIEVED.items() if measure.shown},
-    "knn_5": "5-NN",
-    "knn_20": "20-NN",
-    "probe": "linear probe",
-    "zero_shot_1": "zero-shot top 1",
-    "zero_shot_5": "zero-shot top 5",
-}
+from cladeclip.tables import COMPARISON
 
 
 @dataclass(frozen=True)
@@ -90,11 +81,10 @@ def _report(results: Results, config: Mapping[str, Any], summary: Mapping[str, A
     charts = {
         "against_k": accuracy_against_k(comparison, config, primary),
         "by_category": accuracy_by_category(comparison, {name: words[name] for name in compared}, primary, ALL),
-        "training": _training_chart(results, primary.split, models, compared),
+        "training": training_chart(results, primary.split, models, compared),
         **labels["charts"],
         "coverage": hierarchy["chart"] if hierarchy else None,
     }
-    read_outs = _read_outs(results, config, models)
     species = species_section(results, config, best, pictures)
     galleries = {
         "queries": neighbours(results, config, best, pictures),
@@ -117,14 +107,8 @@ def _report(results: Results, config: Mapping[str, Any], summary: Mapping[str, A
             charts=charts,
             measures={name: measure.title for name, measure in NAMED.items()},
             words=words,
-            rows=_rows(comparison, config),
-            imported=bool((comparison["split"] == IMPORTED).any()),
-            replicated=bool(comparison[[f"{column}_sd_seeds" for column in NAMED]].notna().any(axis=None)),
+            **models_section(results, config, comparison, models),
             others=other_runs_section(comparison, config["report"]["also"], primary),
-            read_outs=read_outs,
-            read_out_names={
-                name: words for name, words in READ_OUTS.items() if any(row.get(name) is not None for row in read_outs)
-            },
             species=species,
             map=embeddings_map,
             hierarchy=hierarchy,
@@ -188,55 +172,3 @@ def _compared(summary: Mapping[str, Any]) -> list[str]:
     else:
         chosen = [row["model"] for row in summary["ranking"]]
     return chosen[: len(PALETTE)]
-
-
-def _read_outs(results: Results, config: Mapping[str, Any], models: list[str]) -> list[dict[str, Any]]:
-    """Other measures of every model, for All by species and genus on the split of the primary comparison."""
-    rows = []
-    split = config["report"]["primary"]["split"]
-    for model in models:
-        retrieval = read_table(results.evaluation(split, model, "retrieval"), RETRIEVAL)
-        knn = read_table(results.evaluation(split, model, "knn"), KNN)
-        probe = read_table(results.evaluation(split, model, "probe"), PROBE).set_index("column")["micro"]
-        names = Path(results.evaluation(split, model, "zero_shot"))
-        named = read_table(names, ZERO_SHOT) if names.is_file() and config["eval"]["zero_shot"] else None
-        for column in ("species", "genus"):
-            of_column = retrieval[(retrieval["taxa"] == ALL) & (retrieval["column"] == column)]
-            if of_column.empty:
-                continue  # no name says a genus
-            found = of_column.iloc[0]
-            votes = knn[(knn["taxa"] == ALL) & (knn["column"] == column)].set_index(["k", "weighting"])["micro"]
-            row = {name: float(found[name]) for name, measure in RETRIEVED.items() if measure.shown}
-            row |= {"knn_5": votes[5, "similarity"], "knn_20": votes[20, "similarity"], "probe": probe.get(column)}
-            if named is not None:
-                chosen = named[(named["taxa"] == ALL) & (named["column"] == column)].iloc[0]
-                row |= {"zero_shot_1": chosen["top1"], "zero_shot_5": chosen["top5"]}
-            shown = {name: None if value is None or np.isnan(value) else float(value) for name, value in row.items()}
-            rows.append({"model": model, "words": describe_model(model, config), "column": column, **shown})
-    return rows
-
-
-def _rows(comparison: pd.DataFrame, config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    ordered = comparison.sort_values(
-        ["split", "column", "taxa", "accuracy_individual"], ascending=[True, True, True, False]
-    )
-    return [
-        row | {"words": "imported" if row["split"] == IMPORTED else describe_model(row["model"], config)}
-        for row in ordered.to_dict(orient="records")
-    ]
-
-
-def _training_chart(results: Results, split: str, models: list[str], compared: list[str]) -> Chart | None:
-    """The course of the trainings of a split; None where there is none, or none took a step.
-
-    With more trainings than colours, only those compared.
-    """
-    trained = sorted(model for model in models if Model.parse(model))
-    if len(trained) > len(PALETTE):
-        trained = [model for model in trained if model in compared]
-    histories = []
-    for model in trained:
-        history = pd.read_csv(results.checkpoint(split, model, "training.csv"))
-        histories.append(history[["epoch", "loss", "target_cosine"]].assign(model=model))
-    history = pd.concat(histories, ignore_index=True) if histories else pd.DataFrame()
-    return course_of_training(history) if len(history) else None
