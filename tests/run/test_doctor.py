@@ -11,6 +11,7 @@ import pytest
 from conftest import REPOSITORY, copy_configs
 from PIL import Image
 
+from cladeclip.config.check import complete
 from cladeclip.config.files import merged
 from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.speed import speed_of
@@ -63,7 +64,9 @@ def run(tmp_path, monkeypatch):
     """The demo's config in an empty folder."""
     monkeypatch.chdir(tmp_path)
     copy_configs(Path("config"))
-    return merged(["config/config.yaml", "config/demo.yaml"])
+    config = merged(["config/config.yaml", "config/demo.yaml"])
+    complete(config)
+    return config
 
 
 def test_weights_are_there_or_come_or_must_be_brought(run):

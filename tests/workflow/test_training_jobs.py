@@ -181,7 +181,7 @@ def test_the_range_test_gives_a_table_and_its_plot(checkout):
 
 def test_more_seeds_are_more_trainings_and_nothing_else_again(checkout):
     assert checkout.plan(CHECKPOINT) == {}
-    config = checkout.with_config(seeds=[5, 6, 7])
+    config = checkout.with_config(seeds={"training": [5, 6, 7]})
     planned = checkout.plan(config=config)
     # Two students on two labels with three seeds; one of them is there (the other tests changed the settings of theirs).
     assert planned["train"] == 2 * 2 * 3 - 1

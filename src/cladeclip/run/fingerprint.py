@@ -28,8 +28,10 @@ READER = hashlib.sha256(sys.version.encode() + Path(__file__).read_bytes()).hexd
 # The statements of a module that define nothing, all that it holds, and the bytes of its file.
 STATEMENTS, WHOLE, FILE = "", "*", "__file__"
 ERRORS = "cladeclip.errors"
-# Modules that do not affect the contents of results: errors, logs, progress, and the registry.
-APART = frozenset((ERRORS, "cladeclip.run.job_log", "cladeclip.run.progress", "cladeclip.registry"))
+# Modules that do not affect the contents of results: errors, logs, progress, what describes config keys, and the registry.
+APART = frozenset(
+    (ERRORS, "cladeclip.config.described", "cladeclip.run.job_log", "cladeclip.run.progress", "cladeclip.registry")
+)
 # Definitions that do not affect contents, with those that they reach which do: atomic writes, downloads (compared with the
 # hub's hashes), and registries, of which each job knows its own entry (`run/staleness.py`).
 CARRIERS = {
