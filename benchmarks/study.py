@@ -175,7 +175,7 @@ def run(case: Case, config: dict[str, Any]) -> None:
     split = read_table(results / case.split / "split.parquet", SPLIT)
     ids, root = list(images["image_id"]), config["dataset"]["root"]
     embeddings = embed_images(encoder, root, ids, batch_size=32, workers=1)
-    asked = {key: config["eval"][key] for key in ("query_share", "seed")}
+    asked = {"query_share": config["eval"]["query_share"], "seed": config["seeds"]["queries"]}
     predictions = evaluate(images, embeddings, split, protocol=case.split, **asked).predictions
     groups = split.set_index("image_id")["group"]
     answers = {}
