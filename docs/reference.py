@@ -264,8 +264,6 @@ def config_file() -> str:
     lines = HEAD.splitlines()
     for key in keys():
         *above, name = key.path.split(".")
-        if above and above[0] in WITH_NAMES:
-            continue
         indent = "  # " + "  " * (len(above) - 1) if key.left_out else "  " * len(above)
         if not above:
             blank = key.is_section or key.path in WITH_NAMES or key.path in BEGINS_A_BLOCK
@@ -280,9 +278,8 @@ def config_file() -> str:
 
 
 def doc_of(section: type) -> str:
-    """What is said of a section above it; empty where nothing is."""
-    said = inspect.cleandoc(section.__doc__ or "")
-    return "" if said.startswith(f"{section.__name__}(") else said
+    """What is said of a section above it."""
+    return inspect.cleandoc(section.__doc__ or "")
 
 
 def wrapped(text: str) -> list[str]:

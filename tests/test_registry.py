@@ -128,7 +128,7 @@ def another_package(tmp_path, monkeypatch):
     (folder / "squared.py").write_text(dedent(LOSS))
     (folder / "loose.py").write_text(dedent(LAYOUT))
     monkeypatch.syspath_prepend(folder)
-    kept = (registry._installed, staleness.code_of_script)
+    kept = (registry._installed, registry._of_all_groups, staleness.code_of_script)
     for one in kept:
         one.cache_clear()
     yield folder

@@ -60,7 +60,7 @@ def at(place: str) -> Any:
 
 def _point(word: str, name: str, ours: Mapping[str, Any], group: str) -> EntryPoint | None:
     """The entry point of another package; None for one of ours."""
-    installed = _installed().select(group=group)
+    installed = _installed(group)
     found = [point for point in installed if point.name == name]
     if not found and name not in ours:
         both = [*ours, *(point.name for point in installed)]
@@ -74,6 +74,12 @@ def _point(word: str, name: str, ours: Mapping[str, Any], group: str) -> EntryPo
 
 
 @cache
-def _installed() -> Any:
-    """What all packages add."""
+def _installed(group: str) -> list[EntryPoint]:
+    """What other packages add to a group; kept, since a plan asks for every job."""
+    return list(_of_all_groups().select(group=group))
+
+
+@cache
+def _of_all_groups() -> Any:
+    """The entry points of all packages, whose files are read once."""
     return entry_points()

@@ -94,8 +94,8 @@ def _sections_of(dataset: Mapping[str, Any]) -> dict[str, type]:
     Raises:
         ConfigError: there is no such layout, or a section belongs to a layout or source that is not chosen.
     """
-    layout = str(dataset.get("layout", defaults_of(Dataset)["layout"]))
-    source = str(dataset.get("source", defaults_of(Dataset)["source"]))
+    given = {**defaults_of(Dataset), **dataset}
+    layout, source = str(given["layout"]), str(given["source"])
     chosen = {layout: layout_named(layout, "config: dataset.layout").settings, source: SOURCES.get(source) or Nothing}
     for word, value, known in (("layout", layout, LAYOUTS), ("source", source, SOURCES)):
         for other in known:

@@ -7,6 +7,7 @@ keys that make a result stale.
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import MISSING, Field, field, fields, is_dataclass
+from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -59,6 +60,7 @@ def _is_needed(one: Field[Any], kinds: Mapping[str, Any]) -> bool:
     return not has_default and not one.metadata["left_out"]
 
 
+@cache
 def types_of(section: type) -> dict[str, Any]:
     """The type of each value, by key."""
     hints = get_type_hints(section, include_extras=True)
@@ -127,19 +129,24 @@ def deciding(section: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
     A key counts unless it is marked: better a result is stale once too often than never.
     """
-    apart = {spelled(one) for one in fields(section) if one.metadata["apart"] or one.metadata["running"]}
-    return {name: ordered(values[name]) for name in sorted(values) if name not in apart}
+    without = _marked(section, "apart", "running")
+    return {name: ordered(values[name]) for name in sorted(values) if name not in without}
 
 
 def shown(section: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a section, and of nested sections, that reproduce its results."""
     kinds = types_of(section)
-    running = {spelled(one) for one in fields(section) if one.metadata["running"]}
+    without = _marked(section, "running")
     return {
         name: shown(kinds[name], values[name]) if is_dataclass(kinds.get(name)) else ordered(values[name])
         for name in sorted(values)
-        if name not in running
+        if name not in without
     }
+
+
+def _marked(section: type, *marks: str) -> set[str]:
+    """The keys of a section that have any of these marks."""
+    return {spelled(one) for one in fields(section) if any(one.metadata[mark] for mark in marks)}
 
 
 def ordered(settings: Any) -> Any:

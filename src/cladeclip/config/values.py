@@ -24,7 +24,7 @@ Name = Annotated[
     ),
 ]
 SplitName = Annotated[
-    str, {"pattern": r"^(all|(holdout|open)-[0-9]+)$", "description": "all, holdout-NUMBER or open-NUMBER"}
+    str, limits(pattern=r"^(all|(holdout|open)-[0-9]+)$", description="all, holdout-NUMBER or open-NUMBER")
 ]
 FeaturesName = Annotated[
     str,
@@ -40,16 +40,14 @@ Control = Annotated[
     ),
 ]
 Revision = Annotated[
-    str, {"pattern": r"^[A-Za-z0-9._/-]+$", "description": "a branch, a tag or a commit of the repository"}
+    str, limits(pattern=r"^[A-Za-z0-9._/-]+$", description="a branch, a tag or a commit of the repository")
 ]
 Commit = Annotated[str, limits(pattern=r"^[0-9a-f]{40}$", description="the 40-digit hash of a commit")]
 Repository = Annotated[str, limits(pattern=r"^[^/]+/[^/]+$", description="OWNER/REPOSITORY")]
 Sha256 = Annotated[str, limits(pattern=r"^[0-9a-f]{64}$", description="a sha256 in 64 lower-case hexadecimal digits")]
 Freeze = Annotated[
-    str, {"pattern": r"^(none|stem|all_but_last_[1-9][0-9]*)$", "description": "none, stem or all_but_last_NUMBER"}
+    str, limits(pattern=r"^(none|stem|all_but_last_[1-9][0-9]*)$", description="none, stem or all_but_last_NUMBER")
 ]
-
-
 GpuModel = Annotated[str, limits(pattern=r"^[a-zA-Z0-9_.]*$", description="letters, digits, points and underscores")]
 Column = Literal[
     "image",
