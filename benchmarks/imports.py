@@ -30,8 +30,8 @@ ENCODERS = {
 }
 TABLES = "import torch, pandas, pyarrow.parquet, sklearn.metrics"
 NETWORKS = "import torch, torchvision, pandas, pyarrow.parquet"
-LOADED = "load_encoder({folder!r})"
-FITTED = f"from cladeclip.encoders.load import load_encoder; e = {LOADED}; torch.optim.AdamW(e.tower.parameters())"
+LOADED = "from cladeclip.encoders.load import load_encoder; encoder = load_encoder({folder!r})"
+FITTED = f"import torch; {LOADED}; torch.optim.AdamW(encoder.tower.parameters())"
 # Kind of job: its script, what it does beyond importing, the libraries, and how many times as long as these it may take.
 KINDS = {
     "evaluate": ("evaluate", "import torch, sklearn.linear_model", TABLES, 1.3),
@@ -40,8 +40,8 @@ KINDS = {
     "embed, open_clip": ("embed", LOADED, NETWORKS, 1.3),
     "embed, timm": ("embed", LOADED, NETWORKS, 1.3),
     "embed, handcrafted": ("embed", LOADED, NETWORKS, 1.3),
-    "train, open_clip": ("train", f"import torch; {FITTED}", NETWORKS, 1.3),
-    "train, timm": ("train", f"import torch; {FITTED}", NETWORKS, 1.3),
+    "train, open_clip": ("train", FITTED, NETWORKS, 1.3),
+    "train, timm": ("train", FITTED, NETWORKS, 1.3),
 }
 
 
