@@ -13,7 +13,7 @@ $(error $(CURDIR): programs cannot be started from a path with a space; move the
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo real new doctor check-hub test test-all lint slurm-test torture bench imports demo-time gpu-check gpu-wheels rehearsal study taxonomy reproduce clean
+.PHONY: help setup demo real new doctor check-hub test test-all lint slurm-test torture bench imports demo-time gpu-check gpu-wheels rehearsal study ways taxonomy reproduce clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,12 @@ bench: setup ## measure against peers: make bench [DATA=FOLDER] [SMALL=1]; resul
 
 study: setup ## does it work? 79 trainings, 45 minutes on 2 cores: make study DATA=FOLDER; results/study/study.md
 	$(BIN)/python -m benchmarks.study $(if $(DATA),--data "$(DATA)")
+
+ways: setup ## which way to train helps, and does one harm? every way on four folds of unseen species: make ways DATA=FOLDER NAME=mine
+	@test "$(origin NAME)" != file -a -n "$(DATA)" || { echo "Say what to call it and where the pictures are: make ways DATA=FOLDER NAME=mine"; exit 1; }
+	@test -f "config/$(NAME).yaml" || $(BIN)/python -m cladeclip.run.new_config "$(NAME)" "$(DATA)"
+	$(SNAKEMAKE) --cores $(CORES) --configfile config/mini.yaml config/$(NAME).yaml config/ways.yaml --config 'dataset={"name": "$(NAME)-ways"}'
+	@$(BIN)/python -m cladeclip.reporting.summary results/$(NAME)-ways
 
 taxonomy: setup ## names at several ranks beside a flat softmax: make taxonomy DATA=FOLDER [NAME=mini] (4 minutes after make real)
 	@test -n "$(DATA)" || { echo "Say where the pictures are: make taxonomy DATA=FOLDER"; exit 1; }

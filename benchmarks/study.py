@@ -156,20 +156,18 @@ def run(case: Case, config: dict[str, Any]) -> None:
     from cladeclip.encoders.load import load_encoder
     from cladeclip.evaluation.evaluate import evaluate
     from cladeclip.io.parquet import read_table
-    from cladeclip.tables import CLUSTERS, IMAGES, SPLIT
+    from cladeclip.tables import IMAGES, SPLIT
+    from cladeclip.training.classes import a_class_of_each
     from cladeclip.training.loop import train
 
     torch.set_num_threads(1)
     results, started = Path("results", config["dataset"]["name"]), time.perf_counter()
     encoder = load_encoder(f"weights/{case.student}")
     if case.labels != "untrained":
-        table = read_table(results / case.split / "clusters" / f"{case.labels}.parquet", CLUSTERS)
+        targets = a_class_of_each([str(results / case.split / "clusters" / f"{case.labels}.parquet")])
         settings = replace(Train(**deciding(Train, config["train"])), **case.changes)
         store = PictureStore(results / "store" / f"{config['train']['store_px']}.arrow")
-        labels = table["label"].to_numpy(dtype=np.int64)
-        train(
-            encoder, store, list(table["image_id"]), labels, int(labels.max()) + 1, settings, seed=case.seed, workers=0
-        )
+        train(encoder, store, targets, settings, seed=case.seed, workers=0)
     trained = time.perf_counter() - started
     images = read_table(results / "images.parquet", IMAGES)
     split = read_table(results / case.split / "split.parquet", SPLIT)

@@ -20,6 +20,7 @@ from cladeclip.datasets.store import PictureStore, build_store
 from cladeclip.demo.specimens import draw_specimens
 from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.weights import make_encoder_folder
+from cladeclip.training.classes import of_classes
 from cladeclip.training.curves import Curves
 from cladeclip.training.head import Head
 from cladeclip.training.loop import Training, picture_groups, train_mode
@@ -49,7 +50,7 @@ def our_head(n_classes: int, sample_rate: float, steps: int) -> float:
         leaf = embeddings.clone().requires_grad_()
         draw = head.draw(labels, step)
         centres = head.drawn_centres(draw)
-        head.loss(loss, leaf, labels, draw, centres)[0].backward()
+        head.loss(loss, leaf, labels, draw.weights, draw, centres)[0].backward()
         head.update(draw, centres, step=step + 1, lr=1e-4, betas=(0.9, 0.999))
         del draw, centres
         seconds.append(time.perf_counter() - start)
@@ -93,10 +94,10 @@ def our_steps(student: str, store: str, batch_size: int, steps: int, augment: st
     encoder, pictures = load_encoder(student), PictureStore(store)
     ids = list(pictures.position)
     settings = replace(RECIPE, batch_size=batch_size, epochs=steps, augment=augment)
-    labels = np.arange(len(ids))[:, None] % min(2000, len(ids))
+    targets = of_classes(ids, np.arange(len(ids)) % min(2000, len(ids)), 2000)
     schedule = one_cycle(settings, 10_000)
-    training = Training(encoder, 2000, settings, schedule, seed=5, device=torch.device("cpu"))
-    groups = picture_groups(encoder, pictures, ids, labels, settings, training, workers=CORES)
+    training = Training(encoder, targets, settings, schedule, seed=5, device=torch.device("cpu"))
+    groups = picture_groups(encoder, pictures, targets, settings, training, workers=CORES)
     with tempfile.TemporaryDirectory() as events:
         curves = Curves(settings.log_every, steps, batch_size, events=Path(events))
         seconds = []
@@ -124,7 +125,8 @@ def where_the_time_goes(student: str, store: str, batch_size: int, steps: int, a
     data = TrainingPictures(pictures, ids, encoder, augment, seed=5)
     loader = iter(training_loader(data, EpochBatches(len(ids), batch_size, steps, 5), workers=0, pin=False))
     finish = BatchFinish(encoder, augment, 5, torch.device("cpu"))
-    training = Training(encoder, 2000, settings, one_cycle(settings, 10_000), seed=5, device=torch.device("cpu"))
+    learned = of_classes([], np.empty((0, 1)), 2000)
+    training = Training(encoder, learned, settings, one_cycle(settings, 10_000), seed=5, device=torch.device("cpu"))
     parts: dict[str, list[float]] = {}
 
     def timed(name: str, start: float) -> None:

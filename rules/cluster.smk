@@ -1,5 +1,8 @@
 # Class labels for the students: clusters of a teacher's embeddings, or controls.
 CLUSTERS = str(ClusterLabels("{teacher}", "{features}", "{k}"))
+SEVERAL = str(NearestLabels("{teacher}", "{features}", "{k}", "{top}"))
+# The longest name first: 'vit-h' must not claim the labels of 'vit-h-14'.
+TEACHER = "|".join(sorted(ENCODERS, key=len, reverse=True))
 
 
 rule cluster:
@@ -16,8 +19,7 @@ rule cluster:
     benchmark:
         RESULTS.benchmark(f"cluster/{{split}}/{CLUSTERS}")
     wildcard_constraints:
-        # The longest name first: 'vit-h' must not claim the labels of 'vit-h-14'.
-        teacher="|".join(sorted(ENCODERS, key=len, reverse=True)),
+        teacher=TEACHER,
         k=r"\d+",
     conda:
         ENVIRONMENT
@@ -33,6 +35,35 @@ rule cluster:
         "Clustering {wildcards.teacher}'s {wildcards.features} embeddings into {wildcards.k} ({wildcards.split})."
     script:
         script_of("cluster")
+
+
+rule nearest_clusters:
+    input:
+        embeddings=RESULTS.features("{teacher}", "{features}"),
+        labels=rules.cluster.output.labels,
+        centroids=rules.cluster.output.centroids,
+    output:
+        RESULTS.labels("{split}", SEVERAL),
+    log:
+        RESULTS.log(f"nearest_clusters/{{split}}/{SEVERAL}"),
+    benchmark:
+        RESULTS.benchmark(f"nearest_clusters/{{split}}/{SEVERAL}")
+    wildcard_constraints:
+        teacher=TEACHER,
+        k=r"\d+",
+        top=r"\d+",
+    conda:
+        ENVIRONMENT
+    threads: config["cluster"]["threads"]
+    resources:
+        mem_mb=memory(3000, per_input=4, of="embeddings"),
+        runtime=minutes(30),
+    params:
+        code=code("nearest_clusters"),
+    message:
+        "The {wildcards.top} nearest of {wildcards.k} clusters of {wildcards.teacher} ({wildcards.split})."
+    script:
+        script_of("nearest_clusters")
 
 
 rule control:

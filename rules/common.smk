@@ -17,7 +17,18 @@ from cladeclip.encoders.weights import note_changed_weights
 from cladeclip.errors import CladeclipError, ConfigError
 from cladeclip.run.fingerprint import remember
 from cladeclip.run.job_environment import prepare_environment
-from cladeclip.names import FEATURES, MODEL, NAME, SPLIT, ClusterLabels, Model
+from cladeclip.names import (
+    FEATURES,
+    MODEL,
+    NAME,
+    SPLIT,
+    ClusterLabels,
+    Model,
+    NearestLabels,
+    ShuffledLabels,
+    parse_labels,
+)
+from cladeclip.training.specs import chosen_places, reader_place
 from cladeclip.run.staleness import code_of_captions, code_of_rows, code_of_script
 
 prepare_environment(SOURCE)
@@ -103,3 +114,22 @@ def known(section, name):
 
 def script_of(name):
     return f"../workflow/scripts/{name}.py"
+
+
+def labels_of(wildcards):
+    return parse_labels(wildcards.labels, ENCODERS)
+
+
+def reader_of(wildcards):
+    """What reads the tables that a student learns from."""
+    return reader_place(labels_of(wildcards))
+
+
+def chosen_of(wildcards):
+    """What the labels and the loss choose of the training's code."""
+    return chosen_places(labels_of(wildcards), config["train"]["loss"])
+
+
+def shuffled_by(wildcards):
+    """The seed by which labels are dealt to other images; None for labels that are not shuffled."""
+    return SEEDS["clusters"] if isinstance(labels_of(wildcards), ShuffledLabels) else None

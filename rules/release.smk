@@ -19,7 +19,7 @@ rule release_one:
         model=RESULTS.checkpoint("{split}", "{model}"),
         accuracy=RESULTS.evaluation("{split}", "{model}", "accuracy"),
         before=lambda wildcards: RESULTS.evaluation(wildcards.split, Model.parse(wildcards.model).student, "accuracy"),
-        quality=lambda wildcards: RESULTS.labels(wildcards.split, Model.parse(wildcards.model).labels, "quality.json"),
+        qualities=lambda wildcards: FILES.qualities_of(wildcards.split, Model.parse(wildcards.model).labels),
         images=rules.prepare.output.images,
         split=rules.split.output[0],
     output:

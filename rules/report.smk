@@ -121,7 +121,7 @@ rule report:
         saliency=RESULTS.table("saliency") if FILES.histories_shown() else [],
         also=expand("{run}/comparison.parquet", run=config["report"]["also"]),
         encoders=FILES.encoder_records(),
-        clusters=FILES.labels("parquet"),
+        clusters=FILES.labels(),
         qualities=FILES.labels("quality.json"),
         images=RESULTS.table("images"),
         quarantine=RESULTS.table("quarantine"),

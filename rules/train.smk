@@ -1,16 +1,16 @@
 # Students: an encoder trained to tell the classes of its labels apart. The checkpoint is an encoder folder.
-from cladeclip.training.specs import loss_place
 
 TRAIN = config["train"]
 TRAIN_SETTINGS = deciding(Train, TRAIN)
 TRAINED_MODEL = str(Model("{student}", "{labels}", "{seed}"))
+INTERPOLATED_MODEL = f"{TRAINED_MODEL}.alpha{{percent}}"
 
 
 rule train:
     input:
         encoder=WEIGHTS.encoder("{student}"),
         store=FILES.store(),
-        labels=RESULTS.labels("{split}", "{labels}"),
+        labels=lambda wildcards: FILES.learned_from(wildcards.split, wildcards.labels),
     output:
         record=RESULTS.checkpoint("{split}", TRAINED_MODEL, "encoder.json"),
         model=RESULTS.checkpoint("{split}", TRAINED_MODEL),
@@ -31,7 +31,9 @@ rule train:
     params:
         settings=TRAIN_SETTINGS,
         events=RESULTS.events(f"train/{{split}}/{TRAINED_MODEL}"),
-        code=lambda wildcards: code("train", wildcards.student, chosen=[loss_place(TRAIN["loss"])]),
+        reader=reader_of,
+        shuffled=shuffled_by,
+        code=lambda wildcards: code("train", wildcards.student, chosen=chosen_of(wildcards)),
     message:
         "Training {wildcards.student} on {wildcards.labels}, seed {wildcards.seed} ({wildcards.split})."
     script:
@@ -61,8 +63,37 @@ rule lr_range:
     params:
         settings=TRAIN_SETTINGS,
         range=ordered(TRAIN["lr_range"]),
-        code=lambda wildcards: code("lr_range", wildcards.student, chosen=[loss_place(TRAIN["loss"])]),
+        reader=reader_of,
+        shuffled=shuffled_by,
+        code=lambda wildcards: code("lr_range", wildcards.student, chosen=chosen_of(wildcards)),
     message:
         "Range test of the learning rate: {wildcards.student} on {wildcards.labels} ({wildcards.split})."
     script:
         script_of("lr_range")
+
+
+rule interpolate:
+    input:
+        encoder=WEIGHTS.encoder("{student}"),
+        record=rules.train.output.record,
+        trained=rules.train.output.model,
+    output:
+        record=RESULTS.checkpoint("{split}", INTERPOLATED_MODEL, "encoder.json"),
+        model=RESULTS.checkpoint("{split}", INTERPOLATED_MODEL),
+    log:
+        RESULTS.log(f"interpolate/{{split}}/{INTERPOLATED_MODEL}"),
+    benchmark:
+        RESULTS.benchmark(f"interpolate/{{split}}/{INTERPOLATED_MODEL}")
+    wildcard_constraints:
+        percent=r"[1-9]\d?",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=memory(2000, per_weights=3),
+        runtime=minutes(20),
+    params:
+        code=lambda wildcards: code("interpolate", wildcards.student),
+    message:
+        "{wildcards.percent} % of what training changed: {wildcards.student} on {wildcards.labels} ({wildcards.split})."
+    script:
+        script_of("interpolate")

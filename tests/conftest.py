@@ -21,9 +21,11 @@ from cladeclip.datasets.store import PictureStore, build_store
 from cladeclip.demo.specimens import draw_specimens
 from cladeclip.encoders.weights import make_encoder_folder
 from cladeclip.io.parquet import read_table, write_table
+from cladeclip.names import ControlLabels
 from cladeclip.run.new_config import SHIPPED
 from cladeclip.tables import CLUSTERS, LISTING
 from cladeclip.training.job import TrainingJob
+from cladeclip.training.specs import reader_place
 
 REPOSITORY = Path(__file__).parents[1]
 # Pictures with mixed licences cannot be part of the repository; CI lays them beside it.
@@ -149,7 +151,8 @@ def training_job(student, store, images, tmp_path):
     return TrainingJob(
         encoder=str(student),
         store=store.path,
-        labels=str(tmp_path / "labels.parquet"),
+        labels=[str(tmp_path / "labels.parquet")],
+        reader=reader_place(ControlLabels("species")),
         checkpoint=str(tmp_path / "checkpoint"),
     )
 

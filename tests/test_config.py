@@ -22,9 +22,12 @@ def merged(overrides):
     return config
 
 
-@pytest.mark.parametrize("name", ["config", "demo", "mini"])
-def test_shipped_configs_are_valid(name):
-    complete(merged(yaml.safe_load((REPOSITORY / "config" / f"{name}.yaml").read_text())))
+@pytest.mark.parametrize("names", [["config"], ["demo"], ["mini"], ["mini", "ways"]], ids=" ".join)
+def test_shipped_configs_are_valid(names):
+    config = merged({})
+    for name in names:
+        update(config, yaml.safe_load((REPOSITORY / "config" / f"{name}.yaml").read_text()))
+    complete(config)
 
 
 def test_default_config_is_the_recipe():
@@ -90,7 +93,16 @@ def test_every_key_of_the_default_config_has_a_comment():
         ({"report": {"primary": {"k": 50}}}, ["report.primary.k is 50", "listed are 100, 500"]),
         ({"train": {"margin_loss_m1": 1.5}}, ["margin_loss_m1 is 1.5", "only 1"]),
         ({"train": {"margin_loss_m3": 0.4}}, ["margin_loss_m3 is 0.4", "set train.loss: cosface"]),
-        ({"labels": {"also": ["vit-h-image-k100-500"]}}, ["labels.also[0]", "so far: write vit-h-image-k500"]),
+        ({"labels": {"also": ["vit-h-image-k500-100"]}}, ["labels.also[0]", "in order, each once: vit-h-image-k100-500"]),
+        ({"labels": {"also": ["vit-h-image-k500-1"]}}, ["labels.also[0]", "2 or more"]),
+        ({"labels": {"also": ["vit-h-image-k5-top5"]}}, ["labels.also[0]", "of 5 clusters the nearest 1 to 4"]),
+        ({"labels": {"also": ["distil-handmade-fused-internvl"]}}, ["labels.also[0]", "no text tower"]),
+        ({"labels": {"also": ["shuffled-vit-h-image-k5"]}}, ["labels.also[0]", "a control", "labels.controls"]),
+        ({"labels": {"controls": ["shuffled-vit-g-image-k5"]}}, ["labels.controls[0]", "names no labels"]),
+        ({"labels": {"controls": ["shuffled-species"]}}, ["labels.controls[0]", "names no labels"]),
+        ({"train": {"interpolate": [0.5]}}, ["train.interpolate", "folds.validate_share, 0.1 say"]),
+        ({"train": {"interpolate": [0.5, 0.333]}}, ["train.interpolate[1] is 0.333", "two decimals"]),
+        ({"train": {"interpolate": [0.001]}}, ["train.interpolate[0] is 0.001", "0.01 to 0.99"]),
         ({"train": {"loss": "arcfaces"}}, ["train.loss is 'arcfaces' (did you mean 'arcface'?)", "known are"]),
         ({"train": {"margin_loss_m2": -0.1}}, ["margin_loss_m2 is -0.1", "0 or more"]),
         ({"encoders": {"x": {"family": "openclip"}}}, ["encoders.x.family is 'openclip'", "did you mean 'open_clip'"]),

@@ -12,9 +12,10 @@ from cladeclip.names import (
     ControlLabels,
     Distillation,
     Features,
+    JointLabels,
     Model,
     NearestLabels,
-    NestedLabels,
+    ShuffledLabels,
     Split,
     parse_labels,
 )
@@ -51,25 +52,31 @@ def test_models_are_read_back_from_their_name():
 NUMBERS = st.integers(1, 10_000)
 WORDS = st.from_regex(r"[a-z][a-z0-9]{0,3}(-[a-z0-9]{1,3}){0,2}", fullmatch=True)
 FEATURES = st.one_of(st.just("image"), WORDS.map("text-{}".format), WORDS.map("fused-{}".format))
-LABELS = st.one_of(
+OF_TEACHER = st.one_of(
     st.builds(ClusterLabels, WORDS, FEATURES, NUMBERS),
-    st.builds(NestedLabels, WORDS, FEATURES, st.lists(NUMBERS, min_size=2, max_size=4).map(tuple)),
+    st.builds(JointLabels, WORDS, FEATURES, st.lists(NUMBERS, min_size=2, max_size=4).map(tuple)),
     st.builds(NearestLabels, WORDS, FEATURES, NUMBERS, NUMBERS),
     st.builds(Distillation, WORDS, FEATURES),
+)
+LABELS = st.one_of(
+    OF_TEACHER,
+    st.builds(ShuffledLabels, OF_TEACHER),
     st.builds(ControlLabels, st.just("random"), NUMBERS),
     st.sampled_from([ControlLabels("species"), ControlLabels("genus")]),
 )
 
 
-@given(labels=LABELS, student=WORDS, seed=NUMBERS, variant=st.sampled_from(["", "alpha50", "head2"]))
-def test_every_name_is_read_back_alone_and_in_a_models(labels, student, seed, variant):
-    known = [labels.teacher] if hasattr(labels, "teacher") else []
+@given(labels=LABELS, student=WORDS, seed=NUMBERS, percent=st.integers(1, 100))
+def test_every_name_is_read_back_alone_and_in_a_models(labels, student, seed, percent):
+    of_teacher = getattr(labels, "labels", labels)
+    known = [of_teacher.teacher] if hasattr(of_teacher, "teacher") else []
     assert re.fullmatch(NAME, str(labels))
     assert parse_labels(str(labels), known) == labels
-    model = Model(student, str(labels), seed, variant)
+    model = Model(student, str(labels), seed, percent)
     assert Model.parse(str(model)) == model
     assert re.fullmatch(MODEL, str(model))
     assert not re.fullmatch(NAME, str(model))
+    assert all(one == parse_labels(str(one), known) for one in labels.clusters)
 
 
 def test_features():

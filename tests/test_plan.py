@@ -80,7 +80,7 @@ def test_the_manifest_lists_what_a_run_makes_once_each():
     files = plan.Files(config(k=[9, 27]))
     listed = files.listed()
     assert listed == sorted(set(listed))
-    made = {*files.all(), *files.teachers_features(), *files.labels("parquet"), files.store()}
+    made = {*files.all(), *files.teachers_features(), *files.labels(), files.store()}
     made -= {files.results.file("report.html"), files.results.file("manifest.json"), *files.unnamed()}
     assert made <= set(listed)
     assert all(path.startswith(f"{files.results}/") for path in listed)

@@ -21,6 +21,7 @@ from cladeclip.encoders.weights import family_of, make_encoder_folder
 from cladeclip.errors import ConfigError
 from cladeclip.run import staleness
 from cladeclip.training.checkpoint import save_checkpoint
+from cladeclip.training.classes import of_classes
 from cladeclip.training.loop import train
 from cladeclip.training.losses import loss_named
 from cladeclip.training.specs import loss_place
@@ -217,7 +218,8 @@ def test_a_layout_of_another_package_has_its_section_and_lists(another_package):
 def test_a_loss_of_another_package_trains_and_learns(another_package, student, store, images):
     settings = replace(RECIPE, loss="square", epochs=8, batch_size=12, lr=1e-3, log_every=1)
     labels = np.arange(len(images)) % 3
-    history = train(load_encoder(student), store, list(images["image_id"]), labels, 3, settings, seed=5, workers=0)
+    targets = of_classes(images["image_id"], labels, 3)
+    history = train(load_encoder(student), store, targets, settings, seed=5, workers=0)
     assert history["loss"].iloc[-3:].mean() < 0.7 * history["loss"].iloc[:3].mean()
     cosines = history["target_cosine"]
     assert history["loss"].iloc[0] >= settings.margin_loss_s * (1 - cosines.iloc[0]) ** 2  # the mean of squares

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
@@ -14,6 +15,7 @@ from cladeclip.encoders.encoder import Encoder, half_precision
 from cladeclip.evaluation.evaluate import evaluate
 from cladeclip.plan import all_models, encoders_in_use, labels_on, trainings
 from cladeclip.run.needs import FITTED, MAP_SECONDS
+from cladeclip.training.classes import of_classes
 from cladeclip.training.loop import Training, encoder_precision, picture_groups, train_mode
 from cladeclip.training.optimisation import one_cycle
 
@@ -54,9 +56,9 @@ def training(setting: Setting) -> Iterator[Finding]:
     limit = resident_rate(setting, setting.encoder(STUDENT), batch_size, steps // 2)
     settings = setting.settings(batch_size=batch_size, epochs=10_000)
     encoder, ids = setting.encoder(STUDENT), list(setting.store.position) * 100
-    made = Training(encoder, 2000, settings, one_cycle(settings, 10_000), seed=5, device=setting.device)
-    labels = torch.arange(len(ids)).numpy()[:, None] % 2000
-    groups = picture_groups(encoder, setting.store, ids, labels, settings, made, workers=setting.cores)
+    targets = of_classes(ids, np.arange(len(ids)) % 2000, 2000)
+    made = Training(encoder, targets, settings, one_cycle(settings, 10_000), seed=5, device=setting.device)
+    groups = picture_groups(encoder, setting.store, targets, settings, made, workers=setting.cores)
     for _ in range(warm):
         made.take_step(next(groups), 1)
     taken = setting.seconds(lambda: [made.take_step(next(groups), 1) for _ in range(steps)])

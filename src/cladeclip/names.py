@@ -13,8 +13,8 @@ from cladeclip.errors import ConfigError
 NAME = r"[a-z0-9]+(?:-[a-z0-9]+)*"
 FEATURES = rf"image|text-{NAME}|fused-{NAME}"
 SPLIT = r"all|holdout-\d+|open-\d+"
-# A trained student, and what may follow: the share of its training's weights, or the one of its heads.
-TRAINED = rf"{NAME}\.{NAME}\.seed\d+(?:\.(?:alpha|head)\d+)?"
+# A trained student; and one between it and what it was before, with so many percent of what training changed.
+TRAINED = rf"{NAME}\.{NAME}\.seed\d+(?:\.alpha[1-9]\d?)?"
 MODEL = rf"{NAME}|{TRAINED}"
 
 
@@ -72,6 +72,11 @@ class ClusterLabels:
     def __str__(self) -> str:
         return f"{self.teacher}-{self.features}-k{self.k}"
 
+    @property
+    def clusters(self) -> "tuple[ClusterLabels, ...]":
+        """The clusters that these labels are made of; every kind of labels has some or none."""
+        return (self,)
+
 
 @dataclass(frozen=True)
 class ControlLabels:
@@ -83,9 +88,13 @@ class ControlLabels:
     def __str__(self) -> str:
         return self.kind if self.k is None else f"{self.kind}-k{self.k}"
 
+    @property
+    def clusters(self) -> tuple[ClusterLabels, ...]:
+        return ()
+
 
 @dataclass(frozen=True)
-class NestedLabels:
+class JointLabels:
     """Cluster ids of several numbers of clusters, for one student: `{teacher}-{features}-k100-500-2000`."""
 
     teacher: str
@@ -98,6 +107,10 @@ class NestedLabels:
     @property
     def k(self) -> int:
         return max(self.ks)
+
+    @property
+    def clusters(self) -> tuple[ClusterLabels, ...]:
+        return tuple(ClusterLabels(self.teacher, self.features, k) for k in self.ks)
 
 
 @dataclass(frozen=True)
@@ -112,6 +125,10 @@ class NearestLabels:
     def __str__(self) -> str:
         return f"{self.teacher}-{self.features}-k{self.k}-top{self.top}"
 
+    @property
+    def clusters(self) -> tuple[ClusterLabels, ...]:
+        return (ClusterLabels(self.teacher, self.features, self.k),)
+
 
 @dataclass(frozen=True)
 class Distillation:
@@ -124,8 +141,40 @@ class Distillation:
     def __str__(self) -> str:
         return f"distil-{self.teacher}-{self.features}"
 
+    @property
+    def clusters(self) -> tuple[ClusterLabels, ...]:
+        return ()
 
-Labels = ClusterLabels | ControlLabels | NestedLabels | NearestLabels | Distillation
+
+OfTeacher = ClusterLabels | JointLabels | NearestLabels | Distillation
+
+
+@dataclass(frozen=True)
+class ShuffledLabels:
+    """A teacher's labels, dealt to the images at random: `shuffled-{labels}`. A control: as many of each, no meaning."""
+
+    labels: OfTeacher
+
+    def __str__(self) -> str:
+        return f"shuffled-{self.labels}"
+
+    @property
+    def k(self) -> int | None:
+        return self.labels.k
+
+    @property
+    def clusters(self) -> tuple[ClusterLabels, ...]:
+        return self.labels.clusters
+
+
+Labels = OfTeacher | ControlLabels | ShuffledLabels
+
+
+def teachers_labels(labels: Labels) -> OfTeacher | None:
+    """The teacher's labels that these are, or are shuffled from; None for those that need no teacher."""
+    if isinstance(labels, ShuffledLabels):
+        return labels.labels
+    return None if isinstance(labels, ControlLabels) else labels
 
 
 def parse_labels(name: str, encoders: Iterable[str]) -> Labels:
@@ -138,43 +187,64 @@ def parse_labels(name: str, encoders: Iterable[str]) -> Labels:
         return ControlLabels(name)
     if match := re.fullmatch(r"random-k(\d+)", name):
         return ControlLabels("random", int(match[1]))
+    teachers = sorted(encoders, key=len, reverse=True)
+    if labels := _of_teacher(name, teachers):
+        return labels
+    if name.startswith("shuffled-") and (labels := _of_teacher(name.removeprefix("shuffled-"), teachers)):
+        return ShuffledLabels(labels)
+    raise ConfigError(
+        f"'{name}' names no labels; use TEACHER-FEATURES-kNUMBER, -kNUMBER-NUMBER or -kNUMBER-topNUMBER, or "
+        "distil-TEACHER-FEATURES, with a teacher of `encoders:`; any of these after shuffled-; or species, genus, "
+        "random-kNUMBER."
+    )
+
+
+def _of_teacher(name: str, teachers: Iterable[str]) -> OfTeacher | None:
     # The longest name first: 'vit-h' must not claim the labels of 'vit-h-14'.
-    for teacher in sorted(encoders, key=len, reverse=True):
+    for teacher in teachers:
         if match := re.fullmatch(rf"{re.escape(teacher)}-({FEATURES})-k(\d+(?:-\d+)*)(?:-top(\d+))?", name):
             features, ks, top = match[1], tuple(map(int, match[2].split("-"))), match[3]
-            if len(ks) > 1:
-                if top is None:
-                    return NestedLabels(teacher, features, ks)
-                continue
-            return NearestLabels(teacher, features, ks[0], int(top)) if top else ClusterLabels(teacher, features, ks[0])
+            if len(ks) == 1:
+                of_one = ClusterLabels(teacher, features, ks[0])
+                return NearestLabels(teacher, features, ks[0], int(top)) if top else of_one
+            if top is None:
+                return JointLabels(teacher, features, ks)
         if match := re.fullmatch(rf"distil-{re.escape(teacher)}-({FEATURES})", name):
             return Distillation(teacher, match[1])
-    raise ConfigError(
-        f"'{name}' names no labels; use TEACHER-FEATURES-kNUMBER with a teacher of `encoders:`, "
-        "or species, genus, random-kNUMBER."
-    )
+    return None
 
 
 @dataclass(frozen=True)
 class Model:
-    """A trained student: `{student}.{labels}.seed{seed}`.
+    """A trained student: `{student}.{labels}.seed{seed}`, and one between it and the untrained: `....alpha{percent}`.
 
     Attributes:
-        variant: empty, or `alphaN` or `headN`: a model that is made of this one.
+        percent: of what training changed in the weights; 100 is the trained student itself.
     """
 
     student: str
     labels: str
     seed: int
-    variant: str = ""
+    percent: int = 100
 
     def __str__(self) -> str:
-        return f"{self.student}.{self.labels}.seed{self.seed}" + (f".{self.variant}" if self.variant else "")
+        return f"{self.student}.{self.labels}.seed{self.seed}" + self._share
+
+    @property
+    def replicas(self) -> str:
+        """What all seeds have in common."""
+        return f"{self.student}.{self.labels}{self._share}"
+
+    @property
+    def _share(self) -> str:
+        return f".alpha{self.percent}" if self.percent < 100 else ""
 
     @classmethod
     def parse(cls, name: str) -> "Model | None":
         """The trained student of this name, or None for the name of an encoder that was not trained here."""
         if not re.fullmatch(TRAINED, name):
             return None
-        student, labels, seed, *variant = name.split(".")
-        return cls(student, labels, int(seed.removeprefix("seed")), *variant)
+        student, labels, seed, *percent = name.split(".")
+        return cls(
+            student, labels, int(seed.removeprefix("seed")), *(int(one.removeprefix("alpha")) for one in percent)
+        )

@@ -4,11 +4,23 @@ Imports nothing heavy, since every `snakemake` command runs it.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from cladeclip.captioning.specs import kind_named
 from cladeclip.encoders.specs import Family, family_named
-from cladeclip.names import ClusterLabels, Features, Model, Split, parse_labels
+from cladeclip.names import (
+    ClusterLabels,
+    ControlLabels,
+    Distillation,
+    Features,
+    JointLabels,
+    Model,
+    NearestLabels,
+    Split,
+    parse_labels,
+    teachers_labels,
+)
 from cladeclip.paths import Results, Weights
 
 # Tables of every model on every split, and of every model on open splits. Their contracts are in tables.py; the names are
@@ -23,6 +35,7 @@ EVALUATION_TABLES = (
     "confusions",
     "one_by_one",
     "probe",
+    "held_out",
 )
 HIERARCHY_TABLES = ("hierarchy", "coverage", "novelty", "taxonomic_answers")
 # Tables of which a run has one each, for later stages or for people.
@@ -52,6 +65,17 @@ def labels_on(config: Mapping[str, Any], split: str) -> list[str]:
     return [name for name in all_labels(config) if only is None or name in only]
 
 
+def tables_on(config: Mapping[str, Any], split: str) -> list[str]:
+    """The {labels} names of the tables of single labels that those of a split are, or are made of."""
+    return list(dict.fromkeys(table for name in labels_on(config, split) for table in tables_of(config, name)))
+
+
+def tables_of(config: Mapping[str, Any], name: str) -> list[str]:
+    """The same of one {labels} name."""
+    labels = parse_labels(name, config["encoders"])
+    return [name] if isinstance(labels, ControlLabels) else [str(one) for one in labels.clusters]
+
+
 def primary_labels(config: Mapping[str, Any]) -> str | None:
     """The clusters that the planned comparison is about: the first teacher's first features at the primary k."""
     labels = config["labels"]
@@ -61,12 +85,9 @@ def primary_labels(config: Mapping[str, Any]) -> str | None:
 
 
 def clustered_features(config: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What is clustered: teacher and features."""
-    labels = config["labels"]
-    crossed = [(teacher, features) for teacher in labels["teachers"] for features in labels["features"] if labels["k"]]
-    also = [parse_labels(name, config["encoders"]) for name in labels["also"]]
-    alone = [(one.teacher, one.features) for one in also if isinstance(one, ClusterLabels)]
-    return list(dict.fromkeys([*crossed, *alone]))
+    """What is clustered or distilled: teacher and features."""
+    found = [teachers_labels(parse_labels(name, config["encoders"])) for name in all_labels(config)]
+    return list(dict.fromkeys((one.teacher, one.features) for one in found if one is not None))
 
 
 def teachers(config: Mapping[str, Any]) -> list[str]:
@@ -83,14 +104,32 @@ def trained_models(config: Mapping[str, Any], split: str) -> list[str]:
     ]
 
 
+def interpolated_models(config: Mapping[str, Any], split: str) -> list[str]:
+    """The {model} names of what lies between trained and untrained students."""
+    percents = [round(100 * share) for share in config["train"]["interpolate"]]
+    trained = [Model.parse(name) for name in trained_models(config, split)]
+    return [str(replace(one, percent=percent)) for one in trained if one for percent in percents]
+
+
 def trainings(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Every training of the run, as split and model."""
     return [(split, model) for split in config["splits"] for model in trained_models(config, split)]
 
 
+def checkpoints(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Every student that the run makes, trained or between trained and untrained, as split and model."""
+    return [
+        (split, model)
+        for split in config["splits"]
+        for model in [*trained_models(config, split), *interpolated_models(config, split)]
+    ]
+
+
 def all_models(config: Mapping[str, Any], split: str) -> list[str]:
-    """Everything that is evaluated on a split: trained students, the same students untrained, and the baselines."""
-    return list(dict.fromkeys([*trained_models(config, split), *config["students"], *config["baselines"]]))
+    """Everything that is evaluated on a split: trained students, those between trained and untrained, the same students
+    untrained, and the baselines."""
+    made = [*trained_models(config, split), *interpolated_models(config, split)]
+    return list(dict.fromkeys([*made, *config["students"], *config["baselines"]]))
 
 
 def encoders_in_use(config: Mapping[str, Any]) -> list[str]:
@@ -104,7 +143,7 @@ def models_that_name(config: Mapping[str, Any]) -> list[str]:
     """Models that name pictures without a species: students of the primary clusters, else all students, else baselines."""
     labels = primary_labels(config)
     trained = trained_models(config, config["report"]["primary"]["split"])
-    of_clusters = [name for name in trained if labels and (model := Model.parse(name)) and str(model.labels) == labels]
+    of_clusters = [name for name in trained if labels and (model := Model.parse(name)) and model.labels == labels]
     return of_clusters or trained or config["baselines"]
 
 
@@ -150,27 +189,58 @@ class Files:
         return [self.results.evaluation(split, model, "zero_shot") for split, model in readers]
 
     def hierarchies(self) -> list[str]:
-        """The tables of hierarchical classification, for open splits, where some species are new."""
+        """The tables of hierarchical classification, for open splits, where some species are new; without the students
+        between trained and untrained."""
         open_splits = [split for split in self.config["splits"] if Split.parse(split).is_open]
-        return [path for table in HIERARCHY_TABLES for path in self.evaluations(table, open_splits)]
+        models = [
+            (split, name)
+            for split, name in self.models(open_splits)
+            if (model := Model.parse(name)) is None or model.percent == 100
+        ]
+        return [self.results.evaluation(*model, table) for table in HIERARCHY_TABLES for model in models]
 
     def unnamed(self) -> list[str]:
         """The names for pictures without a species, if these are kept."""
         named = models_that_name(self.config) if self.config["dataset"]["unnamed"] == "keep" else []
         return [self.results.unnamed(self.primary_split, model, "csv") for model in named]
 
-    def labels(self, ending: str, of: Iterable[str] | None = None) -> list[str]:
-        """The labels of every split, those among `of`."""
-        kinds = set(all_labels(self.config) if of is None else of)
+    def labels(self, ending: str = "parquet", *, clusters_only: bool = False) -> list[str]:
+        """The tables of single labels of every split; with `clusters_only`, without the controls."""
         return [
             self.results.labels(split, name, ending)
             for split in self.config["splits"]
-            for name in labels_on(self.config, split)
-            if name in kinds
+            for name in tables_on(self.config, split)
+            if not (clusters_only and isinstance(parse_labels(name, self.config["encoders"]), ControlLabels))
         ]
 
+    def qualities_of(self, split: str, name: str) -> list[str]:
+        """How good the labels are, or the clusters that they are made of."""
+        return [self.results.labels(split, table, "quality.json") for table in tables_of(self.config, name)]
+
+    def several_labels(self) -> list[str]:
+        """The tables of several labels an image, of every split."""
+        return [
+            self.learned_from(split, name)[0]
+            for split in self.config["splits"]
+            for name in labels_on(self.config, split)
+            if isinstance(teachers_labels(parse_labels(name, self.config["encoders"])), NearestLabels)
+        ]
+
+    def learned_from(self, split: str, name: str) -> list[str]:
+        """The tables that a student of these labels learns from."""
+        labels = parse_labels(name, self.config["encoders"])
+        match teachers_labels(labels):
+            case JointLabels() as joint:
+                return [self.results.labels(split, str(one)) for one in joint.clusters]
+            case Distillation() as distilled:
+                return [self.results.features(distilled.teacher, distilled.features), self.results.split(split)]
+            case one:
+                return [self.results.labels(split, name if one is None else str(one))]
+
     def checkpoints(self, file: str = "model.safetensors") -> list[str]:
-        return [self.results.checkpoint(split, model, file) for split, model in trainings(self.config)]
+        """A file of every checkpoint; of the trainings alone where the others do not have it."""
+        models = trainings(self.config) if file == "training.csv" else checkpoints(self.config)
+        return [self.results.checkpoint(split, model, file) for split, model in models]
 
     def histories_shown(self) -> list[str]:
         """The training histories (training.csv) on the primary split."""
@@ -241,9 +311,10 @@ class Files:
                 *(path for table in EVALUATION_TABLES for path in self.evaluations(table)),
                 *self.zero_shot(),
                 *self.hierarchies(),
-                *self.labels("parquet"),
+                *self.labels(),
                 *self.labels("quality.json"),
-                *self.labels("centroids.parquet", cluster_labels(self.config)),
+                *self.labels("centroids.parquet", clusters_only=True),
+                *self.several_labels(),
                 *self.checkpoints(),
                 *self.checkpoints("encoder.json"),
                 *self.checkpoints("training.csv"),

@@ -67,6 +67,12 @@ CAPTIONS = Contract(
 CLUSTERS = Contract(
     "clusters", "a fit image", {"image_id": STRING, "label": INT, "distance": pa.float32()}, ("image_id",)
 )
+NEAREST_CLUSTERS = Contract(
+    "nearest_clusters",
+    "a fit image and one of the clusters nearest to it, its own first",
+    {"image_id": STRING, "place": INT, "label": INT, "distance": pa.float32()},
+    ("image_id", "place"),
+)
 # Uncertainty of each measure: bootstrap over queries, spread over query draws; and its mean over labels.
 OF_EACH_MEASURE = ("low", "high", "sd_splits", "macro")
 ACCURACY = Contract(
@@ -145,6 +151,12 @@ ONE_BY_ONE = Contract(
     "an encoder that was not trained here: its accuracies if pictures of one specimen could stand on both sides",
     {**dict.fromkeys(MEASURES, FLOAT), "n_query": INT, "n_gallery": INT},
     ("n_query",),
+)
+HELD_OUT = Contract(
+    "held_out",
+    "an image that was not fitted on, at a rank: its name, and that of the nearest image",
+    {"part": STRING, "column": STRING, "image_id": STRING, "label": STRING, "answer": STRING},
+    ("part", "column", "image_id"),
 )
 PROBE = Contract(
     "probe",
@@ -242,7 +254,18 @@ SALIENCY = Contract(
 # What the evaluation of one model on one split gives.
 EVALUATION = {
     contract.name: contract
-    for contract in (ACCURACY, PREDICTIONS, NEIGHBOURS, KNN, RETRIEVAL, CLASSES, CONFUSIONS, ONE_BY_ONE, PROBE)
+    for contract in (
+        ACCURACY,
+        PREDICTIONS,
+        NEIGHBOURS,
+        KNN,
+        RETRIEVAL,
+        CLASSES,
+        CONFUSIONS,
+        ONE_BY_ONE,
+        PROBE,
+        HELD_OUT,
+    )
 }
 COMPARISON = Contract(
     "comparison",

@@ -150,3 +150,22 @@ def test_no_group_with_a_picture_of_an_unseen_species_is_fitted(ranked):
         assert not unseen & set(table.loc[table["part"] == "fit", "scientific_name"])
         for _, members in table.groupby("content_group"):
             assert set(members["part"]) == {"fit"} or "fit" not in set(members["part"])
+
+
+@pytest.mark.parametrize("split", ["holdout-0", "holdout-1", "open-0", "open-2"])
+def test_a_share_of_what_would_be_fitted_is_kept_to_choose_by(ranked, split):
+    """Of known species alone, whole groups, never all of a species; what is asked stays what it was."""
+    without = make_split(ranked, split, test_share=0.2, seed=5)
+    kept = make_split(ranked, split, test_share=0.2, seed=5, validate_share=0.25)
+    changed = without["part"] != kept["part"]
+    assert set(without.loc[changed, "part"]) == {"fit"}
+    assert set(kept.loc[changed, "part"]) == {"validate"}
+    table = ranked.merge(kept, on="image_id")
+    known = table[table["part"] != "unseen"]
+    assert (known.groupby("content_group")["part"].nunique() == 1).all()
+    for _, rows in table[table["part"].isin(["fit", "validate"])].groupby("scientific_name"):
+        own = rows[rows["content_group"].isin(rows["image_id"])]
+        n, n_kept = own["content_group"].nunique(), own.loc[own["part"] == "validate", "content_group"].nunique()
+        assert n_kept == (max(1, round(0.25 * n)) if n >= 2 else 0)
+        assert n_kept < max(n, 1)
+    assert "validate" not in set(make_split(ranked, "all", test_share=0.2, seed=5, validate_share=0.25)["part"])

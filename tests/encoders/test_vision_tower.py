@@ -14,6 +14,7 @@ from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.weights import family_of, make_encoder_folder
 from cladeclip.errors import CladeclipError
 from cladeclip.training.checkpoint import save_checkpoint
+from cladeclip.training.classes import of_classes
 from cladeclip.training.loop import train
 
 
@@ -107,10 +108,8 @@ def test_a_vision_tower_is_trained_and_transformers_loads_it(florence, store, im
 
     encoder = encoder_of(florence[2], tmp_path / "before")
     settings = replace(RECIPE, epochs=3, batch_size=9, pct_start=0.2, lr=1e-3, augment="crop_flip")
-    labels = np.arange(len(images)) % 7
-    history = train(
-        encoder, store, list(images["image_id"]), labels, int(labels.max()) + 1, settings, seed=5, workers=0
-    )
+    targets = of_classes(images["image_id"], np.arange(len(images)) % 7, 7)
+    history = train(encoder, store, targets, settings, seed=5, workers=0)
     save_checkpoint(encoder, tmp_path / "before", tmp_path / "after", history)
     before, after = (AutoModel.from_pretrained(tmp_path / name).state_dict() for name in ("before", "after"))
     changed = {name for name in before if not torch.equal(before[name], after[name])}

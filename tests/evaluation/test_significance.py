@@ -1,8 +1,10 @@
+import itertools
+
 import numpy as np
 import pytest
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, permutation_test
 
-from cladeclip.evaluation.significance import bootstrap_interval, holm, mcnemar, paired_comparison
+from cladeclip.evaluation.significance import bootstrap_interval, holm, mcnemar, paired_comparison, sign_flip_test
 
 
 @pytest.fixture
@@ -47,3 +49,31 @@ def test_holm_by_definition():
     assert holm([0.5, 0.9]) == [1.0, 1.0]
     assert holm([]) == []
     assert holm([0.2]) == pytest.approx([0.2])
+
+
+def test_few_groups_are_flipped_in_every_way():
+    """By all choices of signs; a test of scipy's where groups are single."""
+    rng = np.random.default_rng(3)
+    groups, values = rng.integers(6, size=40), rng.normal(0.3, 1, size=40)
+    sums = np.array([values[groups == group].sum() for group in range(6)])
+    every = [abs(np.dot(signs, sums)) for signs in itertools.product((-1, 1), repeat=6)]
+    assert sign_flip_test(values, groups) == np.mean(np.array(every) >= abs(sums.sum()) - 1e-9)
+    alone = rng.normal(0.5, 1, size=12)
+    theirs = permutation_test((alone,), np.mean, permutation_type="samples", n_resamples=np.inf)
+    assert sign_flip_test(alone, np.arange(12)) == pytest.approx(theirs.pvalue)
+
+
+def test_the_sign_flip_test_is_right_as_often_as_it_says_and_knows_that_groups_are_one_piece_of_evidence():
+    rng = np.random.default_rng(4)
+    p_values, p_alone = [], []
+    for _ in range(300):
+        of_group = rng.normal(size=25)
+        values = np.repeat(of_group, 8) + rng.normal(size=200)
+        p_values.append(sign_flip_test(values, np.repeat(np.arange(25), 8), draws=400))
+        p_alone.append(sign_flip_test(values, np.arange(200), draws=400))
+    assert np.mean(np.array(p_values) < 0.05) < 0.05 + 3 * (0.05 * 0.95 / 300) ** 0.5
+    assert np.mean(np.array(p_alone) < 0.05) > 0.2
+
+
+def test_a_model_that_changes_nothing_has_p_1():
+    assert sign_flip_test(np.zeros(10), np.arange(10)) == 1.0

@@ -9,7 +9,7 @@ from cladeclip.captioning.specs import KINDS
 from cladeclip.datasets.layouts.specs import LAYOUTS
 from cladeclip.encoders.specs import FAMILIES
 from cladeclip.run import fingerprint, staleness
-from cladeclip.training.specs import loss_place
+from cladeclip.training.specs import READERS, loss_place
 
 ALL = frozenset(FAMILIES)
 SCRIPTS = sorted((REPOSITORY / "workflow" / "scripts").glob("*.py"))
@@ -42,7 +42,7 @@ def package(tmp_path, monkeypatch):
 def codes():
     """What makes results and cached rows stale: the fingerprints of all scripts, and of what makes rows."""
     forget()
-    chosen = {stem: [loss_place("arcface")] for stem in ("train", "lr_range")}
+    chosen = {stem: [loss_place("arcface"), *READERS.values()] for stem in ("train", "lr_range")}
     chosen["prepare"] = [layout.door("read") for layout in LAYOUTS.values()]
     for stem, function in (("caption", "captions"), ("fetch_captioner", "fetch")):
         chosen[stem] = [kind.door(function) for kind in KINDS.values() if kind.model]
@@ -117,7 +117,7 @@ EDITS = {
         {"prepare"},
     ),
     "another function of a library under the same name": (
-        "training/head.py",
+        "training/optimisation.py",
         "from torch.optim.adamw import adamw",
         "from torch.optim.adam import adam as adamw",
         {"train", "lr_range"},

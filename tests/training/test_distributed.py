@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from dataclasses import asdict, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -18,9 +19,12 @@ from cladeclip.datasets.store import PictureStore
 from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.open_clip_library import IN_JOB
 from cladeclip.errors import CladeclipError
+from cladeclip.training.classes import of_classes
+from cladeclip.training.distillation import Distillation
 from cladeclip.training.head import Head, initial_centres
 from cladeclip.training.launch import launch
 from cladeclip.training.loop import Training, picture_groups
+from cladeclip.training.objective import Targets, targets_of
 from cladeclip.training.optimisation import one_cycle
 from cladeclip.training.processes import Processes
 from cladeclip.training.specs import LOSSES
@@ -37,56 +41,84 @@ def job(training_job, monkeypatch):
     return replace(training_job, settings=asdict(SETTINGS))
 
 
-def gradients_of_two_steps(rank, count, job, folder):
+def targets_of_kind(kind, job):
+    """What a student learns: the job's own classes, or another kind of targets of the same images."""
+    own = targets_of(job.reader, job.labels, None)
+    n, rng = len(own.image_ids), np.random.default_rng(4)
+    match kind:
+        case "joint":
+            return of_classes(own.image_ids, np.stack([np.arange(n) % CLASSES, np.arange(n) % 5], axis=1), CLASSES, 5)
+        case "several":
+            return of_classes(own.image_ids, rng.random((n, CLASSES)).argsort(1)[:, :4], CLASSES)
+        case "distillation":
+            return Targets(own.image_ids, rng.normal(size=(n, 10)).astype(np.float32), partial(Distillation, 10))
+    return own
+
+
+def gradients_of_two_steps(rank, count, job, folder, kind="classes"):
     """The losses of two steps, and the gradients of encoder and centres, of one process among `count`."""
     os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": "0"}
     torch.set_num_threads(1)
     if count > 1:
         dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=count)
     processes = Processes(rank, count)
-    settings = replace(SETTINGS, batch_size=TOGETHER // count, loss=job.settings["loss"])
-    encoder, table = load_encoder(job.encoder), pd.read_parquet(job.labels)
+    settings = replace(SETTINGS, batch_size=TOGETHER // count, loss=job.settings["loss"], positives=2)
+    encoder = load_encoder(job.encoder)
     schedule = one_cycle(settings, 50)
-    training = Training(encoder, CLASSES, settings, schedule, seed=5, device=torch.device("cpu"), processes=processes)
+    targets = targets_of_kind(kind, job)
+    training = Training(encoder, targets, settings, schedule, seed=5, device=torch.device("cpu"), processes=processes)
     seen = {}
-    update, step = training.head.update, training.optimiser.step
+    heads, step = getattr(training.objective, "heads", []), training.optimiser.step
 
-    def recorded_update(draw, centres, **rest):
-        seen[f"centres.{training.step}"] = centres.grad.clone()
-        update(draw, centres, **rest)
+    def recorded(number, update):
+        def recorded_update(draw, centres, **rest):
+            seen[f"centres.{training.step}.{number}"] = centres.grad.clone()
+            update(draw, centres, **rest)
+
+        return recorded_update
 
     def recorded_step():
         for name, parameter in training.tower.named_parameters():
             seen[f"encoder.{training.step}.{name}"] = parameter.grad.clone()
         step()
 
-    training.head.update, training.optimiser.step = recorded_update, recorded_step
-    ids, labels = list(table["image_id"]), table["label"].to_numpy(dtype=np.int64)[:, None]
-    groups = picture_groups(encoder, PictureStore(job.store), ids, labels, settings, training, workers=0)
+    training.optimiser.step = recorded_step
+    for number, head in enumerate(heads):
+        head.update = recorded(number, head.update)
+    groups = picture_groups(encoder, PictureStore(job.store), targets, settings, training, workers=0)
     losses = [float(training.take_step(next(groups), epoch=1).loss) for _ in range(2)]
-    torch.save({"losses": losses, "seen": seen, "rows": len(training.head.centres)}, f"{folder}/{rank}.pt")
+    torch.save({"losses": losses, "seen": seen, "rows": [len(head.centres) for head in heads]}, f"{folder}/{rank}.pt")
     if count > 1:
         dist.destroy_process_group()
 
 
-@pytest.mark.parametrize(("count", "loss"), [(3, "arcface"), *((2, loss) for loss in LOSSES)])
-def test_loss_and_gradients_of_every_step_are_those_of_one_process(job, tmp_path, count, loss):
+@pytest.mark.parametrize(
+    ("count", "loss", "kind"),
+    [
+        (3, "arcface", "classes"),
+        *((2, loss, "classes") for loss in LOSSES),
+        *((2, "arcface", kind) for kind in ("joint", "several", "distillation")),
+    ],
+)
+def test_loss_and_gradients_of_every_step_are_those_of_one_process(job, tmp_path, count, loss, kind):
     job.settings["loss"] = loss
     alone, together = tmp_path / "alone", tmp_path / "together"
     alone.mkdir()
     together.mkdir()
-    gradients_of_two_steps(0, 1, job, alone)
-    mp.spawn(gradients_of_two_steps, (count, job, together), nprocs=count)
+    gradients_of_two_steps(0, 1, job, alone, kind)
+    mp.spawn(gradients_of_two_steps, (count, job, together, kind), nprocs=count)
     expected = torch.load(alone / "0.pt")
     parts = [torch.load(together / f"{rank}.pt") for rank in range(count)]
     # No process holds more than its share of the centres.
-    assert [part["rows"] for part in parts] == [CLASSES // count + (rank < CLASSES % count) for rank in range(count)]
+    sizes = {"joint": (CLASSES, 5), "distillation": ()}.get(kind, (CLASSES,))
+    for rank, part in enumerate(parts):
+        assert part["rows"] == [n // count + (rank < n % count) for n in sizes]
     for part in parts:
         assert part["losses"] == pytest.approx(expected["losses"], rel=1e-5)
     for name, gradient in expected["seen"].items():
         if name.startswith("centres"):
             # The second step's follow from weights that Adam has moved by a gradient over its size, rounding as well.
-            atol = 1e-6 if name == "centres.1" else 2e-5
+            atol = 1e-6 if name.startswith("centres.1") else 2e-5
             torch.testing.assert_close(
                 torch.cat([part["seen"][name] for part in parts]), gradient, rtol=1e-4, atol=atol
             )
@@ -106,7 +138,7 @@ def test_a_whole_run_has_the_loss_curve_of_one_process(job, tmp_path, count):
     )
     launch(several, count)
     alone, together = (pd.read_csv(tmp_path / name / "training.csv") for name in ("checkpoint", "several"))
-    assert len(alone) == 8 * (len(pd.read_parquet(job.labels)) // TOGETHER)
+    assert len(alone) == 8 * (len(pd.read_parquet(job.labels[0])) // TOGETHER)
     np.testing.assert_allclose(together, alone, rtol=2e-3)
     assert not (tmp_path / ".several.state").exists()
 
@@ -122,7 +154,7 @@ def test_the_centres_start_the_same_however_they_are_shared():
 
 def test_each_process_samples_its_own_classes_and_all_draw_the_same_dimensions():
     settings = replace(RECIPE, sample_rate=0.2, num_feat=5)
-    labels = torch.tensor([3, 60, 61])
+    labels = torch.tensor([[3], [60], [61]])
     draws = [Head(101, 8, settings, 5, Processes(rank, 2)).draw(labels, step=4) for rank in range(2)]
     assert [len(draw.classes) for draw in draws] == [10, 10]
     assert 3 in draws[0].classes

@@ -12,6 +12,7 @@ from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.weights import make_encoder_folder
 from cladeclip.errors import CladeclipError, ConfigError, DataError
 from cladeclip.training.checkpoint import save_checkpoint
+from cladeclip.training.classes import of_classes
 from cladeclip.training.head import Head
 from cladeclip.training.loop import train, train_mode
 from cladeclip.training.optimisation import make_optimiser, one_cycle
@@ -27,9 +28,8 @@ def labels(images):
 
 def trained(student, store, images, labels, settings=SETTINGS, seed=5, workers=0):
     encoder = load_encoder(student)
-    history = train(
-        encoder, store, list(images["image_id"]), labels, int(labels.max()) + 1, settings, seed=seed, workers=workers
-    )
+    targets = of_classes(images["image_id"], labels, int(labels.max()) + 1)
+    history = train(encoder, store, targets, settings, seed=seed, workers=workers)
     return encoder, history
 
 
@@ -72,8 +72,9 @@ def test_accumulated_gradients_are_those_of_one_large_batch(
     gradients = []
     for changes in ({"batch_size": 32}, {"batch_size": 16, "gradient_acc": 2}, {"batch_size": 8, "gradient_acc": 4}):
         encoder = load_encoder(student)
+        targets = of_classes(ids, names, int(names.max()) + 1)
         with pytest.raises(FirstStep) as step:
-            train(encoder, store, ids, names, int(names.max()) + 1, replace(common, **changes), seed=5, workers=0)
+            train(encoder, store, targets, replace(common, **changes), seed=5, workers=0)
         gradients.append([*step.value.args, *(p.grad for p in encoder.tower.parameters() if p.grad is not None)])
     for other in gradients[1:]:
         for accumulated, large in zip(other, gradients[0], strict=True):
@@ -210,6 +211,7 @@ EFFECTS = {
     "batchnorm": "live",
     "freeze": "stem",
     "ema": 0.5,
+    "head_epochs": 1,
 }
 
 

@@ -9,8 +9,10 @@ import pytest
 import torch
 from conftest import RECIPE
 
-from cladeclip.training.head import Draw, Head
+from cladeclip.training.head import Draw, Head, Heads
 from cladeclip.training.losses import ArcFace, loss_named, with_targets
+from cladeclip.training.processes import SINGLE, Processes
+from cladeclip.training.softmax import ShardedCrossEntropy, ShardedCrossEntropyOfSeveral
 
 
 def reference(z, w, y, *, s, m2, m3, filter_above, exact):
@@ -48,7 +50,7 @@ def reference(z, w, y, *, s, m2, m3, filter_above, exact):
 def loss_of(head, z, y, draw, centres):
     """Of a head, by the loss that its settings name, with one label (n,) an embedding."""
     loss = loss_named(head.settings.loss)(head.settings)
-    return head.loss(loss, z, torch.as_tensor(y).reshape(len(z), -1), draw, centres)
+    return head.loss(loss, z, torch.as_tensor(y).reshape(len(z), -1), torch.ones(len(z), 1), draw, centres)
 
 
 def head_of(w, settings):
@@ -80,7 +82,7 @@ def test_loss_and_gradients_are_those_of_the_equations(margins, filter_above, gr
         margin_loss_filter=filter_above,
         margin_gradient=gradient,
     )
-    draw = Draw(torch.tensor(classes), torch.tensor(dimensions) if n_dimensions < 12 else None)
+    draw = Draw(torch.tensor(classes), torch.tensor(dimensions) if n_dimensions < 12 else None, torch.ones(6, 1))
     head = head_of(w, settings)
     centres, embeddings = head.drawn_centres(draw), torch.tensor(z, requires_grad=True)
     loss, _ = loss_of(head, embeddings, y, draw, centres)
@@ -124,26 +126,26 @@ def test_the_margin_agrees_with_pytorch_metric_learning():
     theirs = ArcFaceLoss(num_classes=5, embedding_size=16, margin=math.degrees(0.3), scale=32)
     settings = replace(RECIPE, margin_gradient="exact")
     head = head_of(theirs.W.detach().T.numpy().copy(), settings)
-    draw = head.draw(y, 0)
+    draw = head.draw(y[:, None], 0)
     ours, _ = loss_of(head, z, y, draw, head.drawn_centres(draw))
     torch.testing.assert_close(ours, theirs(z, y), rtol=1e-4, atol=1e-4)
 
 
 def test_every_positive_class_is_drawn_and_the_sample_has_its_size():
     head = Head(100, 8, replace(RECIPE, sample_rate=0.1, num_feat=5), seed=1)
-    labels = torch.tensor([3, 3, 99, 50])
+    labels = torch.tensor([3, 3, 99, 50])[:, None]
     draw = head.draw(labels, 0)
     assert len(draw.classes) == 10
-    assert set(labels.tolist()) <= set(draw.classes.tolist())
+    assert set(labels.flatten().tolist()) <= set(draw.classes.tolist())
     assert draw.classes.tolist() == sorted(draw.classes.tolist())
     assert len(draw.dimensions) == 5
-    many = torch.arange(40)
+    many = torch.arange(40)[:, None]
     assert head.draw(many, 1).classes.tolist() == list(range(40))
 
 
 def run_steps(head, batches, lr=0.1):
     for step, (z, y) in enumerate(batches):
-        draw = head.draw(y, step)
+        draw = head.draw(y[:, None], step)
         centres = head.drawn_centres(draw)
         loss_of(head, z, y, draw, centres)[0].backward()
         head.update(draw, centres, step=step + 1, lr=lr, betas=(0.9, 0.999))
@@ -160,7 +162,7 @@ def test_with_every_centre_a_step_is_adamw(decay):
     head = Head(20, 8, settings, seed=1)
     weights = torch.nn.Parameter(head.centres.clone())
     theirs = torch.optim.AdamW([weights], lr=0.1, betas=(0.9, 0.999), eps=1e-8, weight_decay=decay)
-    everything = Draw(torch.arange(20), None)
+    everything = Draw(torch.arange(20), None, torch.ones(6, 1))
     for z, y in some_batches(5):
         theirs.zero_grad()
         loss_of(head, z, y, everything, weights)[0].backward()
@@ -173,7 +175,7 @@ def test_centres_that_are_not_drawn_stay_with_their_moments():
     head = Head(20, 8, replace(RECIPE, sample_rate=0.3), seed=1)
     run_steps(head, some_batches(1))
     z, y = some_batches(2)[1]
-    draw = head.draw(y, 0)
+    draw = head.draw(y[:, None], 0)
     rest = [c for c in range(20) if c not in draw.classes.tolist()]
     before = [t[rest].clone() for t in (head.centres, head.first_moment, head.second_moment)]
     moving = head.centres[draw.classes].clone()
@@ -185,38 +187,119 @@ def test_centres_that_are_not_drawn_stay_with_their_moments():
     assert (head.centres[draw.classes] != moving).any(dim=1).all()
 
 
+SEVERAL = [[3, 0, 8], [0, 8], [5, 2, 0], [8]]
+
+
 @pytest.mark.parametrize("name", ["arcface", "cosface"])
 @pytest.mark.parametrize("classes", [range(9), [0, 2, 3, 5, 8]])
-def test_several_labels_an_image_are_the_mean_over_them(name, classes):
-    """By the definition in float64, label by label: all of an image's own logits have the margin."""
-    classes, labels = list(classes), [[3], [0, 8], [5, 2, 0], [8, 3]]
-    padded = torch.tensor([own + [-1] * (3 - len(own)) for own in labels])
-    settings = replace(RECIPE, loss=name, margin_loss_m3=0.2, margin_gradient="exact", margin_loss_filter=0.1)
+@pytest.mark.parametrize("positives", [8, 2])
+def test_each_class_of_an_image_is_told_from_those_that_it_does_not_have(name, classes, positives):
+    """By the definition in float64, label by label: of an image's own classes those drawn count, and none is a negative."""
+    classes = list(classes)
+    padded = torch.tensor([own + [-1] * (3 - len(own)) for own in SEVERAL])
+    settings = replace(
+        RECIPE,
+        loss=name,
+        margin_loss_m3=0.2,
+        margin_gradient="exact",
+        margin_loss_filter=0.1,
+        positives=positives,
+    )
     rng = np.random.default_rng(0)
     head = head_of(rng.normal(size=(9, 6)), settings)
-    draw = Draw(None if len(classes) == 9 else torch.tensor(classes), None)
+    weights = head.draw(padded, 0).weights
+    assert ((weights > 0).sum(1) == torch.tensor([min(len(own), positives) for own in SEVERAL])).all()
+    draw = Draw(None if len(classes) == 9 else torch.tensor(classes), None, weights)
     z, centres = torch.tensor(rng.normal(size=(4, 6)), requires_grad=True), head.drawn_centres(draw)
-    loss, cosine = head.loss(loss_named(name)(settings), z, padded, draw, centres)
+    loss, cosine = head.loss(loss_named(name)(settings), z, padded, weights, draw, centres)
     loss.backward()
 
     their_z = z.detach().clone().requires_grad_()
     their_w = head.centres[classes].clone().requires_grad_()
     expected, own_cosines = torch.zeros((), dtype=torch.float64), 0.0
-    for row, own in enumerate(labels):
+    for row, own in enumerate(SEVERAL):
         cosines = torch.nn.functional.cosine_similarity(their_z[row : row + 1], their_w)
-        logits = []
-        for column, cos in enumerate(cosines):
-            if classes[column] in own:
-                logits.append(32 * (cos - 0.2 if name == "cosface" else torch.cos(torch.arccos(cos) + 0.3)))
-            else:
-                logits.append(32 * cos * (cos <= 0.1))
-        logits = torch.stack(logits)
-        for label in own:
-            column = classes.index(label)
-            expected = expected + (torch.logsumexp(logits, 0) - logits[column]) / len(own) / 4
-            own_cosines += float(cosines[column]) / len(own) / 4
+        others = [32 * cos * (cos <= 0.1) for column, cos in enumerate(cosines) if classes[column] not in own]
+        for label, weight in zip(own, weights[row].tolist(), strict=False):
+            cos = cosines[classes.index(label)]
+            logit = 32 * (cos - 0.2 if name == "cosface" else torch.cos(torch.arccos(cos) + 0.3))
+            expected = expected + weight * (torch.logsumexp(torch.stack([logit, *others]), 0) - logit) / 4
+            own_cosines += weight * float(cos.detach()) / 4
     expected.backward()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     assert float(cosine) == pytest.approx(own_cosines, rel=1e-5)
     np.testing.assert_allclose(z.grad.numpy(), their_z.grad.numpy(), atol=1e-5)
     np.testing.assert_allclose(centres.grad.numpy(), their_w.grad.numpy(), atol=1e-5)
+
+
+def test_the_softmax_of_several_classes_is_that_of_one_where_an_image_has_one():
+    generator = torch.Generator().manual_seed(1)
+    logits = 60 * torch.randn(16, 30, generator=generator, dtype=torch.float64)
+    targets, weights = torch.randint(30, (16, 1), generator=generator), torch.ones(16, 1)
+    results = []
+    for of_number in (ShardedCrossEntropy, ShardedCrossEntropyOfSeveral):
+        leaf = logits.clone().requires_grad_()
+        loss = of_number.apply(leaf * 1.0, targets, weights, SINGLE)
+        loss.backward()
+        results.append((loss.detach(), leaf.grad))
+    torch.testing.assert_close(*results, rtol=1e-12, atol=1e-15)
+
+
+def test_an_image_that_has_every_class_learns_nothing_and_breaks_nothing():
+    logits = torch.tensor([[3.0, -80.0], [200.0, -200.0]], requires_grad=True)
+    loss = ShardedCrossEntropyOfSeveral.apply(
+        logits * 1.0, torch.tensor([[0, 1], [1, -1]]), torch.tensor([[0.5, 0.5], [1.0, 0.0]]), SINGLE
+    )
+    loss.backward()
+    assert loss.item() == pytest.approx(400.0 / 2)
+    torch.testing.assert_close(logits.grad, torch.tensor([[0.0, 0.0], [0.5, -0.5]]))
+
+
+def test_the_labels_that_a_step_draws_are_as_often_each_and_the_same_in_every_process():
+    settings = replace(RECIPE, positives=2)
+    heads = [Head(40, 8, settings, 5, Processes(rank, 2)) for rank in range(2)]
+    labels = torch.arange(40).reshape(10, 4)
+    labels[0, 1:] = -1
+    counts = torch.zeros(10, 4)
+    for step in range(600):
+        first, second = (head.draw(labels, step).weights for head in heads)
+        assert torch.equal(first, second)
+        counts += first
+    assert (counts[0] == torch.tensor([600.0, 0.0, 0.0, 0.0])).all()
+    # Each of four is drawn half of the time, with weight 1/2.
+    assert (counts[1:] - 150).abs().max() < 4 * 0.5 * (600 * 0.25) ** 0.5
+
+
+@pytest.mark.parametrize("n_labels", [1, 3])
+def test_the_loss_of_several_heads_is_the_mean_of_each_alone(n_labels):
+    """With the same random numbers as heads that know nothing of each other."""
+    settings = replace(RECIPE, sample_rate=0.5, num_feat=6, positives=2)
+    sizes = (7, 20, 50)
+    generator = torch.Generator().manual_seed(3)
+    labels = torch.cat([torch.rand(12, n, generator=generator).argsort(1)[:, :n_labels] for n in sizes], dim=1)
+    batches, z = labels.split(6), torch.randn(2, 6, 8, generator=generator)
+    together = Heads(sizes, 8, settings, seed=5)
+    alone = [Head(n, 8, settings, 5, name=f"head {i} " if i else "") for i, n in enumerate(sizes)]
+    assert len({head.centres[0, 0].item() for head in together.heads}) == 3
+    for step in range(3):
+        turn, leaf = together.begin(batches, step), z.clone().requires_grad_()
+        losses = [turn.loss(number, leaf[number]) for number in range(2)]
+        torch.stack([loss for loss, _ in losses]).sum().backward()
+        turn.update(step=step + 1, lr=0.1, betas=(0.9, 0.999))
+        their_leaf, expected = z.clone().requires_grad_(), []
+        for head, own in zip(alone, labels.chunk(3, dim=1), strict=True):
+            draw = head.draw(own, step)
+            centres = head.drawn_centres(draw)
+            parts = [
+                head.loss(loss_named("arcface")(settings), their_leaf[b], own[rows], draw.weights[rows], draw, centres)
+                for b, rows in enumerate((slice(0, 6), slice(6, 12)))
+            ]
+            (sum(loss for loss, _ in parts) / 3).backward()
+            head.update(draw, centres, step=step + 1, lr=0.1, betas=(0.9, 0.999))
+            expected.append([(float(loss), float(cosine)) for loss, cosine in parts])
+        np.testing.assert_allclose(
+            [(float(loss), float(cosine)) for loss, cosine in losses], np.mean(expected, axis=0), rtol=1e-6
+        )
+        torch.testing.assert_close(leaf.grad, their_leaf.grad)
+        for ours, theirs in zip(together.heads, alone, strict=True):
+            torch.testing.assert_close(ours.centres, theirs.centres)

@@ -4,6 +4,7 @@ import importlib
 import random
 import re
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,7 +14,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from cladeclip.encoders.load import load_encoder
 from cladeclip.errors import DataError
+from cladeclip.training.classes import of_classes
+from cladeclip.training.distillation import Distillation
 from cladeclip.training.loop import Training, train
+from cladeclip.training.objective import Targets
 from cladeclip.training.optimisation import one_cycle
 from cladeclip.training.pictures import Read, drawn_erasure
 from cladeclip.training.rand_augment import AFFINE, CONTRAST, NOTHING, WIDTH
@@ -51,10 +55,26 @@ EVERY_OPERATION[:, :, 1:] = torch.tensor([3, 1, 0.1, 0, 0, 1, 0])
 assert set(EVERY_OPERATION[:, 0, 0].tolist()) >= {NOTHING, AFFINE, CONTRAST}
 
 
-def operations_of_steps(student, n_classes, **changes):
+def operations_of_steps(student, n_classes, kind="classes", head_steps=0, **changes):
     """How many operations each of three steps asks for."""
     settings = replace(RECIPE, gradient_acc=2, **changes)
-    training = Training(load_encoder(student), n_classes, settings, one_cycle(settings, 100), seed=5, device=NOWHERE)
+    rows = torch.arange(16)[:, None] * (n_classes // 16)
+    targets = of_classes([], np.empty((0, 1)), n_classes)
+    if kind == "joint":
+        targets, rows = of_classes([], np.empty((0, 2)), n_classes, 20), torch.cat([rows, rows % 20], dim=1)
+    if kind == "several":
+        rows = (rows + torch.arange(4)) % n_classes
+    if kind == "distillation":
+        targets, rows = Targets([], np.empty((0, 10)), partial(Distillation, 10)), torch.rand(16, 10)
+    training = Training(
+        load_encoder(student),
+        targets,
+        settings,
+        one_cycle(settings, 100),
+        seed=5,
+        device=NOWHERE,
+        head_steps=head_steps,
+    )
     random.seed(3)
     counts = []
     for _ in range(3):
@@ -65,7 +85,7 @@ def operations_of_steps(student, n_classes, **changes):
                     EVERY_OPERATION,
                     torch.stack([drawn_erasure(0.9, 32, 32) for _ in range(16)]),
                 ),
-                torch.arange(16)[:, None] * (n_classes // 16),
+                rows,
             )
             for _ in range(2)
         ]
@@ -84,6 +104,10 @@ SETTINGS = {
     "CosFace with a margin": {"loss": "cosface", "margin_loss_m3": 0.4},
     **{loss: {"loss": loss} for loss in LOSSES},
     "a frozen stem": {"freeze": "stem"},
+    "a head start": {"head_steps": 10},
+    "several numbers of clusters": {"kind": "joint"},
+    "several clusters, of which two are drawn, sampled": {"kind": "several", "positives": 2, "sample_rate": 0.1},
+    "distillation": {"kind": "distillation"},
 }
 
 
@@ -117,15 +141,16 @@ def test_the_device_that_holds_no_numbers_lets_none_be_read():
 
 def test_a_loss_that_is_no_number_is_noticed_with_its_step(student):
     settings = replace(RECIPE, precision="fp32")
+    targets = of_classes([], np.empty((0, 1)), 8)
     training = Training(
-        load_encoder(student), 8, settings, one_cycle(settings, 100), seed=5, device=torch.device("cpu")
+        load_encoder(student), targets, settings, one_cycle(settings, 100), seed=5, device=torch.device("cpu")
     )
     read = Read(
         torch.zeros(8, 3, 32, 32, dtype=torch.uint8), torch.zeros(8, 0, WIDTH), torch.zeros(8, 5, dtype=torch.int64)
     )
     for step in range(1, 5):
         if step == 3:
-            training.head.centres[0] = torch.inf
+            training.objective.heads[0].centres[0] = torch.inf
         training.take_step([(read, torch.arange(8)[:, None])], epoch=1)
         assert training.first_without_loss() == (3 if step >= 3 else 0)
 
@@ -142,9 +167,7 @@ def test_no_state_is_saved_after_a_loss_that_is_no_number(student, store, images
         train(
             load_encoder(student),
             store,
-            list(images["image_id"]),
-            labels,
-            int(labels.max()) + 1,
+            of_classes(images["image_id"], labels, 7),
             settings,
             seed=5,
             workers=0,

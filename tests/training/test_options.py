@@ -21,17 +21,19 @@ from cladeclip.encoders.weights import WEIGHTS, make_encoder_folder
 from cladeclip.errors import ConfigError
 from cladeclip.reporting.charts import loss_against_lr
 from cladeclip.training.checkpoint import save_checkpoint
+from cladeclip.training.classes import of_classes
 from cladeclip.training.curves import COLUMNS
+from cladeclip.training.interpolation import interpolate
 from cladeclip.training.job import run_job
-from cladeclip.training.loop import train
+from cladeclip.training.loop import Training, picture_groups, train
 from cladeclip.training.lr_range import lr_range
+from cladeclip.training.optimisation import one_cycle
 
 SETTINGS = replace(RECIPE, epochs=6, batch_size=9, lr=1e-3, augment="crop_flip", log_every=4)
 
 
 def data(store, images):
-    ids = list(images["image_id"])
-    return store, ids, np.arange(len(ids)) % 7, 7
+    return store, of_classes(images["image_id"], np.arange(len(images)) % 7, 7)
 
 
 def trained(student, store, images, settings=SETTINGS):
@@ -134,7 +136,8 @@ def test_a_vit_b_32_of_openais_shape_is_trained_and_open_clip_loads_it(store, im
     encoder = load_encoder(tmp_path / "before")
     settings = replace(SETTINGS, epochs=1, batch_size=3, pct_start=0.5, lr=1e-4)
     ids = list(images["image_id"])[:9]
-    history = train(encoder, store, ids, np.arange(9) % 2, 2, settings, seed=5, workers=0)
+    targets = of_classes(ids, np.arange(9) % 2, 2)
+    history = train(encoder, store, targets, settings, seed=5, workers=0)
     save_checkpoint(encoder, tmp_path / "before", tmp_path / "after", history)
     model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{tmp_path / 'after'}")
     before, after = (
@@ -168,3 +171,50 @@ def test_pybioclip_embeds_with_a_checkpoint(training_job, specimens, images, tmp
     encoder = load_encoder(training_job.checkpoint)
     ours = embed_images(encoder, specimens, list(images["image_id"][:3]), batch_size=3, workers=1, decode="exact")
     torch.testing.assert_close(torch.from_numpy(ours), theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_a_head_start_trains_the_centres_alone_and_then_goes_as_without_one(store, images, tmp_path):
+    """The encoder's schedule begins after it; its weights move in no step before."""
+    targets = of_classes(images["image_id"], np.arange(len(images)) % 7, 7)
+    settings = replace(SETTINGS, head_epochs=2, log_every=1, batchnorm="live")
+    # With batch normalisation, whose statistics are of the encoder, too.
+    folder = tmp_path / "resnet"
+    make_encoder_folder("resnet", {"family": "timm", "architecture": "test_resnet", "seed": 5, "image_px": 32}, folder)
+    encoder = load_encoder(folder)
+    before = {name: value.clone() for name, value in encoder.tower.state_dict().items()}
+    steps_an_epoch = len(images) // settings.batch_size
+    tuned = settings.epochs * steps_an_epoch
+    head_steps = 2 * steps_an_epoch
+    training = Training(
+        encoder, targets, settings, one_cycle(settings, tuned), seed=5, device=DEVICE, head_steps=head_steps
+    )
+    centres = training.objective.heads[0].centres.clone()
+    rates = []
+    for step, group in enumerate(picture_groups(encoder, store, targets, settings, training, workers=0)):
+        taken = training.take_step(group, epoch=1)
+        rates.append((taken.lr_encoder, taken.lr_centres))
+        same = all(torch.equal(value, before[name]) for name, value in encoder.tower.state_dict().items())
+        assert same == (step < head_steps)
+    assert not torch.equal(training.objective.heads[0].centres, centres)
+    assert rates[:head_steps] == [(0.0, settings.lr * settings.lr_pfc_weight)] * head_steps
+    history = train(load_encoder(folder), store, targets, replace(settings, head_epochs=0), seed=5, workers=0)
+    assert [rate for rate, _ in rates[head_steps:]] == pytest.approx(list(history["lr_encoder"]))
+
+
+@pytest.mark.parametrize("alpha", [0.25, 0.8])
+def test_interpolated_weights_are_those_of_the_definition_and_the_library_loads_them(
+    training_job, student, images, store, tmp_path, alpha
+):
+    run_job(replace(training_job, settings=asdict(replace(SETTINGS, batchnorm="live"))), DEVICE)
+    interpolate(Path(student), Path(training_job.checkpoint), alpha, tmp_path / "between")
+    first, last, between = (
+        load_encoder(folder).model.state_dict() for folder in (student, training_job.checkpoint, tmp_path / "between")
+    )
+    assert any(not torch.equal(first[name], last[name]) for name in first)
+    for name, value in between.items():
+        torch.testing.assert_close(value, first[name] + alpha * (last[name] - first[name]), rtol=1e-5, atol=1e-7)
+    model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{tmp_path / 'between'}")
+    torch.testing.assert_close(model.state_dict()["visual.proj"], between["visual.proj"])
+    assert {path.name for path in (tmp_path / "between").iterdir()} == {
+        path.name for path in Path(training_job.checkpoint).iterdir()
+    } - {"training.csv"}

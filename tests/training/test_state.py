@@ -6,18 +6,34 @@ import signal
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import RECIPE, started, until
 
 from cladeclip.errors import CladeclipError, DataError
+from cladeclip.io.embeddings import write_embeddings
+from cladeclip.io.parquet import write_table
+from cladeclip.names import Distillation
+from cladeclip.tables import SPLIT
 from cladeclip.training.job import TrainingJob, run_job
+from cladeclip.training.specs import reader_place
 from cladeclip.training.stopping import TO_SAVE, TO_STOP, Requests
 
 CPU = torch.device("cpu")
-EPOCHS, STEPS_AN_EPOCH = 60, 4
+# Of the first epochs the objective alone is trained: a kill falls there as well.
+EPOCHS, HEAD_EPOCHS, STEPS_AN_EPOCH = 60, 12, 4
 SETTINGS = replace(
-    RECIPE, epochs=EPOCHS, batch_size=6, gradient_acc=2, lr=1e-3, sample_rate=0.5, num_feat=12, ema=0.9, log_every=7
+    RECIPE,
+    epochs=EPOCHS - HEAD_EPOCHS,
+    head_epochs=HEAD_EPOCHS,
+    batch_size=6,
+    gradient_acc=2,
+    lr=1e-3,
+    sample_rate=0.5,
+    num_feat=12,
+    ema=0.9,
+    log_every=7,
 )
 
 
@@ -141,7 +157,7 @@ def test_a_full_disk_does_not_end_the_training(job, whole, monkeypatch, caplog):
 
 
 def test_after_a_loss_that_is_not_a_number_the_state_is_in_nobodys_way(job):
-    spoilt = replace(job, settings=asdict(replace(SETTINGS, lr=1e30)), checkpoint_minutes=1e-9)
+    spoilt = replace(job, settings=asdict(replace(SETTINGS, head_epochs=0, lr=1e30)), checkpoint_minutes=1e-9)
     with pytest.raises(DataError, match=r"lower train\.lr"):
         run_job(spoilt, CPU)
     assert not job.state_folder.exists()
@@ -149,3 +165,24 @@ def test_after_a_loss_that_is_not_a_number_the_state_is_in_nobodys_way(job):
 
 def test_a_job_is_the_same_after_its_way_through_json(job):
     assert TrainingJob(**json.loads(json.dumps(asdict(job)))) == job
+
+
+def test_a_distillation_goes_on_as_well(job, images, tmp_path):
+    ids = sorted(images["image_id"])
+    rows = np.random.default_rng(0).normal(size=(len(ids), 20)).astype(np.float32)
+    write_embeddings(tmp_path / "teacher.parquet", ids, rows, {})
+    split = images.assign(part="fit", part_alone="fit", group=images["content_group"])
+    write_table(tmp_path / "split.parquet", SPLIT, split[list(SPLIT.columns)], {})
+    job = replace(
+        job,
+        labels=[str(tmp_path / "teacher.parquet"), str(tmp_path / "split.parquet")],
+        reader=reader_place(Distillation("teacher", "image")),
+        checkpoint_minutes=1e-4,
+    )
+    process = started(job, 1, tmp_path / "log")
+    until(lambda: saved_step(job) > (HEAD_EPOCHS + 2) * STEPS_AN_EPOCH, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    run_job(job, CPU)
+    run_job(replace(job, checkpoint=str(tmp_path / "whole")), CPU)
+    assert files_of(job.checkpoint) == files_of(tmp_path / "whole")

@@ -260,7 +260,7 @@ SHAPING = ("dataset", "encoders", "captioners", "labels", "splits", "students", 
 # Another value would be refused, or is not in tiny.yaml's run, or makes other jobs of the same work.
 LEFT_OUT = (
     *("train.margin_loss_m1", "train.margin_loss_m3", "hierarchy", "eval.zero_shot", "embed.shards"),
-    *("folds.unseen_share", "folds.unseen_rank", "folds.near_duplicates"),
+    *("folds.unseen_share", "folds.unseen_rank", "folds.near_duplicates", "train.interpolate"),
 )
 BASE = merged([REPOSITORY / "config" / "config.yaml", TINY_FILE])
 

@@ -18,9 +18,10 @@ from traced_snakemake import CALLED
 from cladeclip.captioning.specs import kind_named
 from cladeclip.datasets.layouts.specs import layout_named
 from cladeclip.encoders.specs import family_named
+from cladeclip.names import ControlLabels
 from cladeclip.run import fingerprint
 from cladeclip.run.staleness import DOORS, code_of_script
-from cladeclip.training.specs import loss_place
+from cladeclip.training.specs import chosen_places
 
 FOLDER = REPOSITORY / "workflow" / "scripts"
 SCRIPTS = sorted(FOLDER.glob("*.py"))
@@ -29,11 +30,11 @@ SOURCE = REPOSITORY / "src" / "cladeclip"
 FAMILIES = frozenset(("open_clip", "timm", "handcrafted"))
 # What its config chooses by name, by the script that enters it; of captioners that are fetched it has none.
 CHOSEN = {
-    "prepare": layout_named("vlm4bio").door("read"),
-    "caption": kind_named("template").door("captions"),
-    "fetch_captioner": kind_named("internvl").door("fetch"),
-    "train": loss_place("arcface"),
-    "lr_range": loss_place("arcface"),
+    "prepare": [layout_named("vlm4bio").door("read")],
+    "caption": [kind_named("template").door("captions")],
+    "fetch_captioner": [kind_named("internvl").door("fetch")],
+    "train": chosen_places(ControlLabels("species"), "arcface"),
+    "lr_range": chosen_places(ControlLabels("species"), "arcface"),
 }
 
 
@@ -81,8 +82,7 @@ def named_by_config(module: str) -> Iterator[str]:
     """The modules that one with this dotted name, or a script with this stem, imports when it runs."""
     if module in {door for door, _ in DOORS}:
         yield from (family_named(family).module for family in FAMILIES)
-    if module in CHOSEN:
-        yield CHOSEN[module].partition(":")[0]
+    yield from (place.partition(":")[0] for place in CHOSEN.get(module, ()))
 
 
 def modules_imported(script: Path) -> set[str]:
@@ -106,7 +106,7 @@ def modules_imported(script: Path) -> set[str]:
 def codes(families: frozenset[str]) -> dict[str, str]:
     for kept in (fingerprint.definitions_of, fingerprint.source_of, code_of_script):
         kept.cache_clear()
-    chosen = {script: (CHOSEN[script.stem],) if script.stem in CHOSEN else () for script in SCRIPTS}
+    chosen = {script: tuple(CHOSEN.get(script.stem, ())) for script in SCRIPTS}
     return {script.stem: code_of_script(script, families, chosen[script]) for script in SCRIPTS}
 
 

@@ -46,7 +46,7 @@ def test_a_release_is_the_checkpoint_with_a_card(checkout):
     accuracy = read_table(checkout.folder / SPLIT / "evaluation" / MODEL / "accuracy.parquet", ACCURACY)
     species = accuracy[(accuracy["taxa"] == "All") & (accuracy["column"] == "species")].iloc[0]
     for fact in (
-        "4 clusters (k-means) of the `fused-template` embeddings of `tiny-clip`",
+        "4 clusters of tiny-clip (fused-template) (`tiny-clip-fused-template-k4`)",
         f"NMI {quality['species']['nmi']:.3f}",
         "72 pictures of 9 species in 9 genera",
         f"| All | species | {100 * species['accuracy_individual']:.2f} (",

@@ -12,7 +12,11 @@ with job_log(snakemake.log[0]):
     assert model is not None
     sources = Sources(
         Path(found.model).parent,
-        *(Path(path) for path in (found.accuracy, found.before, found.quality, found.images, found.split)),
+        Path(found.accuracy),
+        Path(found.before),
+        [Path(path) for path in found.get("qualities", [])],
+        Path(found.images),
+        Path(found.split),
     )
     params = snakemake.params
     write_release(

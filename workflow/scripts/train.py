@@ -12,9 +12,11 @@ with job_log(snakemake.log[0]):
     job = TrainingJob(
         encoder=str(Path(snakemake.input.encoder).parent),
         store=snakemake.input.store,
-        labels=snakemake.input.labels,
+        labels=list(snakemake.input.labels),
+        reader=snakemake.params.reader,
         checkpoint=str(Path(snakemake.output.model).parent),
         settings=dict(snakemake.params.settings),
+        shuffled=snakemake.params.shuffled,
         seed=int(snakemake.wildcards.seed),
         workers=workers_for(train["workers"], threads=snakemake.threads),
         threads=snakemake.threads,

@@ -17,7 +17,15 @@ from cladeclip.config.sections import SOURCES, Config, Dataset, Train
 from cladeclip.datasets.layouts.specs import LAYOUTS, Nothing, layout_named
 from cladeclip.encoders.specs import family_named
 from cladeclip.errors import ConfigError, did_you_mean
-from cladeclip.names import ClusterLabels, ControlLabels, Features, parse_labels
+from cladeclip.names import (
+    ControlLabels,
+    Features,
+    JointLabels,
+    NearestLabels,
+    ShuffledLabels,
+    parse_labels,
+    teachers_labels,
+)
 from cladeclip.plan import all_labels, labels_on, primary_labels
 from cladeclip.training.specs import LOSSES, loss_place
 
@@ -210,22 +218,9 @@ def _check_references(config: Mapping[str, Any]) -> None:
     for position, features in enumerate(labels["features"]):
         for teacher in labels["teachers"] or [None]:
             _check_features(config, f"labels.features[{position}]", features, teacher)
-    for position, name in enumerate(labels["also"]):
-        key = f"labels.also[{position}]"
-        try:
-            single = parse_labels(name, encoders)
-        except ConfigError as error:
-            raise ConfigError(f"config: {key}: {error}") from error
-        if isinstance(single, ControlLabels):
-            raise ConfigError(f"config: {key} is {name!r}, a control; put it under labels.controls.")
-        if not isinstance(single, ClusterLabels):
-            raise ConfigError(
-                f"config: {key} is {name!r}; students learn from one number of clusters each so far: write "
-                f"{ClusterLabels(single.teacher, single.features, 500)}."
-            )
-        if single.k < 2:
-            raise ConfigError(f"config: {key} is {name!r}; a number of clusters is 2 or more.")
-        _check_features(config, key, single.features, single.teacher)
+    for key in ("also", "controls"):
+        for position, name in enumerate(labels[key]):
+            _check_labels(config, f"labels.{key}[{position}]", name)
     for split, names in labels["only"].items():
         if split not in config["splits"]:
             raise ConfigError(
@@ -258,6 +253,29 @@ def _check_references(config: Mapping[str, Any]) -> None:
                 spelled[name] = made_of
 
 
+def _check_labels(config: Mapping[str, Any], key: str, name: str) -> None:
+    """Checks an entry of `labels.also` or `labels.controls`."""
+    try:
+        labels = parse_labels(name, config["encoders"])
+    except ConfigError as error:
+        raise ConfigError(f"config: {key}: {error}") from error
+    is_control = isinstance(labels, ControlLabels | ShuffledLabels)
+    if is_control and "also" in key:
+        raise ConfigError(f"config: {key} is {name!r}, a control; put it under labels.controls.")
+    if (of_teacher := teachers_labels(labels)) is None:
+        return
+    if any(one.k < 2 for one in of_teacher.clusters):
+        raise ConfigError(f"config: {key} is {name!r}; a number of clusters is 2 or more.")
+    if isinstance(of_teacher, JointLabels) and list(of_teacher.ks) != sorted(set(of_teacher.ks)):
+        ordered = JointLabels(of_teacher.teacher, of_teacher.features, tuple(sorted(set(of_teacher.ks))))
+        raise ConfigError(f"config: {key} is {name!r}; write the numbers of clusters in order, each once: {ordered}.")
+    if isinstance(of_teacher, NearestLabels) and not 1 <= of_teacher.top < of_teacher.k:
+        raise ConfigError(
+            f"config: {key} is {name!r}; of {of_teacher.k} clusters the nearest 1 to {of_teacher.k - 1} can be asked for."
+        )
+    _check_features(config, key, of_teacher.features, of_teacher.teacher)
+
+
 def _check_features(config: Mapping[str, Any], key: str, name: str, teacher: str | None) -> None:
     """Checks that the captioner of these features is defined, and that the teacher has a text tower."""
     features, captioners = Features.parse(name), config["captioners"]
@@ -278,6 +296,17 @@ def _check_features(config: Mapping[str, Any], key: str, name: str, teacher: str
 
 def _check_primary(config: Mapping[str, Any]) -> None:
     primary = config["report"]["primary"]
+    for position, share in enumerate(config["train"]["interpolate"]):
+        if abs(100 * share - (percent := round(100 * share))) > 1e-6 or not 1 <= percent <= 99:
+            raise ConfigError(
+                f"config: train.interpolate[{position}] is {share}; its percentage becomes part of a name: write it with "
+                "two decimals, 0.01 to 0.99."
+            )
+    if config["train"]["interpolate"] and not config["folds"]["validate_share"]:
+        raise ConfigError(
+            "config: train.interpolate gives models that are chosen among by pictures kept for that; set "
+            "folds.validate_share, 0.1 say."
+        )
     if primary["split"] not in config["splits"]:
         raise ConfigError(
             f"config: report.primary.split is {primary['split']!r}, which `splits:` does not list; "

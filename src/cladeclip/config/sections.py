@@ -130,10 +130,14 @@ class Labels:
     features: Annotated[list[FeaturesName], ONCE] = key("image, text-CAPTIONER or fused-CAPTIONER", ["fused-internvl"])
     k: Annotated[list[K], ONCE] = key("numbers of clusters", [100, 500, 1000, 2000])
     also: Annotated[list[Text], ONCE] = key(
-        "single ones beside those, as TEACHER-FEATURES-kNUMBER: other features at one k, say", []
+        "single ones beside those: TEACHER-FEATURES-kNUMBER, other features at one k, say; -k100-500-2000, all of these at "
+        "once; -k2000-top10, the 10 nearest clusters of each image; distil-TEACHER-FEATURES, distillation",
+        [],
     )
     controls: Annotated[list[Control], ONCE] = key(
-        "species, genus (labels that clusters can hardly beat) or random-kNUMBER (labels without meaning)", []
+        "species, genus (labels that clusters can hardly beat); random-kNUMBER, or shuffled- before any labels of a teacher "
+        "(labels without meaning)",
+        [],
     )
     only: dict[SplitName, Annotated[list[Text], ONCE]] = key(
         "SPLIT: [names of labels], where a split is to train on some of them alone", {}
@@ -153,6 +157,11 @@ class Folds:
     """How the splits holdout-N and open-N are drawn."""
 
     test_share: Share = key("share of each species' pictures that a holdout or open fold keeps for testing", 0.2)
+    validate_share: Annotated[float, limits(minimum=0, exclusiveMaximum=1)] = key(
+        "share of the other pictures of each known species that is neither fitted nor tested on: train.interpolate is "
+        "chosen by them",
+        0.0,
+    )
     unseen_share: Share = key("share of each category's species that an open fold holds out whole", 0.25)
     unseen_rank: Literal["species", "genus"] = key("species, or genus: whole genera are held out", "species")
     near_duplicates: NearDuplicates | None = key(
@@ -167,7 +176,7 @@ class Seeds:
     """The seeds of all that is drawn at random. (An encoder of random weights has its own, under `encoders:`.)"""
 
     training: Annotated[list[Seed], ONCE + SOME] = key("a replica of each training per seed", [5])
-    clusters: Seed = key("k-means, and random controls", 5)
+    clusters: Seed = key("k-means, and random or shuffled controls", 5)
     folds: Seed = key("the splits holdout-N and open-N", 5)
     queries: Seed = key("the draw of queries where the split is `all`, and the heads of `hierarchy:`", 5)
     drawings: Seed = key("the demo's specimens", 5)
@@ -244,6 +253,21 @@ class Train:
     )
     margin_gradient: Literal["straight_through", "exact"] = key(
         "straight_through: as in the published results; exact: through arccos", "straight_through"
+    )
+    positives: Count = key("of the clusters that an image has (-topNUMBER), how many a step draws", 8)
+    distil_cosine: NotNegative = key("distillation: weight of 1 - cosine to the teacher's embedding", 1.0)
+    distil_relations: NotNegative = key(
+        "distillation: weight of the divergence from the teacher's neighbourhoods in the batch", 1.0
+    )
+    distil_temperature: Positive = key("distillation: temperature of these neighbourhoods", 0.1)
+    head_epochs: Annotated[int, limits(minimum=0)] = key(
+        "epochs before all others in which the class centres alone are trained", 0
+    )
+    interpolate: Annotated[list[Share], ONCE] = key(
+        "shares of what training changed in the weights, [0.25, 0.5, 0.75] say: each a model more, without training; "
+        "the report chooses among them by the part `validate` (folds.validate_share)",
+        [],
+        apart=True,
     )
     num_feat: Count = key("dimensions drawn for each step; the embedding's own number, or more, is all of them", 512)
     sample_rate: Annotated[float, limits(exclusiveMinimum=0, maximum=1)] = key(
@@ -382,6 +406,9 @@ class Report:
     title: Text = key("headline of the report", "Which number of clusters tells species apart?")
     also: Annotated[list[Text], ONCE] = key(
         "results folders of other finished runs to put beside this one, such as results/last-week", []
+    )
+    margin: Annotated[float, limits(minimum=0, maximum=1)] = key(
+        "a student is not worse than untrained if it loses less than this share of the answers", 0.01
     )
     map_points: Count = key("pictures on the map of the embeddings; of more, this many are drawn at random", 10000)
     max_mb: Positive = key("size of report.html; where it would be larger, pictures are left out", 15)

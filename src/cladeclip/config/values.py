@@ -35,8 +35,8 @@ FeaturesName = Annotated[
 Control = Annotated[
     str,
     limits(
-        pattern=r"^(species|genus|random-k([2-9]|[1-9][0-9]+))$",
-        description="species, genus or random-kNUMBER with a number of 2 or more",
+        pattern=r"^(species|genus|random-k([2-9]|[1-9][0-9]+)|shuffled-[a-z0-9-]+)$",
+        description="species, genus, random-kNUMBER with a number of 2 or more, or shuffled-LABELS",
     ),
 ]
 Revision = Annotated[

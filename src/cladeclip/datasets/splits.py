@@ -1,7 +1,8 @@
 """Splits: which pictures are fitted on, and which are tested on.
 
 Clusters, students and heads are fitted on `fit` images; `query` images of the same species, and `unseen` images of species
-that nothing was fitted on, are only tested on. `unnamed` images have no species: they are neither fitted nor tested on.
+that nothing was fitted on, are only tested on. Neither fitted nor tested on are `validate` images, of known species, by
+which is chosen what is chosen after training, and `unnamed` images, which have no species.
 """
 
 from functools import partial
@@ -14,7 +15,7 @@ from cladeclip.names import Split
 from cladeclip.random_streams import stream_of
 from cladeclip.ranks import COLUMN_OF_RANK
 
-UNNAMED = "unnamed"
+UNNAMED, VALIDATE = "unnamed", "validate"
 
 
 def make_split(
@@ -23,6 +24,7 @@ def make_split(
     *,
     test_share: float,
     seed: int,
+    validate_share: float = 0.0,
     unseen_share: float = 0.25,
     unseen_rank: str = "species",
 ) -> pd.DataFrame:
@@ -35,6 +37,8 @@ def make_split(
     `open-{fold}`: of every category, a share of `unseen_share` of its species (or genera: `unseen_rank`) is `unseen`,
     chosen among those with two or more content groups, since nothing could be asked about the others; the known species
     have queries as in `holdout-{fold}`.
+    In both, of what is left of each known species with two or more content groups, a share of about `validate_share` is
+    `validate`; none where that is 0.
 
     Folds are consecutive slices of one shuffled order: up to 1 / share of them are disjoint, where there is enough to
     draw from.
@@ -43,7 +47,13 @@ def make_split(
         DataError: an open split finds nothing that could be unseen, or would leave nothing to fit.
     """
     parts = partial(
-        _parts, split=split, test_share=test_share, seed=seed, unseen_share=unseen_share, unseen_rank=unseen_rank
+        _parts,
+        split=split,
+        test_share=test_share,
+        seed=seed,
+        validate_share=validate_share,
+        unseen_share=unseen_share,
+        unseen_rank=unseen_rank,
     )
     part = parts(images)
     alone = part
@@ -67,7 +77,14 @@ def scored_images(images: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
 
 
 def _parts(
-    images: pd.DataFrame, split: str, *, test_share: float, seed: int, unseen_share: float, unseen_rank: str
+    images: pd.DataFrame,
+    split: str,
+    *,
+    test_share: float,
+    seed: int,
+    validate_share: float,
+    unseen_share: float,
+    unseen_rank: str,
 ) -> np.ndarray:
     """The part (n,) of every image."""
     part = np.full(len(images), "fit", dtype=object)
@@ -76,7 +93,7 @@ def _parts(
         # A group belongs to the species of its first picture that has one, should its pictures disagree.
         named = images[images["scientific_name"] != ""]
         groups = named.sort_values("image_id").drop_duplicates("content_group")
-        asked = _queries(groups, parsed.fold, test_share, seed)
+        asked = _drawn(groups, parsed.fold, test_share, seed)
         part[images["content_group"].isin(asked).to_numpy()] = "query"
         if parsed.is_open:
             column = COLUMN_OF_RANK[unseen_rank]
@@ -92,17 +109,22 @@ def _parts(
                     f"categories with several {unseen_rank} names of two or more pictures each. Lower or raise "
                     "folds.unseen_share, or leave the open splits out of `splits:`."
                 )
+        if validate_share > 0:
+            fitted = images.loc[part == "fit", "content_group"]
+            left = groups[groups["content_group"].isin(fitted)]
+            chosen = _drawn(left, parsed.fold, validate_share, seed, "validate ")
+            part[images["content_group"].isin(chosen).to_numpy() & (part == "fit")] = VALIDATE
     part[(images["scientific_name"] == "").to_numpy()] = UNNAMED
     return part
 
 
-def _queries(groups: pd.DataFrame, fold: int, share: float, seed: int) -> set[str]:
-    """The content groups, of every species, that are queries in this fold."""
+def _drawn(groups: pd.DataFrame, fold: int, share: float, seed: int, name: str = "") -> set[str]:
+    """The content groups, of every species, that this fold draws; `name` is of the random numbers."""
     asked: set[str] = set()
     for species, members in groups.groupby("scientific_name", sort=True):
         names = np.asarray(members["content_group"], dtype=object)
         if len(names) >= 2:
-            asked |= _fold_of(names, fold, share, stream_of(seed, str(species)))
+            asked |= _fold_of(names, fold, share, stream_of(seed, f"{name}{species}"))
     return asked
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from cladeclip.evaluation.held_out import held_out
 from cladeclip.evaluation.measures import MEASURES, RETRIEVED
 from cladeclip.evaluation.probe import linear_probe
 from cladeclip.evaluation.protocol import ALL, Subset, subsets
@@ -30,6 +31,7 @@ class Evaluation:
         neighbours: for each query of All, by species.
         classes, confusions: for each species and genus, of All.
         one_by_one: for species of All; no row where it was not asked for, or no pictures are kept together.
+        held_out: see `held_out.held_out`.
         probe: for species and genus of All; no row where it was not asked for.
     """
 
@@ -42,6 +44,7 @@ class Evaluation:
     confusions: pd.DataFrame
     one_by_one: pd.DataFrame
     probe: pd.DataFrame
+    held_out: pd.DataFrame
 
 
 def evaluate(
@@ -111,6 +114,7 @@ def evaluate(
         pd.concat(confusions, ignore_index=True),
         pd.DataFrame(shares, columns=list(ONE_BY_ONE.columns)).astype({"n_query": int, "n_gallery": int}),
         pd.DataFrame(probes, columns=list(PROBE.columns)).astype({"n_query": int, "n_gallery": int, "converged": bool}),
+        held_out(images, embeddings, split, genus_only_names=genus_only_names, device=device),
     )
 
 

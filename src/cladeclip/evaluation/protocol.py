@@ -63,7 +63,7 @@ def subsets(
     for taxa in [*sorted(images["category"].unique()), ALL]:
         members = np.ones(len(images), dtype=bool) if taxa == ALL else (images["category"] == taxa).to_numpy()
         if asking.is_holdout:
-            members = members & (part != "unseen")
+            members = members & np.isin(part.astype(str), ["fit", "query"])
             is_query, is_gallery = members & (part == "query"), members & (part == "fit")
             asks = is_query
         else:

@@ -111,6 +111,25 @@ def bootstrap_intervals(
     return low, high
 
 
+def sign_flip_test(difference: np.ndarray, groups: np.ndarray, *, seed: int = 0, draws: int = 10_000) -> float:
+    """Two-sided p of a mean difference (n,), flipping the signs of whole groups at random.
+
+    Under no effect a group's sum is as likely to be minus itself (Fisher's randomisation test; Good, "Permutation,
+    Parametric and Bootstrap Tests of Hypotheses", 2005, section 3.2). With few groups every choice of signs is tried.
+    """
+    sums = np.bincount(np.unique(groups, return_inverse=True)[1], weights=np.asarray(difference, dtype=np.float64))
+    sums, n = sums[sums != 0], int((sums != 0).sum())
+    observed, slack = abs(sums.sum()), 1e-9
+    if 2**n <= draws:
+        signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+        return float((np.abs(signs @ sums) >= observed - slack).mean())
+    rng = np.random.default_rng(seed)
+    # In parts, since a matrix of all draws would be large with many groups.
+    parts = [min(1000, draws - done) for done in range(0, draws, 1000)]
+    flipped = [np.abs(rng.choice((-1.0, 1.0), (part, n)) @ sums) >= observed - slack for part in parts]
+    return float((1 + sum(part.sum() for part in flipped)) / (1 + draws))
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """p-values corrected for the number of comparisons made (Holm, Scandinavian Journal of Statistics 1979)."""
     p = np.asarray(p_values, dtype=np.float64)

@@ -11,7 +11,7 @@ import vl_convert
 
 from cladeclip.io.atomic import atomic_path, write_text
 from cladeclip.io.spreadsheets import without_formulas
-from cladeclip.names import ClusterLabels, ControlLabels, Model, parse_labels
+from cladeclip.names import ClusterLabels, Model, parse_labels
 from cladeclip.reporting.comparison import Primary
 
 # Okabe and Ito's palette: told apart with any colour vision. Grey in place of their black, which is lost on a dark page.
@@ -292,13 +292,15 @@ def _points_and_lines(
     points, lines = [], []
     for row in chosen.to_dict(orient="records"):
         trained = Model.parse(row["model"])
+        if trained and trained.percent < 100:
+            continue
         labels = parse_labels(trained.labels, config["encoders"]) if trained else None
         common = {"split": row["split"], "accuracy": row[measure]}
         common |= {side: row[f"{measure}_{side}"] for side in ("low", "high")}
         if trained and isinstance(labels, ClusterLabels):
             series = f"{trained.student} on {labels.teacher} {labels.features}"
             points.append(common | {"k": labels.k, "name": series, "seed": trained.seed})
-        elif trained and isinstance(labels, ControlLabels):
+        elif trained:
             lines.append(common | {"name": f"{trained.student} on {labels}"})
         else:
             untrained = " untrained" if row["model"] in config["students"] else ""

@@ -61,7 +61,7 @@ def comparison_table(
     ]
     table = pd.concat(frames, ignore_index=True)
     trained = [Model.parse(model) for model in table["model"]]
-    replicated = pd.Series([f"{one.student}.{one.labels}" if one else None for one in trained], index=table.index)
+    replicated = pd.Series([one.replicas if one else None for one in trained], index=table.index)
     protocol = table["split"].map(lambda split: Split.parse(split).protocol)
     for column in MEASURES:
         table[f"{column}_sd_seeds"] = _spread(table, column, [replicated, table["split"]])
@@ -109,7 +109,7 @@ def standings(comparison: pd.DataFrame, primary: Primary, encoders: Iterable[str
     rows = primary_rows(comparison, primary)
     found: dict[tuple[str, Labels], list[float]] = {}
     for model, accuracy in zip(rows["model"], rows[primary.measure], strict=True):
-        if trained := Model.parse(model):
+        if (trained := Model.parse(model)) and trained.percent == 100:
             labels = parse_labels(trained.labels, encoders)
             found.setdefault((trained.student, labels), []).append(accuracy)
     standing = []
@@ -210,7 +210,9 @@ def best_on_clusters(comparison: pd.DataFrame, primary: Primary, encoders: Itera
     found: dict[tuple[str, str], list[tuple[int, str, float]]] = {}
     for model, accuracy in zip(rows["model"], rows[primary.measure], strict=True):
         trained = Model.parse(model)
-        if trained and isinstance(parse_labels(trained.labels, encoders), ClusterLabels):
+        if not trained or trained.percent < 100:
+            continue
+        if isinstance(parse_labels(trained.labels, encoders), ClusterLabels):
             found.setdefault((trained.student, trained.labels), []).append((trained.seed, model, accuracy))
     ranked = sorted(found.values(), key=lambda replicas: -float(np.mean([accuracy for *_, accuracy in replicas])))
     return [[model for _, model, _ in sorted(replicas)] for replicas in ranked]

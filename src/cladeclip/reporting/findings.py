@@ -13,7 +13,7 @@ from cladeclip.evaluation.measures import NAMED
 from cladeclip.evaluation.protocol import ALL
 from cladeclip.evaluation.significance import PairedComparison, PairedTest, holm
 from cladeclip.io.parquet import read_table
-from cladeclip.names import ClusterLabels, ControlLabels, Model, Split, parse_labels
+from cladeclip.names import ClusterLabels, Model, Split, parse_labels
 from cladeclip.paths import Results
 from cladeclip.plan import primary_labels, teachers
 from cladeclip.reporting.comparison import (
@@ -24,6 +24,8 @@ from cladeclip.reporting.comparison import (
     primary_rows,
     standings,
 )
+from cladeclip.reporting.ways import Findings, HeldOut, all_at_once
+from cladeclip.reporting.words import describe_model
 from cladeclip.tables import COMPARISON, SPLIT
 
 LEVEL = 0.05
@@ -61,6 +63,8 @@ def summarise(results: Results, config: Mapping[str, Any]) -> dict[str, Any]:
     text = text_beside_image(config, list(rows["model"]))
     of_text = {model: against(model, [alone])[alone] for model, alone in text.items()}
     text_corrected = _corrected(of_text)
+    held = HeldOut(results, config)
+    of_ways = Findings(held)
     return {
         "primary": asdict(primary),
         "n_query": int(rows["n_query"].iloc[0]),
@@ -71,11 +75,14 @@ def summarise(results: Results, config: Mapping[str, Any]) -> dict[str, Any]:
         "best_against": _differences(of_best, corrected, config),
         "text": [row | {"without": text[row["model"]]} for row in _differences(of_text, text_corrected, config)],
         "standings": json.loads(standing.to_json(orient="records")),
+        "ways": of_ways.rows(),
+        "advice": of_ways.advice(),
         "headline": _headline(primary, rows, ranked, of_best, corrected, config),
         "sentences": [
             *_sentences(primary, rows, ranked, main, {rival: one.test for rival, one in tests.items()}, config),
             *_best_against(best, of_best, corrected, config),
             *_between_the_controls(standing),
+            *all_at_once(held, of_ways),
             *(_does_text_help(model, one, text_corrected[model], config) for model, one in of_text.items()),
         ],
     }
@@ -137,6 +144,8 @@ def text_beside_image(config: Mapping[str, Any], models: list[str]) -> dict[str,
         trained = Model.parse(model)
         labels = parse_labels(trained.labels, config["encoders"]) if trained else None
         if trained is None or not isinstance(labels, ClusterLabels) or labels.features == "image":
+            continue
+        if trained.percent < 100:
             continue
         twin = str(Model(trained.student, str(ClusterLabels(labels.teacher, "image", labels.k)), trained.seed))
         if twin in models:
@@ -315,17 +324,3 @@ def _uncertainty(row: pd.Series, primary: Primary, replicas: int) -> str:
     if pd.notna(seeds):
         said += f"; mean of {replicas} training seeds, sd {seeds:.1%}"
     return said
-
-
-def describe_model(model: str, config: Mapping[str, Any]) -> str:
-    """A model in words."""
-    trained = Model.parse(model)
-    encoders = config["encoders"]
-    if trained is None:
-        title = encoders[model].get("title", model)
-        return f"the untrained student {model}" if model in config["students"] else title
-    labels = parse_labels(trained.labels, encoders)
-    if isinstance(labels, ControlLabels):
-        taught = "labels without meaning" if labels.kind == "random" else f"{labels.kind} labels"
-        return f"{trained.student} trained on {taught}"
-    return f"{trained.student} trained on {labels.k} clusters of {labels.teacher} ({labels.features})"

@@ -17,7 +17,8 @@ from cladeclip.encoders.weights import family_of
 from cladeclip.evaluation.measures import MEASURES
 from cladeclip.io.atomic import atomic_path, read_json, sha256_of_file, write_text
 from cladeclip.io.parquet import read_table
-from cladeclip.names import ClusterLabels, Model, parse_labels
+from cladeclip.names import ControlLabels, Model, parse_labels, teachers_labels
+from cladeclip.reporting.words import describe_labels
 from cladeclip.tables import ACCURACY, IMAGES, SPLIT
 
 
@@ -28,14 +29,14 @@ class Sources:
     Attributes:
         checkpoint: folder of the trained student.
         accuracy, before: the `accuracy` tables of the trained student and of the same student untrained.
-        quality: of the labels.
+        qualities: of the labels, or of the clusters that they are made of; none of distillation.
         images, split: the tables of the data set.
     """
 
     checkpoint: Path
     accuracy: Path
     before: Path
-    quality: Path
+    qualities: list[Path]
     images: Path
     split: Path
 
@@ -85,16 +86,13 @@ def model_card(
     if not licence:
         head["license_name"] = "not-stated"
     labels = parse_labels(model.labels, config["encoders"])
-    quality = read_json(sources.quality)
-    if isinstance(labels, ClusterLabels):
-        taught = (
-            f"{labels.k} clusters (k-means) of the `{labels.features}` embeddings of "
-            f"{_title(config, labels.teacher)}; against species they have NMI {quality['species']['nmi']:.3f} and purity "
-            f"{quality['species']['purity']:.3f}"
-            + (f", against genera NMI {quality['genus']['nmi']:.3f}" if "genus" in quality else "")
-        )
+    taught = f"{describe_labels(labels)} (`{labels}`)"
+    if isinstance(labels, ControlLabels):
+        taught += f", {read_json(sources.qualities[0])['n_labels']} classes"
     else:
-        taught = f"the control labels `{labels}` ({quality['n_labels']} classes)"
+        if found := teachers_labels(labels):
+            taught += f"; the teacher is {_title(config, found.teacher)}"
+        taught += "".join(map(_agreement, map(read_json, sources.qualities)))
     images, parts = read_table(sources.images, IMAGES), read_table(sources.split, SPLIT)["part"].value_counts()
     seen = "every picture was also seen in training (transductive)" if split == "all" else _parts(parts)
     return f"""---
@@ -146,6 +144,13 @@ These are the figures of one data set and one training; `comparison.csv` of the 
 """
 
 
+def _agreement(quality: Mapping[str, Any]) -> str:
+    """How clusters (k-means) agree with the names."""
+    said = f"; {quality['k']} clusters have, against species, NMI {quality['species']['nmi']:.3f} and purity "
+    said += f"{quality['species']['purity']:.3f}"
+    return said + (f", against genera NMI {quality['genus']['nmi']:.3f}" if "genus" in quality else "")
+
+
 def _title(config: Mapping[str, Any], encoder: str) -> str:
     title = config["encoders"][encoder].get("title")
     return f"{title} (`{encoder}`)" if title else f"`{encoder}`"
@@ -156,7 +161,12 @@ def _parts(parts: pd.Series) -> str:
     return "; ".join(said)
 
 
-PARTS = {"fit": "pictures fitted", "query": "held out as queries", "unseen": "of species that were never fitted"}
+PARTS = {
+    "fit": "pictures fitted",
+    "query": "held out as queries",
+    "validate": "kept to choose by",
+    "unseen": "of species that were never fitted",
+}
 
 
 def _licence(config: Mapping[str, Any], student: str, licence: str | None) -> str:

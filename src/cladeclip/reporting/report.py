@@ -23,7 +23,6 @@ from cladeclip.paths import Results
 from cladeclip.plan import encoders_in_use, trainings
 from cladeclip.reporting.charts import PALETTE, Chart, accuracy_against_k, accuracy_by_category
 from cladeclip.reporting.comparison import Primary
-from cladeclip.reporting.findings import describe_model
 from cladeclip.reporting.sections.data import data_section
 from cladeclip.reporting.sections.gallery import clusters, neighbours
 from cladeclip.reporting.sections.hierarchy import hierarchy_section
@@ -35,6 +34,7 @@ from cladeclip.reporting.sections.others import other_runs_section
 from cladeclip.reporting.sections.species import species_section
 from cladeclip.reporting.sections.training import training_chart
 from cladeclip.reporting.thumbnails import Thumbnails
+from cladeclip.reporting.words import describe_model
 from cladeclip.tables import COMPARISON
 
 
@@ -104,6 +104,8 @@ def _report(results: Results, config: Mapping[str, Any], summary: Mapping[str, A
             title=config["report"]["title"],
             dataset=config["dataset"]["name"],
             summary=summary,
+            margin=config["report"]["margin"],
+            interpolated=bool(config["train"]["interpolate"]),
             charts=charts,
             measures={name: measure.title for name, measure in NAMED.items()},
             words=words,

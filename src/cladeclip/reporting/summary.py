@@ -9,7 +9,7 @@ from cladeclip.io.atomic import read_json
 def main(results: str) -> None:
     folder = Path(results)
     summary = read_json(folder / "summary.json")
-    for sentence in [*summary["headline"], *summary["sentences"]]:
+    for sentence in filter(None, [summary["advice"], *summary["headline"], *summary["sentences"]]):
         print(sentence)
     print(f"Table:  {folder / 'comparison.csv'}")
     print(f"Report: {folder / 'report.html'}")

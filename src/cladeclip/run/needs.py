@@ -15,10 +15,11 @@ from cladeclip.errors import size_in_words
 from cladeclip.names import ClusterLabels, Features, Split, parse_labels
 from cladeclip.plan import (
     all_models,
+    checkpoints,
     clustered_features,
     encoder_of,
     encoders_in_use,
-    labels_on,
+    tables_on,
     teachers,
     trained_models,
     trainings,
@@ -88,7 +89,7 @@ def _seconds_a_picture(config: Mapping[str, Any]) -> float:
 
 def disk_bytes(config: Mapping[str, Any], n: int, speeds: Mapping[str, Speed]) -> tuple[float, float]:
     """What the run leaves on disk with n pictures, and what of it are weights and checkpoints."""
-    students = [encoder_of(model) for _, model in trainings(config)]
+    students = [encoder_of(model) for _, model in checkpoints(config)]
     store = n * BYTES_PER_PIXEL * ASPECT * config["train"]["store_px"] ** 2
     known = [speeds[name] for name in [*speeds, *students] if name in speeds]
     numbers = sum(one.dim for one in known)
@@ -138,7 +139,7 @@ def seconds_of_rules(
         of_a_picture = OF_A_STEP * (train["store_px"] / STEP_PX) ** 2 / train["threads"] + OF_A_PICTURE / 4
         if student in speeds:
             of_a_picture += STEP / speeds[student].pictures
-        return machine.start + train["epochs"] * FITTED * n * of_a_picture
+        return machine.start + (train["epochs"] + train["head_epochs"] / STEP) * FITTED * n * of_a_picture
 
     models = [(split, model) for split in config["splits"] for model in all_models(config, split)]
     captions = {Features.parse(features).captioner for _, features in clustered_features(config)} - {None}
@@ -147,10 +148,10 @@ def seconds_of_rules(
         "store": machine.start + n * machine.picture if trainings(config) else 0.0,
         "caption": machine.start * len(captions),
         "embed": sum(embedding(name) for name in encoders_in_use(config))
-        + sum(embedding(encoder_of(model)) for _, model in trainings(config)),
+        + sum(embedding(encoder_of(model)) for _, model in checkpoints(config)),
         "embed_text": machine.start * len(captions) * len(teachers(config)),
         # With the controls, which take the start of a job alone.
-        "cluster": sum(clustering(name) for split in config["splits"] for name in labels_on(config, split)),
+        "cluster": sum(clustering(name) for split in config["splits"] for name in tables_on(config, split)),
         "train": sum(training(model) for split in config["splits"] for model in trained_models(config, split)),
         "evaluate": sum(evaluation(split, model) for split, model in models),
         "zero_shot": machine.start * len(models) if config["eval"]["zero_shot"] else 0.0,

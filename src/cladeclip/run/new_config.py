@@ -21,7 +21,7 @@ from cladeclip.names import NAME
 from cladeclip.ranks import HIGHER_RANKS
 
 # The files of config/ that are not its user's.
-SHIPPED = ("config", "demo", "mini", "rehearsal")
+SHIPPED = ("config", "demo", "mini", "rehearsal", "ways")
 # Fewer pictures than these cannot be clustered and trained on in any useful way.
 FEWEST = 10
 TEXT = """\

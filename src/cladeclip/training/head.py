@@ -1,4 +1,4 @@
-"""The classification head: class centres on the unit sphere, of which each step may use a sample (Partial FC).
+"""Classification heads: class centres on the unit sphere, of which each step may use a sample (Partial FC).
 
     cos_ij = clamp( normalise(z_i) . normalise(W_j), -1, 1 )
 
@@ -7,23 +7,25 @@ several, none holds all centres. The head is thrown away after training. Sources
 (An et al., CVPR 2022).
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.optim.adamw import adamw
 
 from cladeclip.config.sections import Train
+from cladeclip.errors import ConfigError, DataError
 from cladeclip.torch_streams import torch_stream
-from cladeclip.training.losses import Loss
+from cladeclip.training.losses import Loss, loss_named
+from cladeclip.training.optimisation import adamw_step
 from cladeclip.training.processes import SINGLE, Processes
 
 CENTRE_STD = 0.01
 SMALLEST_NORM = 1e-12
-# Of AdamW, torch's own.
-EPS = 1e-8
+# What a step changes of a head.
+OF_A_HEAD = ("centres", "first_moment", "second_moment")
 # Centres start in blocks of rows, so that the start does not depend on the number of processes.
 ROWS_DRAWN = 4096
 
@@ -35,11 +37,13 @@ class Draw:
     Attributes:
         classes: (c,) int64, sorted: the classes whose centres take part; None is all of this process's.
         dimensions: (n,) int64, sorted: the embedding dimensions that take part; None is all of them.
-        positive_share: share of the centres that all processes use whose classes are in the batch.
+        weights: (N, t) float32, of each label of the step: 1 / number of those drawn of its row, 0 for others and padding.
+        positive_share: share of the centres that all processes use whose classes are drawn labels.
     """
 
     classes: Tensor | None
     dimensions: Tensor | None
+    weights: Tensor
     positive_share: float = 0.0
 
 
@@ -49,46 +53,66 @@ class Head:
     Centres that a step does not draw get no gradient and no update: their Adam moments stay as they are, while bias
     correction counts the steps of the whole training. With every centre drawn this is AdamW.
 
+    Args:
+        name: of its random numbers, where a training has several heads.
+
     Attributes:
         share: the classes of this process, consecutive.
         centres, first_moment, second_moment: (len(share), D) float32.
     """
 
-    def __init__(self, n_classes: int, dim: int, settings: Train, seed: int, processes: Processes = SINGLE) -> None:
-        self.settings, self.seed, self.processes = settings, seed, processes
+    def __init__(
+        self, n_classes: int, dim: int, settings: Train, seed: int, processes: Processes = SINGLE, name: str = ""
+    ) -> None:
+        self.settings, self.seed, self.processes, self.name = settings, seed, processes, name
         self.n_classes, self.dim = n_classes, dim
         self.share = processes.share_of(n_classes)
-        self.centres = initial_centres(self.share, dim, seed)
+        self.centres = initial_centres(self.share, dim, seed, name)
         self.first_moment = torch.zeros_like(self.centres)
         self.second_moment = torch.zeros_like(self.centres)
 
     def to(self, device: torch.device) -> "Head":
-        for name in ("centres", "first_moment", "second_moment"):
+        for name in OF_A_HEAD:
             setattr(self, name, getattr(self, name).to(device))
         return self
 
     def draw(self, labels: Tensor, step: int) -> Draw:
-        """Draws for a step: all own classes in `labels`, random others up to round(sample_rate * own), and dimensions.
+        """Draws for a step: `positives` labels of each row, all own classes among these, random others up to
+        round(sample_rate * own), and dimensions.
 
         Args:
-            labels: (n, t) int64, those of all processes, on the CPU: nothing that a GPU does is waited for; -1 is padding.
+            labels: (N, t) int64, those of all processes, on the CPU: nothing that a GPU does is waited for; -1 is padding.
             step: of the training; the random numbers depend on it, the seed and the rank alone.
         """
-        present = torch.unique(labels[labels >= 0])
+        drawn = self._positives(labels, step)
+        present = torch.unique(labels[drawn])
         shares = [replace(self.processes, rank=rank).share_of(self.n_classes) for rank in range(self.processes.count)]
         sizes = [self._size(share, present) for share in shares]
         own, size = len(self.share), sizes[self.processes.rank]
         classes = None
         if size < own:
-            priority = torch.rand(own, generator=torch_stream(self.seed, f"classes {step} {self.processes.rank}"))
+            priority = torch.rand(own, generator=self._stream(f"classes {step} {self.processes.rank}"))
             priority[_within(present, self.share)] = 2.0
             classes = self._moved(torch.topk(priority, size).indices.sort().values + self.share.start)
         dimensions = None
         if self.settings.num_feat < self.dim:
             # The same in every process.
-            shuffled = torch.randperm(self.dim, generator=torch_stream(self.seed, f"dimensions {step}"))
+            shuffled = torch.randperm(self.dim, generator=self._stream(f"dimensions {step}"))
             dimensions = self._moved(shuffled[: self.settings.num_feat].sort().values)
-        return Draw(classes, dimensions, len(present) / sum(sizes))
+        weights = drawn / drawn.sum(1, keepdim=True).clamp(min=1)
+        return Draw(classes, dimensions, self._moved(weights), len(present) / sum(sizes))
+
+    def _positives(self, labels: Tensor, step: int) -> Tensor:
+        """Which labels (N, t) a step draws: of each row at most `positives`, the same in every process."""
+        there = labels >= 0
+        if labels.shape[1] <= self.settings.positives:
+            return there
+        order = torch.rand(labels.shape, generator=self._stream(f"positives {step}")).masked_fill_(~there, -1.0)
+        first = order.topk(self.settings.positives, dim=1).indices
+        return torch.zeros_like(there).scatter_(1, first, value=True) & there
+
+    def _stream(self, what: str) -> torch.Generator:
+        return torch_stream(self.seed, self.name + what)
 
     def _size(self, share: range, present: Tensor) -> int:
         """How many centres of a share a step uses whose labels have the classes `present`."""
@@ -105,15 +129,14 @@ class Head:
         return self.centres[draw.classes - self.share.start].requires_grad_()
 
     def loss(
-        self, loss: Loss, embeddings: Tensor, labels: Tensor, draw: Draw, centres: Tensor
+        self, loss: Loss, embeddings: Tensor, labels: Tensor, weights: Tensor, draw: Draw, centres: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The loss of all processes' embeddings (n, D) with labels (n, t), and the mean cosine to their own centres.
+        """The loss of all processes' embeddings (n, D), and the mean cosine to their own centres; see `Turn.loss`.
 
-        Both are the same in every process. The gradient of `embeddings` is the contribution of this process's classes:
-        summed over the processes, it is that of the loss.
+        Args:
+            labels, weights: (n, t), those rows of the draw's that the embeddings are of.
         """
-        targets, there = self._columns(labels, draw), labels >= 0
-        weights = there / there.sum(1, keepdim=True).clamp(min=1)
+        targets = self._columns(labels, draw)
         if draw.dimensions is not None:
             embeddings, centres = embeddings[:, draw.dimensions], centres[:, draw.dimensions]
         cosines: Tensor = CosinesToCentres.apply(functional.normalize(embeddings), centres)
@@ -135,23 +158,13 @@ class Head:
             weights, first, second = of_head
         else:
             weights, first, second = centres.detach(), self.first_moment[rows], self.second_moment[rows]
-        adamw(
-            [weights],
-            [centres.grad],
-            [first],
-            [second],
-            [],
-            # adamw adds this step to the count.
-            [torch.full((), step - 1, dtype=torch.float32, device=weights.device)],
-            # One pass over all rows instead of one for each operation.
-            fused=True,
-            amsgrad=False,
-            beta1=betas[0],
-            beta2=betas[1],
+        adamw_step(
+            (weights, first, second),
+            centres.grad,
+            step=step,
             lr=lr,
+            betas=betas,
             weight_decay=self.settings.weight_decay,
-            eps=EPS,
-            maximize=False,
         )
         if rows is not None:
             for held, updated in zip(of_head, (weights, first, second), strict=True):
@@ -164,6 +177,77 @@ class Head:
             return torch.where(own, labels - self.share.start, -1)
         column = torch.searchsorted(draw.classes, labels).clamp(max=len(draw.classes) - 1)
         return torch.where(draw.classes[column] == labels, column, -1)
+
+
+class Heads:
+    """A head for each way in which the images are classed; the loss is the mean of theirs. See `objective.Objective`.
+
+    Targets are labels (b, t * number of heads): the first t of a row are the first head's, and so on.
+
+    Args:
+        n_classes: of each head.
+
+    Raises:
+        ConfigError, DataError: a head would have fewer classes than it needs.
+    """
+
+    def __init__(
+        self, n_classes: Sequence[int], dim: int, settings: Train, seed: int, processes: Processes = SINGLE
+    ) -> None:
+        if min(n_classes) < 2:
+            raise DataError("training: all images have the same label; raise labels.k, or check the data.")
+        if min(n_classes) < processes.count:
+            raise ConfigError(
+                f"training: {min(n_classes)} classes are fewer than train.gpus (now {processes.count}); lower it."
+            )
+        self.compute_loss = loss_named(settings.loss)(settings)
+        names = ["", *(f"head {number} " for number in range(1, len(n_classes)))]
+        self.heads = [Head(n, dim, settings, seed, processes, name) for n, name in zip(n_classes, names, strict=True)]
+
+    def to(self, device: torch.device) -> "Heads":
+        for head in self.heads:
+            head.to(device)
+        return self
+
+    def begin(self, targets: Sequence[Tensor], step: int) -> "HeadsTurn":
+        return HeadsTurn(self, targets, step)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {f"{number}.{name}": getattr(head, name) for number, head in enumerate(self.heads) for name in OF_A_HEAD}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        for number, head in enumerate(self.heads):
+            for name in OF_A_HEAD:
+                setattr(head, name, tensors[f"{number}.{name}"].to(head.centres.device))
+
+
+class HeadsTurn:
+    """The draws of one optimiser step, with centres that collect the gradients of its batches."""
+
+    def __init__(self, heads: Heads, labels: Sequence[Tensor], step: int) -> None:
+        self.heads = heads
+        self.labels = [[part.contiguous() for part in batch.chunk(len(heads.heads), dim=1)] for batch in labels]
+        self.draws = [
+            head.draw(torch.cat([batch[number] for batch in self.labels]), step)
+            for number, head in enumerate(heads.heads)
+        ]
+        self.centres = [head.drawn_centres(draw) for head, draw in zip(heads.heads, self.draws, strict=True)]
+        self.positive_share = sum(draw.positive_share for draw in self.draws) / len(self.draws)
+
+    def loss(self, number: int, embeddings: Tensor) -> tuple[Tensor, Tensor]:
+        size, found = len(embeddings), []
+        for labels, head, draw, centres in zip(
+            self.labels[number], self.heads.heads, self.draws, self.centres, strict=True
+        ):
+            here = labels.to(embeddings.device, non_blocking=True)
+            weights = draw.weights[number * size : (number + 1) * size]
+            found.append(head.loss(self.heads.compute_loss, embeddings, here, weights, draw, centres))
+        losses, cosines = zip(*found, strict=True)
+        return torch.stack(losses).mean(), torch.stack(cosines).mean()
+
+    def update(self, *, step: int, lr: float, betas: tuple[float, float]) -> None:
+        for head, draw, centres in zip(self.heads.heads, self.draws, self.centres, strict=True):
+            head.update(draw, centres, step=step, lr=lr, betas=betas)
 
 
 class CosinesToCentres(torch.autograd.Function):
@@ -196,12 +280,12 @@ def _within(classes: Tensor, share: range) -> Tensor:
     return classes[(classes >= share.start) & (classes < share.stop)] - share.start
 
 
-def initial_centres(share: range, dim: int, seed: int) -> Tensor:
+def initial_centres(share: range, dim: int, seed: int, name: str = "") -> Tensor:
     """The rows `share` of the K x D start, entries from N(0, 0.01^2): the same rows whoever draws them."""
     centres = torch.empty(len(share), dim)
     for block in range(share.start // ROWS_DRAWN, -(-share.stop // ROWS_DRAWN)):
         drawn = torch.empty(ROWS_DRAWN, dim)
-        drawn.normal_(0.0, CENTRE_STD, generator=torch_stream(seed, f"centres {block}"))
+        drawn.normal_(0.0, CENTRE_STD, generator=torch_stream(seed, f"{name}centres {block}"))
         first, last = max(share.start, block * ROWS_DRAWN), min(share.stop, (block + 1) * ROWS_DRAWN)
         centres[first - share.start : last - share.start] = drawn[
             first - block * ROWS_DRAWN : last - block * ROWS_DRAWN

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from cladeclip.config.sections import Train
@@ -16,10 +15,9 @@ from cladeclip.datasets.store import PictureStore
 from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.weights import folder_fingerprint
 from cladeclip.io.atomic import sha256_of_file
-from cladeclip.io.parquet import read_metadata, read_table
-from cladeclip.tables import CLUSTERS
 from cladeclip.training.checkpoint import save_checkpoint
 from cladeclip.training.loop import train
+from cladeclip.training.objective import targets_of
 from cladeclip.training.orphans import end_with_parent
 from cladeclip.training.processes import SINGLE, Processes, local_device, process_group
 from cladeclip.training.state import TrainingState
@@ -32,7 +30,9 @@ class TrainingJob:
     Attributes:
         encoder: folder of the student before training.
         store: the picture store.
-        labels: a `clusters` table.
+        labels: the tables that the student learns from.
+        reader: what reads them, as `module:name`; see `specs.READERS`.
+        shuffled: the seed by which they are dealt to other images; None leaves each image its own.
         checkpoint: folder that the trained student goes to.
         settings: of Train.
         workers: loader processes of each training process.
@@ -44,9 +44,11 @@ class TrainingJob:
 
     encoder: str
     store: str
-    labels: str
+    labels: list[str]
+    reader: str
     checkpoint: str
     settings: dict[str, Any] = field(default_factory=dict)
+    shuffled: int | None = None
     seed: int = 5
     workers: int = 0
     threads: int = 1
@@ -64,7 +66,7 @@ class TrainingJob:
         return {
             "seed": self.seed,
             "train.gpus": processes.count,
-            "the labels' sha256": sha256_of_file(self.labels),
+            "the labels' sha256": [sha256_of_file(table) for table in self.labels],
             "the picture store's sha256": sha256_of_file(self.store),
             "the student's fingerprint": folder_fingerprint(self.encoder),
             "the code's fingerprint": self.code,
@@ -76,14 +78,12 @@ def run_job(job: TrainingJob, device: torch.device, processes: Processes = SINGL
     """Trains, and in the first process writes the checkpoint; the state is removed after that."""
     # Fixed, since the order in which threads add numbers shows in the last digits of the weights.
     torch.set_num_threads(max(1, job.threads // processes.count))
-    encoder, labels = load_encoder(job.encoder), read_table(job.labels, CLUSTERS)
+    encoder = load_encoder(job.encoder)
     state = TrainingState(job.state_folder, job.belongs_to(processes), job.checkpoint_minutes, processes)
     history = train(
         encoder,
         PictureStore(job.store),
-        list(labels["image_id"]),
-        labels["label"].to_numpy(dtype=np.int64),
-        int(read_metadata(job.labels)["n_classes"]),
+        targets_of(job.reader, job.labels, job.shuffled),
         Train(**job.settings),
         seed=job.seed,
         workers=job.workers,

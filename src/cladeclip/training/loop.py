@@ -1,4 +1,4 @@
-"""The training loop: an encoder and a head of class centres, one optimiser step after the other."""
+"""The training loop: an encoder and what it is trained for, one optimiser step after the other."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -7,7 +7,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -20,16 +19,17 @@ from cladeclip.errors import ConfigError, DataError
 from cladeclip.run.progress import progress
 from cladeclip.training.curves import Curves, StepReport
 from cladeclip.training.freezing import freeze
-from cladeclip.training.head import Draw, Head
-from cladeclip.training.losses import loss_named
+from cladeclip.training.objective import Targets, Turn
 from cladeclip.training.optimisation import Schedule, average_of, make_optimiser, one_cycle
 from cladeclip.training.pictures import BatchFinish, EpochBatches, Read, TrainingPictures, seeded, training_loader
 from cladeclip.training.processes import SINGLE, Processes
 from cladeclip.training.state import TrainingState
 from cladeclip.training.stopping import NOTHING, TO_STOP, Agreement, TrainingInterrupted, listening
 
-# The b pictures that one process read, and the labels (b * processes, t) of all processes; on the CPU.
+# The b pictures that one process read, and the targets (b * processes, ...) of all processes; on the CPU.
 Batch = tuple[Read, Tensor]
+# Of AdamW while the objective alone is trained: torch's own.
+HEAD_BETAS = (0.9, 0.999)
 # Later than any step.
 NEVER = torch.iinfo(torch.int64).max
 
@@ -37,9 +37,7 @@ NEVER = torch.iinfo(torch.int64).max
 def train(
     encoder: Encoder,
     store: PictureStore,
-    image_ids: list[str],
-    labels: np.ndarray,
-    n_classes: int,
+    targets: Targets,
     settings: Train,
     *,
     seed: int,
@@ -49,11 +47,11 @@ def train(
     state: TrainingState | None = None,
     events: Path | None = None,
 ) -> pd.DataFrame:
-    """Trains `encoder.tower` in place on pictures with labels of `n_classes` classes.
+    """Trains `encoder.tower` in place on the pictures of `targets`.
+
+    In the first `head_epochs` the objective alone is trained, of a constant learning rate (Kumar et al., ICLR 2022).
 
     Args:
-        labels: (n, t) int64, -1 for padding; or (n,), one each.
-        n_classes: labels are 0 to n_classes - 1.
         workers: processes that read and augment; the result does not depend on their number.
         processes: one a GPU; each calls this function with the same arguments.
         state: where the state of the training is saved, and taken up from.
@@ -69,12 +67,21 @@ def train(
     where = choose_device(device)
     if settings.epochs == 0:
         return Curves(1, 0, 0).table()
-    total = check_feasible(len(image_ids), n_classes, settings, processes.count)
+    tuned = check_feasible(len(targets.rows), settings, processes.count)
+    steps_an_epoch = tuned // settings.epochs
     training = Training(
-        encoder, n_classes, settings, one_cycle(settings, total), seed=seed, device=where, processes=processes
+        encoder,
+        targets,
+        settings,
+        one_cycle(settings, tuned),
+        seed=seed,
+        device=where,
+        processes=processes,
+        head_steps=settings.head_epochs * steps_an_epoch,
     )
+    total = training.head_steps + tuned
     rows = state.resume(training, where) if state else []
-    groups = picture_groups(encoder, store, image_ids, labels, settings, training, workers=workers)
+    groups = picture_groups(encoder, store, targets, settings, training, workers=workers)
     events = events if processes.rank == 0 else None
     curves = Curves(
         settings.log_every,
@@ -84,7 +91,6 @@ def train(
         rows=rows,
         events=events,
     )
-    steps_an_epoch = total // settings.epochs
     bar = progress(total=total, initial=training.step, desc="training", unit="steps")
     with listening() as requests:
         agreed = Agreement(requests, processes, where, training.step)
@@ -140,7 +146,10 @@ class Step:
 
 
 class Training:
-    """An encoder, its head and their optimiser between two steps.
+    """An encoder, its objective and their optimisers between two steps.
+
+    Args:
+        head_steps: the first ones, in which the encoder stays as it is.
 
     Attributes:
         step: the number of steps taken.
@@ -149,28 +158,32 @@ class Training:
     def __init__(
         self,
         encoder: Encoder,
-        n_classes: int,
+        targets: Targets,
         settings: Train,
         schedule: Schedule,
         *,
         seed: int,
         device: torch.device,
         processes: Processes = SINGLE,
+        head_steps: int = 0,
     ) -> None:
+        self.step, self.head_steps = 0, head_steps
         self.settings, self.seed, self.device, self.processes = settings, seed, device, processes
         self.encoder = encoder.to(device)
         self.tower: Any = encoder.tower
         freeze(self.tower, settings.freeze)
-        train_mode(self.tower, settings.batchnorm)
-        self.head = Head(n_classes, encoder.dim, settings, seed, processes).to(device)
-        self.loss = loss_named(settings.loss)(settings)
+        self._set_mode()
+        self.objective = targets.objective(encoder.dim, settings, seed, processes).to(device)
         self.optimiser = make_optimiser(self.tower, settings)
         self.schedule = schedule(self.optimiser)
         self.average = average_of(self.tower, settings.ema)
         self.forward = self._forward()
         self.finish_batch = BatchFinish(encoder, settings.augment, seed, device)
-        self.step = 0
         self._wrong_since = torch.full((), NEVER, device=device)
+
+    def _set_mode(self) -> None:
+        """Before the encoder is trained its batch normalisation stays as it is, too."""
+        train_mode(self.tower, self.settings.batchnorm if self.step >= self.head_steps else "frozen")
 
     def _forward(self) -> Any:
         """The tower as it is called: with its gradients averaged over the processes, and compiled if so wished."""
@@ -185,26 +198,35 @@ class Training:
 
     def take_step(self, group: list[Batch], epoch: int) -> Step:
         """One optimiser step from the `gradient_acc` batches of this process. It does not wait for the device."""
-        draw = self.head.draw(torch.cat([labels for _, labels in group]), self.step)
-        centres = self.head.drawn_centres(draw)
-        shown = [self._backward(number, group, draw, centres) for number in range(len(group))]
+        tunes = self.step >= self.head_steps
+        turn = self.objective.begin([targets for _, targets in group], self.step)
+        shown = [self._backward(number, group, turn, tunes=tunes) for number in range(len(group))]
         losses, cosines = (torch.stack(values).mean() for values in zip(*shown, strict=True))
-        lr, betas = (self.optimiser.param_groups[0][name] for name in ("lr", "betas"))
+        group_of_all = self.optimiser.param_groups[0]
+        lr, betas = (group_of_all["lr"], group_of_all["betas"]) if tunes else (self.settings.lr, HEAD_BETAS)
         self.step += 1
-        taken = Step(self.step, epoch, losses, cosines, draw.positive_share, lr, lr * self.settings.lr_pfc_weight)
+        lr_encoder, lr_centres = lr if tunes else 0.0, lr * self.settings.lr_pfc_weight
+        taken = Step(self.step, epoch, losses, cosines, turn.positive_share, lr_encoder, lr_centres)
         this = torch.full_like(self._wrong_since, self.step)
         self._wrong_since = torch.where(taken.loss.isfinite(), self._wrong_since, self._wrong_since.minimum(this))
+        turn.update(step=self.step, lr=taken.lr_centres, betas=betas)
+        if tunes:
+            self._tune()
+        if self.step == self.head_steps:
+            self._set_mode()
+        return taken
+
+    def _tune(self) -> None:
+        """One optimiser step of the encoder."""
         self.optimiser.step()
-        self.head.update(draw, centres, step=self.step, lr=taken.lr_centres, betas=betas)
         self.optimiser.zero_grad(set_to_none=True)
         self.schedule.step()
         if self.average is not None:
             self.average.update_parameters(self.tower)
-        return taken
 
-    def _backward(self, number: int, group: list[Batch], draw: Draw, centres: Tensor) -> tuple[Tensor, Tensor]:
-        """Adds the gradients of one of the step's batches; its loss, and the mean cosine to its own centres."""
-        (read, labels), processes, precision = group[number], self.processes, self.settings.precision
+    def _backward(self, number: int, group: list[Batch], turn: Turn, *, tunes: bool) -> tuple[Tensor, Tensor]:
+        """Adds the gradients of one of the step's batches; its loss, and the mean cosine to its targets."""
+        read, processes, precision = group[number][0], self.processes, self.settings.precision
         last = number == len(group) - 1
         with nullcontext() if last or processes.count == 1 else self.forward.no_sync():
             # Dropout and stochastic depth draw from torch's own stream.
@@ -212,18 +234,17 @@ class Training:
                 if self.device.type == "cuda":
                     torch.cuda.manual_seed(torch.initial_seed())
                 batch = self.finish_batch(read)
-                with encoder_precision(self.device, precision):
+                with encoder_precision(self.device, precision), torch.set_grad_enabled(tunes):
                     embeddings = self.forward(batch)
-            # The head sees the embeddings of all processes, in float32, and gives each its own gradient back.
-            everyones = processes.gather(embeddings.detach().float()).requires_grad_()
-            labels = labels.to(self.device, non_blocking=True)
-            loss, cosine = self.head.loss(self.loss, everyones, labels, draw, centres)
+            # The objective sees the embeddings of all processes, in float32, and gives each its own gradient back.
+            everyones = processes.gather(embeddings.detach().float()).requires_grad_(tunes)
+            loss, cosine = turn.loss(number, everyones)
             (loss / len(group)).backward()
-            assert everyones.grad is not None
-            gradient = processes.own(processes.sum(everyones.grad))
-            # Times their number, since the processes' gradients are averaged.
-            with encoder_precision(self.device, precision, backward=True):
-                embeddings.backward((gradient * processes.count).to(embeddings.dtype))
+            if everyones.grad is not None:
+                gradient = processes.own(processes.sum(everyones.grad))
+                # Times their number, since the processes' gradients are averaged.
+                with encoder_precision(self.device, precision, backward=True):
+                    embeddings.backward((gradient * processes.count).to(embeddings.dtype))
         return loss.detach(), cosine
 
     def first_without_loss(self) -> int:
@@ -243,12 +264,7 @@ class Training:
             found |= {f"moments.{number}.{name}": torch.as_tensor(value) for name, value in moments.items()}
         if self.average is not None:
             found |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
-        head = self.head
-        return found | {
-            "head.centres": head.centres,
-            "head.first_moment": head.first_moment,
-            "head.second_moment": head.second_moment,
-        }
+        return found | {f"objective.{name}": tensor for name, tensor in self.objective.tensors().items()}
 
     def numbers(self) -> dict[str, Any]:
         schedule = {name: value for name, value in self.schedule.state_dict().items() if is_plain(value)}
@@ -259,6 +275,7 @@ class Training:
             return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
         self.step = step
+        self._set_mode()
         self.tower.load_state_dict(below("encoder."))
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in below("moments.").items():
@@ -269,8 +286,7 @@ class Training:
         self.schedule.load_state_dict(dict(numbers["schedule"]))
         if self.average is not None:
             self.average.load_state_dict(below("average."))
-        for name, value in below("head.").items():
-            setattr(self.head, name, value.to(self.device))
+        self.objective.restore(below("objective."))
 
 
 def is_plain(value: Any) -> bool:
@@ -282,17 +298,12 @@ def is_plain(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str)
 
 
-def check_feasible(n_images: int, n_classes: int, settings: Train, processes: int = 1) -> int:
-    """The number of optimiser steps, or one clear sentence why there can be none.
+def check_feasible(n_images: int, settings: Train, processes: int = 1) -> int:
+    """The number of the encoder's optimiser steps, or one clear sentence why there can be none.
 
     Raises:
         ConfigError: the settings leave no step, or too few for the schedule.
-        DataError: there is only one class.
     """
-    if n_classes < 2:
-        raise DataError("training: all images have the same label; raise labels.k, or check the data.")
-    if n_classes < processes:
-        raise ConfigError(f"training: {n_classes} classes are fewer than train.gpus (now {processes}); lower it.")
     together = settings.batch_size * processes
     if n_images < together:
         each = f" on each of {processes} GPUs" if processes > 1 else ""
@@ -318,8 +329,7 @@ def check_feasible(n_images: int, n_classes: int, settings: Train, processes: in
 def picture_groups(
     encoder: Encoder,
     store: PictureStore,
-    image_ids: list[str],
-    labels: np.ndarray,
+    targets: Targets,
     settings: Train,
     training: Training,
     *,
@@ -327,19 +337,18 @@ def picture_groups(
 ) -> Iterator[list[Batch]]:
     """The batches of this process, in groups of `gradient_acc`, from the step that the training has reached."""
     batches = EpochBatches(
-        len(image_ids),
+        len(targets.rows),
         settings.batch_size,
-        settings.epochs,
+        settings.head_epochs + settings.epochs,
         training.seed,
         gradient_acc=settings.gradient_acc,
         start=training.step * settings.gradient_acc,
         processes=training.processes,
     )
-    pictures = TrainingPictures(store, image_ids, encoder, settings.augment, training.seed)
+    pictures = TrainingPictures(store, targets.image_ids, encoder, settings.augment, training.seed)
     loader = training_loader(pictures, batches, workers=workers, pin=training.device.type == "cuda")
-    # The labels of all processes are known to each: none has to be asked.
-    labels = labels.reshape(len(labels), -1)
-    everyones = (torch.from_numpy(labels[positions]) for _, positions in batches.everyones())
+    # The targets of all processes are known to each: none has to be asked.
+    everyones = (torch.from_numpy(targets.rows[positions]) for _, positions in batches.everyones())
     return groups_of(zip(loader, everyones, strict=True), settings.gradient_acc)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from cladeclip.config.sections import Train
 from cladeclip.registry import at
 from cladeclip.training.processes import Processes
-from cladeclip.training.softmax import ShardedCrossEntropy
+from cladeclip.training.softmax import cross_entropy
 from cladeclip.training.specs import loss_place
 
 # arccos has an infinite slope at +-1; float32 can still tell this apart from 1.
@@ -28,13 +28,14 @@ class Loss(Protocol):
     def __call__(self, cosines: Tensor, targets: Tensor, weights: Tensor, processes: Processes) -> Tensor:
         """The mean over the rows, the same in every process; its gradient is that of this process's columns.
 
-        A softmax over all columns is ShardedCrossEntropy's; a sum over columns is `processes.total` of this process's.
+        A softmax over all columns is `cross_entropy`'s; a sum over columns is `processes.total` of this process's.
 
         Args:
             cosines: (n, c) in [-1, 1], to the centres that this process has.
             targets: (n, t) int64, columns of each row's classes, no two alike; -1 for padding, and where another process
                 has the class.
-            weights: (n, t) float32, of each class in its row: 1 / number of them, 0 for padding.
+            weights: (n, t) float32, of each class in its row: 1 / number of those that the step draws, 0 for others and
+                padding.
         """
         ...
 
@@ -55,7 +56,7 @@ class MarginSoftmax:
 
     def __call__(self, cosines: Tensor, targets: Tensor, weights: Tensor, processes: Processes) -> Tensor:
         logits = with_targets(cosines, targets, self.with_margin, self.filter).mul_(self.s)
-        return ShardedCrossEntropy.apply(logits, targets, weights, processes)
+        return cross_entropy(logits, targets, weights, processes)
 
 
 class ArcFace(MarginSoftmax):

@@ -7,7 +7,6 @@ import logging
 import math
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 import torch
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
@@ -19,6 +18,7 @@ from cladeclip.encoders.encoder import Encoder
 from cladeclip.errors import ConfigError
 from cladeclip.run.progress import progress
 from cladeclip.training.loop import Training, check_feasible, picture_groups
+from cladeclip.training.objective import Targets
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +30,7 @@ EXPLODED = 2.0
 def lr_range(
     encoder: Encoder,
     store: PictureStore,
-    image_ids: list[str],
-    labels: np.ndarray,
-    n_classes: int,
+    targets: Targets,
     settings: Train,
     *,
     seed: int,
@@ -53,15 +51,15 @@ def lr_range(
     if not lowest < highest:
         raise ConfigError(f"config: train.lr_range.lowest is {lowest}; allowed is less than highest ({highest}).")
     # As many epochs as the steps need, whatever the training's own number.
-    an_epoch = max(1, len(image_ids) // settings.batch_size // settings.gradient_acc)
-    settings = replace(settings, epochs=math.ceil(steps / an_epoch))
-    check_feasible(len(image_ids), n_classes, settings)
+    an_epoch = max(1, len(targets.rows) // settings.batch_size // settings.gradient_acc)
+    settings = replace(settings, head_epochs=0, epochs=math.ceil(steps / an_epoch))
+    check_feasible(len(targets.rows), settings)
 
     def rising(optimiser: torch.optim.Optimizer) -> LRScheduler:
         return LambdaLR(optimiser, lambda step: lowest / settings.lr * (highest / lowest) ** (step / max(1, steps - 1)))
 
-    training = Training(encoder, n_classes, settings, rising, seed=seed, device=choose_device(device))
-    groups = picture_groups(encoder, store, image_ids, labels, settings, training, workers=workers)
+    training = Training(encoder, targets, settings, rising, seed=seed, device=choose_device(device))
+    groups = picture_groups(encoder, store, targets, settings, training, workers=workers)
     rows: list[dict[str, float]] = []
     average, best = 0.0, math.inf
     for group in progress(groups, total=steps, desc="range test", unit="steps"):

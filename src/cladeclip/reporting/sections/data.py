@@ -11,7 +11,15 @@ from cladeclip.io.parquet import read_table
 from cladeclip.paths import Results
 from cladeclip.tables import ACCURACY, IMAGES, NAMES, NEAR_DUPLICATES, ONE_BY_ONE, QUARANTINE, SPLIT
 
-PARTS = ("fit", "query", "unseen", "unnamed")
+# Parts of a split and their words; those of ALWAYS are shown where they are empty, too.
+PARTS = {
+    "fit": "fitted",
+    "validate": "kept to choose by",
+    "query": "held out as queries",
+    "unseen": "of species that were held out whole",
+    "unnamed": "without a species",
+}
+ALWAYS = ("fit", "query", "unseen")
 EXAMPLES = 3
 LISTED = 200
 
@@ -27,6 +35,7 @@ def data_section(
     """
     images = read_table(results.table("images"), IMAGES)
     quarantine = read_table(results.table("quarantine"), QUARANTINE)
+    splits = [_split(results, split) for split in config["splits"]]
     return {
         "counts": _counts(images),
         "names": _names(read_table(results.table("names"), NAMES)),
@@ -35,7 +44,10 @@ def data_section(
         "leaks": _leaks(results, config["report"]["primary"]["split"], models, words),
         "near_duplicates": _near_duplicates(results, config),
         "n_unnamed": int((images["scientific_name"] == "").sum()),
-        "splits": [_split(results, split) for split in config["splits"]],
+        "splits": splits,
+        "parts": {
+            part: words for part, words in PARTS.items() if part in ALWAYS or any(split[part] for split in splits)
+        },
         "n_quarantined": len(quarantine),
         "reasons": _reasons(quarantine),
         "quarantine": quarantine.head(LISTED).to_dict(orient="records"),

@@ -11,7 +11,7 @@ from cladeclip.io.atomic import read_json
 from cladeclip.io.parquet import read_table
 from cladeclip.names import ClusterLabels, parse_labels
 from cladeclip.paths import Results
-from cladeclip.plan import labels_on
+from cladeclip.plan import tables_on
 from cladeclip.reporting.charts import Chart, agreement_against_k, cluster_sizes, inertia_against_k
 from cladeclip.tables import CLUSTERS
 
@@ -47,7 +47,7 @@ def _qualities(results: Results, config: Mapping[str, Any]) -> list[dict[str, An
     found = [
         {"split": split, "labels": name, **read_json(results.labels(split, name, "quality.json"))}
         for split in config["splits"]
-        for name in labels_on(config, split)
+        for name in tables_on(config, split)
     ]
     return sorted(found, key=lambda quality: (quality["split"], quality["n_labels"], quality["labels"]))
 

@@ -12,7 +12,7 @@ from cladeclip.evaluation.protocol import ALL
 from cladeclip.io.parquet import read_table
 from cladeclip.paths import Results
 from cladeclip.reporting.comparison import IMPORTED
-from cladeclip.reporting.findings import describe_model
+from cladeclip.reporting.words import describe_model
 from cladeclip.tables import KNN, PROBE, RETRIEVAL, ZERO_SHOT
 
 READ_OUTS = {
