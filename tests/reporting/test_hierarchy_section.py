@@ -12,6 +12,7 @@ from test_report import CONFIG, HOSTILE, SPREAD, Page, results_of
 from cladeclip.datasets.splits import make_split
 from cladeclip.datasets.store import build_store
 from cladeclip.evaluation.embeddings_map import on_the_plane
+from cladeclip.evaluation.held_out import held_out
 from cladeclip.hierarchy.classifier import Settings
 from cladeclip.hierarchy.evaluate import evaluate_hierarchy
 from cladeclip.hierarchy.heads import HeadSettings
@@ -23,7 +24,16 @@ from cladeclip.reporting.report import render_report
 from cladeclip.reporting.sections.hierarchy import hierarchy_section
 from cladeclip.reporting.shown import models_mapped
 from cladeclip.reporting.thumbnails import Thumbnails
-from cladeclip.tables import COMPARISON, COVERAGE, EMBEDDINGS_MAP, HIERARCHY, NOVELTY, SPLIT, TAXONOMIC_ANSWERS
+from cladeclip.tables import (
+    COMPARISON,
+    COVERAGE,
+    EMBEDDINGS_MAP,
+    HELD_OUT,
+    HIERARCHY,
+    NOVELTY,
+    SPLIT,
+    TAXONOMIC_ANSWERS,
+)
 
 OPEN = CONFIG | {"splits": ["holdout-0", "open-0"]}
 MODELS = list(SPREAD)
@@ -43,9 +53,10 @@ def opened(images, specimens, tmp_path_factory):
     for model, width in SPREAD.items():
         noise = np.random.default_rng(1).normal(size=(len(hostile), 12))
         points = np.stack([centres[name] for name in hostile["scientific_name"]]) + (0.1 + width) * noise
+        points = points.astype(np.float32)
         found = evaluate_hierarchy(
             hostile,
-            points.astype(np.float32),
+            points,
             split,
             protocol="open-0",
             query_share=0.34,
@@ -54,6 +65,7 @@ def opened(images, specimens, tmp_path_factory):
             settings=Settings(HeadSettings(steps=30)),
         )
         place = folder / "open-0" / "evaluation" / model
+        write_table(place / "held_out.parquet", HELD_OUT, held_out(hostile, points, split), {})
         for contract in (HIERARCHY, COVERAGE, NOVELTY, TAXONOMIC_ANSWERS):
             write_table(place / f"{contract.name}.parquet", contract, getattr(found, contract.name), {})
     drawn = []

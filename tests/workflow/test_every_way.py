@@ -14,7 +14,7 @@ from cladeclip.config.files import update
 from cladeclip.names import Model
 from cladeclip.reporting.words import describe_model
 
-WAYS = TINY.with_name("ways.yaml")
+WAYS = TINY.with_name("every_way.yaml")
 LABELS = [
     "tiny-clip-image-k4",
     "tiny-clip-image-k4-9",
