@@ -28,7 +28,7 @@ from cladeclip.names import (
     ShuffledLabels,
     parse_labels,
 )
-from cladeclip.training.specs import chosen_places, reader_place
+from cladeclip.training.specs import chosen_places, reader_of
 from cladeclip.run.staleness import code_of_captions, code_of_rows, code_of_script
 
 prepare_environment(SOURCE)
@@ -120,9 +120,9 @@ def labels_of(wildcards):
     return parse_labels(wildcards.labels, ENCODERS)
 
 
-def reader_of(wildcards):
+def read_by(wildcards):
     """What reads the tables that a student learns from."""
-    return reader_place(labels_of(wildcards))
+    return reader_of(labels_of(wildcards)).place
 
 
 def chosen_of(wildcards):

@@ -31,7 +31,7 @@ rule train:
     params:
         settings=TRAIN_SETTINGS,
         events=RESULTS.events(f"train/{{split}}/{TRAINED_MODEL}"),
-        reader=reader_of,
+        reader=read_by,
         shuffled=shuffled_by,
         code=lambda wildcards: code("train", wildcards.student, chosen=chosen_of(wildcards)),
     message:
@@ -63,7 +63,7 @@ rule lr_range:
     params:
         settings=TRAIN_SETTINGS,
         range=ordered(TRAIN["lr_range"]),
-        reader=reader_of,
+        reader=read_by,
         shuffled=shuffled_by,
         code=lambda wildcards: code("lr_range", wildcards.student, chosen=chosen_of(wildcards)),
     message:
@@ -92,7 +92,7 @@ rule interpolate:
         mem_mb=memory(2000, per_weights=3),
         runtime=minutes(20),
     params:
-        code=lambda wildcards: code("interpolate", wildcards.student),
+        code=code("interpolate"),
     message:
         "{wildcards.percent} % of what training changed: {wildcards.student} on {wildcards.labels} ({wildcards.split})."
     script:

@@ -25,7 +25,7 @@ from cladeclip.names import ControlLabels
 from cladeclip.run.new_config import SHIPPED
 from cladeclip.tables import CLUSTERS, LISTING
 from cladeclip.training.job import TrainingJob
-from cladeclip.training.specs import reader_place
+from cladeclip.training.specs import reader_of
 
 REPOSITORY = Path(__file__).parents[1]
 # Pictures with mixed licences cannot be part of the repository; CI lays them beside it.
@@ -152,7 +152,7 @@ def training_job(student, store, images, tmp_path):
         encoder=str(student),
         store=store.path,
         labels=[str(tmp_path / "labels.parquet")],
-        reader=reader_place(ControlLabels("species")),
+        reader=reader_of(ControlLabels("species")).place,
         checkpoint=str(tmp_path / "checkpoint"),
     )
 

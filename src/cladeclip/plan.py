@@ -96,8 +96,12 @@ def teachers(config: Mapping[str, Any]) -> list[str]:
 
 def trained_models(config: Mapping[str, Any], split: str) -> list[str]:
     """The {model} names of what is trained on a split."""
+    return list(map(str, _trained(config, split)))
+
+
+def _trained(config: Mapping[str, Any], split: str) -> list[Model]:
     return [
-        str(Model(student, labels, seed))
+        Model(student, labels, seed)
         for student in config["students"]
         for labels in labels_on(config, split)
         for seed in config["seeds"]["training"]
@@ -106,9 +110,18 @@ def trained_models(config: Mapping[str, Any], split: str) -> list[str]:
 
 def interpolated_models(config: Mapping[str, Any], split: str) -> list[str]:
     """The {model} names of what lies between trained and untrained students."""
-    percents = [round(100 * share) for share in config["train"]["interpolate"]]
-    trained = [Model.parse(name) for name in trained_models(config, split)]
-    return [str(replace(one, percent=percent)) for one in trained if one for percent in percents]
+    between = percents(config)
+    return [str(replace(one, percent=percent)) for one in _trained(config, split) for percent in between]
+
+
+def percents(config: Mapping[str, Any]) -> list[int]:
+    """The shares of `train.interpolate`, as they stand in names."""
+    return [round(100 * share) for share in config["train"]["interpolate"]]
+
+
+def students_made(config: Mapping[str, Any], split: str) -> list[str]:
+    """Every student of a split that the run makes, trained or between trained and untrained."""
+    return [*trained_models(config, split), *interpolated_models(config, split)]
 
 
 def trainings(config: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -117,19 +130,14 @@ def trainings(config: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def checkpoints(config: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Every student that the run makes, trained or between trained and untrained, as split and model."""
-    return [
-        (split, model)
-        for split in config["splits"]
-        for model in [*trained_models(config, split), *interpolated_models(config, split)]
-    ]
+    """Every student that the run makes, as split and model."""
+    return [(split, model) for split in config["splits"] for model in students_made(config, split)]
 
 
 def all_models(config: Mapping[str, Any], split: str) -> list[str]:
     """Everything that is evaluated on a split: trained students, those between trained and untrained, the same students
     untrained, and the baselines."""
-    made = [*trained_models(config, split), *interpolated_models(config, split)]
-    return list(dict.fromkeys([*made, *config["students"], *config["baselines"]]))
+    return list(dict.fromkeys([*students_made(config, split), *config["students"], *config["baselines"]]))
 
 
 def encoders_in_use(config: Mapping[str, Any]) -> list[str]:
@@ -205,7 +213,7 @@ class Files:
         return [self.results.unnamed(self.primary_split, model, "csv") for model in named]
 
     def labels(self, ending: str = "parquet", *, clusters_only: bool = False) -> list[str]:
-        """The tables of single labels of every split; with `clusters_only`, without the controls."""
+        """The tables of single labels of every split; with `clusters_only`, without controls, which have no centroids."""
         return [
             self.results.labels(split, name, ending)
             for split in self.config["splits"]

@@ -42,7 +42,8 @@ def package(tmp_path, monkeypatch):
 def codes():
     """What makes results and cached rows stale: the fingerprints of all scripts, and of what makes rows."""
     forget()
-    chosen = {stem: [loss_place("arcface"), *READERS.values()] for stem in ("train", "lr_range")}
+    of_training = [loss_place("arcface"), *(reader.place for reader in READERS.values())]
+    chosen = dict.fromkeys(("train", "lr_range"), of_training)
     chosen["prepare"] = [layout.door("read") for layout in LAYOUTS.values()]
     for stem, function in (("caption", "captions"), ("fetch_captioner", "fetch")):
         chosen[stem] = [kind.door(function) for kind in KINDS.values() if kind.model]

@@ -17,7 +17,7 @@ from cladeclip.io.parquet import write_table
 from cladeclip.names import Distillation
 from cladeclip.tables import SPLIT
 from cladeclip.training.job import TrainingJob, run_job
-from cladeclip.training.specs import reader_place
+from cladeclip.training.specs import reader_of
 from cladeclip.training.stopping import TO_SAVE, TO_STOP, Requests
 
 CPU = torch.device("cpu")
@@ -123,6 +123,7 @@ def cut_off(job, tmp_path):
         ({"settings": asdict(replace(SETTINGS, lr=2e-3))}, "train.lr 0.001, now 0.002"),
         ({"seed": 6}, "seed 5, now 6"),
         ({"code": "other"}, "the code's fingerprint"),
+        ({"shuffled": 6}, "seeds.clusters of shuffled labels None, now 6"),
     ],
 )
 def test_the_state_of_another_training_is_refused(cut_off, changes, words):
@@ -176,7 +177,7 @@ def test_a_distillation_goes_on_as_well(job, images, tmp_path):
     job = replace(
         job,
         labels=[str(tmp_path / "teacher.parquet"), str(tmp_path / "split.parquet")],
-        reader=reader_place(Distillation("teacher", "image")),
+        reader=reader_of(Distillation("teacher", "image")).place,
         checkpoint_minutes=1e-4,
     )
     process = started(job, 1, tmp_path / "log")

@@ -70,6 +70,7 @@ def complete(config: dict[str, Any]) -> None:
     _check_encoders(config)
     _check_references(config)
     check_loss(config["train"])
+    _check_interpolation(config)
     _check_primary(config)
 
 
@@ -260,7 +261,7 @@ def _check_labels(config: Mapping[str, Any], key: str, name: str) -> None:
     except ConfigError as error:
         raise ConfigError(f"config: {key}: {error}") from error
     is_control = isinstance(labels, ControlLabels | ShuffledLabels)
-    if is_control and "also" in key:
+    if is_control and key.startswith("labels.also"):
         raise ConfigError(f"config: {key} is {name!r}, a control; put it under labels.controls.")
     if (of_teacher := teachers_labels(labels)) is None:
         return
@@ -294,8 +295,7 @@ def _check_features(config: Mapping[str, Any], key: str, name: str, teacher: str
         )
 
 
-def _check_primary(config: Mapping[str, Any]) -> None:
-    primary = config["report"]["primary"]
+def _check_interpolation(config: Mapping[str, Any]) -> None:
     for position, share in enumerate(config["train"]["interpolate"]):
         if abs(100 * share - (percent := round(100 * share))) > 1e-6 or not 1 <= percent <= 99:
             raise ConfigError(
@@ -307,6 +307,10 @@ def _check_primary(config: Mapping[str, Any]) -> None:
             "config: train.interpolate gives models that are chosen among by pictures kept for that; set "
             "folds.validate_share, 0.1 say."
         )
+
+
+def _check_primary(config: Mapping[str, Any]) -> None:
+    primary = config["report"]["primary"]
     if primary["split"] not in config["splits"]:
         raise ConfigError(
             f"config: report.primary.split is {primary['split']!r}, which `splits:` does not list; "

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from cladeclip.datasets.splits import VALIDATE
-from cladeclip.evaluation.protocol import SCORED_BY
+from cladeclip.evaluation.protocol import scored_names
 from cladeclip.evaluation.search import nearest
 from cladeclip.tables import HELD_OUT
 
@@ -38,16 +38,18 @@ def held_out(
     groups = np.unique(images["content_group"].to_numpy(dtype=str), return_inverse=True)[1]
     ids = images["image_id"].to_numpy()
     tables = []
+    # Ranks by which the same images are scored share a search: the nearest image does not depend on names.
+    searched: dict[tuple[bytes, bytes], np.ndarray] = {}
     for column in COLUMNS:
-        names = images[SCORED_BY[column]].to_numpy(dtype=object).astype(str)
-        scored = names != ""
-        if column == "species" and genus_only_names == "leave_out":
-            scored = (images["name_kind"] != "genus").to_numpy()
+        names, scored = scored_names(images, column, genus_only_names)
         for asked, gallery in _parts(part, scored):
-            asked = asked[_findable(asked, gallery, names, groups)]
-            if len(asked) == 0:
+            findable = _findable(asked, gallery, names, groups)
+            if not findable.any():
                 continue
-            found = _nearest_of_another_group(embeddings, asked, gallery, groups, device)
+            key = asked.tobytes(), gallery.tobytes()
+            if key not in searched:
+                searched[key] = _nearest_of_another_group(embeddings, asked, gallery, groups, device)
+            asked, found = asked[findable], searched[key][findable]
             tables.append(
                 pd.DataFrame(
                     {
@@ -82,11 +84,12 @@ def _findable(asked: np.ndarray, gallery: np.ndarray, names: np.ndarray, groups:
 def _nearest_of_another_group(
     embeddings: np.ndarray, asked: np.ndarray, gallery: np.ndarray, groups: np.ndarray, device: str | torch.device
 ) -> np.ndarray:
-    """The row (a,) of the gallery with the highest cosine to each asked row, without those of its own content group."""
+    """The row (a,) of the gallery with the highest cosine to each asked row, without those of its own content group; -1
+    where the gallery has no others."""
     of_own = np.bincount(groups[gallery], minlength=groups.max() + 1)[groups[asked]]
-    found = np.empty(len(asked), dtype=np.int64)
+    found = np.full(len(asked), -1)
     # Those with more pictures of their own group in the gallery look further.
-    for number in np.unique(of_own):
+    for number in np.unique(of_own[of_own < len(gallery)]):
         rows = np.flatnonzero(of_own == number)
         near, _ = nearest(embeddings[asked[rows]], embeddings[gallery], int(number) + 1, device=device)
         others = groups[gallery[near]] != groups[asked[rows], None]

@@ -58,7 +58,7 @@ def subsets(
         DataError: a subset of the taxa has no query or no gallery.
     """
     asking = Split.parse(protocol)
-    names_at = {column: images[source].to_numpy(dtype=object).astype(str) for column, source in SCORED_BY.items()}
+    scored_at = {column: scored_names(images, column, genus_only_names) for column in SCORED_BY}
     part = split.set_index("image_id")["part"].reindex(images["image_id"]).to_numpy()
     for taxa in [*sorted(images["category"].unique()), ALL]:
         members = np.ones(len(images), dtype=bool) if taxa == ALL else (images["category"] == taxa).to_numpy()
@@ -71,13 +71,9 @@ def subsets(
                 members = members & (part == "unseen")
             is_query = members & _drawn(images, members, query_share, seed)
             is_gallery, asks = members & ~is_query, members
-        for column, names in names_at.items():
+        for column, (names, scored) in scored_at.items():
             if column == "taxa" and taxa != ALL:
                 continue
-            # What is no scientific name has no genus.
-            scored = names != ""
-            if column == "species" and genus_only_names == "leave_out":
-                scored = (images["name_kind"] != "genus").to_numpy()
             if not (members & scored).any():
                 continue
             query, gallery = np.flatnonzero(is_query & scored), np.flatnonzero(is_gallery & scored)
@@ -92,6 +88,15 @@ def subsets(
             yield Subset(
                 taxa, column, names, query, gallery, np.flatnonzero(asks & scored), np.flatnonzero(members & scored)
             )
+
+
+def scored_names(images: pd.DataFrame, column: str, genus_only_names: str) -> tuple[np.ndarray, np.ndarray]:
+    """The names (n,) of SCORED_BY's column, str, and whether each image is scored by it."""
+    names = images[SCORED_BY[column]].to_numpy(dtype=object).astype(str)
+    if column == "species" and genus_only_names == "leave_out":
+        return names, (images["name_kind"] != "genus").to_numpy()
+    # What is no scientific name has no genus.
+    return names, names != ""
 
 
 def _drawn(images: pd.DataFrame, members: np.ndarray, query_share: float, seed: int) -> np.ndarray:

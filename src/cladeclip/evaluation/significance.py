@@ -6,6 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest
 
+# A p-value below this is a difference.
+LEVEL = 0.05
+
 
 @dataclass(frozen=True)
 class PairedTest:

@@ -11,7 +11,7 @@ import pandas as pd
 from cladeclip.errors import ConfigError
 from cladeclip.evaluation.measures import NAMED
 from cladeclip.evaluation.protocol import ALL
-from cladeclip.evaluation.significance import PairedComparison, PairedTest, holm
+from cladeclip.evaluation.significance import LEVEL, PairedComparison, PairedTest, holm
 from cladeclip.io.parquet import read_table
 from cladeclip.names import ClusterLabels, Model, Split, parse_labels
 from cladeclip.paths import Results
@@ -27,8 +27,6 @@ from cladeclip.reporting.comparison import (
 from cladeclip.reporting.ways import Findings, HeldOut, all_at_once
 from cladeclip.reporting.words import describe_model
 from cladeclip.tables import COMPARISON, SPLIT
-
-LEVEL = 0.05
 
 
 def summarise(results: Results, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,10 +140,8 @@ def text_beside_image(config: Mapping[str, Any], models: list[str]) -> dict[str,
     twins = {}
     for model in models:
         trained = Model.parse(model)
-        labels = parse_labels(trained.labels, config["encoders"]) if trained else None
+        labels = parse_labels(trained.labels, config["encoders"]) if trained and trained.percent == 100 else None
         if trained is None or not isinstance(labels, ClusterLabels) or labels.features == "image":
-            continue
-        if trained.percent < 100:
             continue
         twin = str(Model(trained.student, str(ClusterLabels(labels.teacher, "image", labels.k)), trained.seed))
         if twin in models:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from cladeclip.datasets.splits import VALIDATE
 from cladeclip.evaluation.held_out import COLUMNS
-from cladeclip.evaluation.significance import bootstrap_interval, holm, sign_flip_test
+from cladeclip.evaluation.significance import LEVEL, bootstrap_interval, holm, sign_flip_test
 from cladeclip.io.parquet import read_table
 from cladeclip.names import (
     ClusterLabels,
@@ -28,11 +28,10 @@ from cladeclip.names import (
     teachers_labels,
 )
 from cladeclip.paths import Results
-from cladeclip.plan import labels_on
+from cladeclip.plan import labels_on, percents
 from cladeclip.reporting.words import describe_labels
 from cladeclip.tables import HELD_OUT, IMAGES
 
-LEVEL = 0.05
 # Of the bootstrap.
 DRAWS = 2_000
 
@@ -102,12 +101,12 @@ class HeldOut:
             self._right[split, model] = right.set_axis(pd.MultiIndex.from_frame(table[["part", "column", "image_id"]]))
         return self._right[split, model]
 
-    def chosen_percent(self, split: str, model: Model, percents: Iterable[int]) -> int:
-        """How much of what training changed is best on the part `validate` by species: 0, one of `percents`, or 100.
+    def chosen_percent(self, split: str, model: Model, between: Iterable[int]) -> int:
+        """How much of what training changed is best on the part `validate` by species: 0, one of `between`, or 100.
 
         Of equals the lowest. Nothing that the model is tested on takes part.
         """
-        candidates, shares = sorted({0, *percents, 100}), []
+        candidates, shares = sorted({0, *between, 100}), []
         for percent in candidates:
             right = self.right(split, _name(model, percent))
             part, column = (right.index.get_level_values(level) for level in ("part", "column"))
@@ -133,8 +132,7 @@ class HeldOut:
         for seed in self.config["seeds"]["training"]:
             model, percent = Model(way.student, way.labels, seed), 100
             if way.interpolated:
-                shares = self.config["train"]["interpolate"]
-                percent = self.chosen_percent(split, model, (round(100 * share) for share in shares))
+                percent = self.chosen_percent(split, model, percents(self.config))
             after.append(self.right(split, _name(model, percent)))
         before = self.right(split, way.student)
         return pd.DataFrame({"before": before, "after": pd.concat(after, axis=1).mean(axis=1)}).reset_index()

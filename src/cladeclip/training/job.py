@@ -66,6 +66,7 @@ class TrainingJob:
         return {
             "seed": self.seed,
             "train.gpus": processes.count,
+            "seeds.clusters of shuffled labels": self.shuffled,
             "the labels' sha256": [sha256_of_file(table) for table in self.labels],
             "the picture store's sha256": sha256_of_file(self.store),
             "the student's fingerprint": folder_fingerprint(self.encoder),

@@ -13,13 +13,22 @@ from cladeclip.names import (
 )
 from cladeclip.registry import place_of
 
-# By kind of labels, the function that reads their files as `objective.Targets`.
+
+class Reader(NamedTuple):
+    """What reads the files of labels as `objective.Targets`, as `module:function`, and whether `train.loss` is theirs."""
+
+    place: str
+    of_classes: bool
+
+
+A_CLASS_OF_EACH = Reader("cladeclip.training.classes:a_class_of_each", of_classes=True)
+# By kind of labels.
 READERS = {
-    ClusterLabels: "cladeclip.training.classes:a_class_of_each",
-    ControlLabels: "cladeclip.training.classes:a_class_of_each",
-    JointLabels: "cladeclip.training.classes:a_class_of_each",
-    NearestLabels: "cladeclip.training.classes:nearest_classes",
-    Distillation: "cladeclip.training.distillation:teachers_embeddings",
+    ClusterLabels: A_CLASS_OF_EACH,
+    ControlLabels: A_CLASS_OF_EACH,
+    JointLabels: A_CLASS_OF_EACH,
+    NearestLabels: Reader("cladeclip.training.classes:nearest_classes", of_classes=True),
+    Distillation: Reader("cladeclip.training.distillation:teachers_embeddings", of_classes=False),
 }
 
 
@@ -46,12 +55,12 @@ def loss_place(name: str, word: str = "loss") -> str:
     return place_of(word, name, {ours: entry.place for ours, entry in LOSSES.items()}, "cladeclip.losses")
 
 
-def reader_place(labels: Labels) -> str:
-    """What reads the files of these labels, as `module:name`; shuffled ones are read before they are shuffled."""
+def reader_of(labels: Labels) -> Reader:
+    """Of these labels; shuffled ones are read before they are shuffled."""
     return READERS[type(teachers_labels(labels) or labels)]
 
 
 def chosen_places(labels: Labels, loss: str) -> list[str]:
     """What the labels and `train.loss` choose of the training's code."""
-    reader = reader_place(labels)
-    return [reader] if reader == READERS[Distillation] else [reader, loss_place(loss)]
+    reader = reader_of(labels)
+    return [reader.place, loss_place(loss)] if reader.of_classes else [reader.place]
