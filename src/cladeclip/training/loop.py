@@ -170,7 +170,8 @@ class Training:
         self.step, self.head_steps = 0, head_steps
         self.settings, self.seed, self.device, self.processes = settings, seed, device, processes
         self.encoder = encoder.to(device)
-        self.tower: Any = encoder.tower
+        # Convolutions are trained half as fast again with a picture's channels side by side in memory.
+        self.tower: Any = encoder.tower.to(memory_format=torch.channels_last)
         freeze(self.tower, settings.freeze)
         self._set_mode()
         self.objective = targets.objective(encoder.dim, settings, seed, processes).to(device)
@@ -256,7 +257,7 @@ class Training:
         """Leaves the tower as it is to be used: with the averaged weights, if there is an average."""
         if self.average is not None:
             self.tower.load_state_dict(self.average.module.state_dict())
-        self.tower.eval()
+        self.tower.to(memory_format=torch.contiguous_format).eval()
 
     def tensors(self) -> dict[str, Tensor]:
         found = {f"encoder.{name}": tensor for name, tensor in self.tower.state_dict().items()}
@@ -283,6 +284,10 @@ class Training:
             moments.setdefault(int(number), {})[of_what] = value
         groups = [group | {"betas": tuple(group["betas"])} for group in numbers["groups"]]
         self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
+        # Sums are rounded alike only if the moments lie in memory as their parameters do.
+        for parameter, of_one in self.optimiser.state.items():
+            alike = {name: value for name, value in of_one.items() if value.shape == parameter.shape}
+            of_one |= {name: torch.empty_like(parameter).copy_(value) for name, value in alike.items()}
         self.schedule.load_state_dict(dict(numbers["schedule"]))
         if self.average is not None:
             self.average.load_state_dict(below("average."))
