@@ -1,9 +1,16 @@
 # From a folder of pictures to tables: what is there, what can be used, the splits, and a reduced copy for training.
 
-from cladeclip.datasets.layouts.specs import layout_named
+from cladeclip.datasets.layouts.specs import layout_named, metadata_files
 
 # Pictures that a rule brings (by download or by drawing) leave this marker beside them; your own folder is never written to.
-SOURCE_MARKER = {"fetch": [f"{ROOT}/.fetched.json"], "draw": [f"{ROOT}/.drawn.json"], "folder": []}[DATASET["source"]]
+SOURCE_MARKER = {
+    "fetch": [f"{ROOT}/.fetched.json"],
+    "draw": [f"{ROOT}/.drawn.json"],
+    "addresses": [RESULTS.table("fetched")],
+    "folder": [],
+}[DATASET["source"]]
+# Archives and tables that lie elsewhere than the pictures, so that the listing does not have them.
+METADATA = metadata_files(DATASET)
 
 
 NEAR_DUPLICATES = config["folds"]["near_duplicates"] or {}
@@ -11,6 +18,7 @@ NEAR_DUPLICATES = config["folds"]["near_duplicates"] or {}
 
 localrules:
     fetch_vlm4bio,
+    fetch_pictures,
     listing,
 
 
@@ -31,6 +39,31 @@ rule fetch_vlm4bio:
         "Fetching the pictures of VLM4Bio (about 20 GB); those that already lie there are kept."
     script:
         script_of("fetch_vlm4bio")
+
+
+rule fetch_pictures:
+    input:
+        METADATA,
+    output:
+        table=RESULTS.table("fetched"),
+        failed=RESULTS.file("not_fetched.csv"),
+    log:
+        RESULTS.log("fetch_pictures"),
+    # Before the weights: what its user has to bring by hand is said at once.
+    priority: 1
+    conda:
+        ENVIRONMENT
+    threads: 2
+    resources:
+        runtime=minutes(2880),
+    params:
+        root=ROOT,
+        dataset=deciding(Dataset, DATASET),
+        addresses=deciding(Addresses, DATASET.get("addresses", {})),
+    message:
+        "Fetching the pictures whose addresses the metadata has; those that already lie there are kept."
+    script:
+        script_of("fetch_pictures")
 
 
 rule draw_specimens:
@@ -75,6 +108,8 @@ rule prepare:
     input:
         listing=rules.listing.output[0],
         synonyms=DATASET["synonyms"] or [],
+        metadata=METADATA,
+        fetched=SOURCE_MARKER if DATASET["source"] == "addresses" else [],
     output:
         images=RESULTS.table("images"),
         quarantine=RESULTS.table("quarantine"),

@@ -32,6 +32,19 @@ IMAGES = Contract(
     },
     ("image_id",),
 )
+FETCHED = Contract(
+    "fetched",
+    "an address that was asked for: what came of it, or the reason why nothing did",
+    {
+        "image_id": STRING,
+        "address": STRING,
+        "sha256": STRING,
+        "size": INT,
+        "reason": STRING,
+        "other_bytes": pa.bool_(),
+    },
+    ("image_id",),
+)
 QUARANTINE = Contract(
     "quarantine", "a rejected image", {"image_id": STRING, "reason": STRING, "detail": STRING}, ("image_id",)
 )

@@ -4,7 +4,7 @@ from cladeclip.datasets.prepare import prepare
 from cladeclip.datasets.synonyms import read_synonyms
 from cladeclip.io.parquet import read_table, write_table
 from cladeclip.run.job_log import job_log
-from cladeclip.tables import IMAGES, LISTING, NAMES, QUARANTINE
+from cladeclip.tables import FETCHED, IMAGES, LISTING, NAMES, QUARANTINE
 
 with job_log(snakemake.log[0]):
     prepared = prepare(
@@ -12,6 +12,7 @@ with job_log(snakemake.log[0]):
         read_table(snakemake.input.listing, LISTING),
         snakemake.params.dataset,
         synonyms=read_synonyms(snakemake.params.synonyms),
+        fetched=read_table(snakemake.input.fetched[0], FETCHED) if snakemake.input.fetched else None,
         workers=snakemake.threads,
     )
     for name, contract in {"images": IMAGES, "quarantine": QUARANTINE, "names": NAMES}.items():

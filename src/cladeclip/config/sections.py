@@ -15,6 +15,7 @@ from cladeclip.config.values import (
     Freeze,
     GpuModel,
     K,
+    Licence,
     Name,
     NotNegative,
     Positive,
@@ -29,6 +30,7 @@ from cladeclip.config.values import (
     Workers,
 )
 from cladeclip.datasets.layouts.specs import LAYOUTS
+from cladeclip.datasets.licences import LICENCES
 from cladeclip.encoders.specs import FAMILIES
 from cladeclip.training.specs import LOSSES
 
@@ -50,8 +52,26 @@ class Draw:
     image_px: Annotated[int, limits(minimum=32, maximum=1024)] = key("side of a drawn picture", 96)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Addresses:
+    """How pictures are fetched from the addresses that the metadata has, and how many."""
+
+    contact: str = key(
+        "an e-mail address or page where the keepers of the hosts reach you; sent with every request", "", running=True
+    )
+    connections: Annotated[int, limits(minimum=1, maximum=32)] = key("to one host at once", 4, running=True)
+    per_second: Positive = key("requests to one host", 10.0, running=True)
+    seconds: Positive = key("for one picture", 60.0, running=True)
+    retries: Annotated[int, limits(minimum=0, maximum=20)] = key(
+        "after an answer that may be another later", 4, running=True
+    )
+    largest_mb: Positive = key("a larger picture is not fetched", 50.0)
+    total_gb: Positive = key("no more is fetched than this, in all", 100.0)
+    private_hosts: bool = key("whether hosts of a private network may be asked: a museum's own server, say", False)
+
+
 # Where pictures come from, and the section that says more of it.
-SOURCES: dict[str, type | None] = {"fetch": Fetch, "draw": Draw, "folder": None}
+SOURCES: dict[str, type | None] = {"fetch": Fetch, "draw": Draw, "folder": None, "addresses": Addresses}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +82,15 @@ class Dataset:
     root: Text = key(
         "folder that holds the categories, each with images/ and metadata/", "data/vlm4bio/datasets", apart=True
     )
-    source: Literal["fetch", "draw", "folder"] = key(
-        "fetch: download VLM4Bio; draw: draw the demo's specimens; folder: pictures of your own", "fetch", apart=True
+    source: Literal["fetch", "draw", "folder", "addresses"] = key(
+        "fetch: download VLM4Bio; draw: draw the demo's specimens; folder: pictures of your own; addresses: fetch those of "
+        "an archive or table",
+        "fetch",
+        apart=True,
     )
     fetch: Fetch = key("with source: fetch", apart=True, left_out=True)
     draw: Draw = key("with source: draw", apart=True, left_out=True)
+    addresses: Addresses = key("with source: addresses", apart=True, left_out=True)
     layout: str = key(choices({name: layout.words for name, layout in LAYOUTS.items()}), "vlm4bio")
     max_rejected: Annotated[float, limits(minimum=0, maximum=1)] = key(
         "stop when a larger share of the listed pictures cannot be used", 0.05
@@ -74,6 +98,9 @@ class Dataset:
     unnamed: Literal["reject", "keep"] = key(
         "pictures without a species. reject: into the quarantine; keep: embedded, mapped and named, never fitted",
         "reject",
+    )
+    licences: Annotated[list[Licence], ONCE] = key(
+        "use only pictures of these, [cc0, cc-by] say; [] uses all: " + choices(LICENCES), []
     )
     synonyms: str = key(
         'a table with two columns, a name and the accepted name in its place; "" for none', "", apart=True

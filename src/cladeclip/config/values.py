@@ -49,8 +49,21 @@ Freeze = Annotated[
     str, limits(pattern=r"^(none|stem|all_but_last_[1-9][0-9]*)$", description="none, stem or all_but_last_NUMBER")
 ]
 GpuModel = Annotated[str, limits(pattern=r"^[a-zA-Z0-9_.]*$", description="letters, digits, points and underscores")]
+Licence = Literal[
+    "cc0",
+    "public-domain",
+    "cc-by",
+    "cc-by-sa",
+    "cc-by-nd",
+    "cc-by-nc",
+    "cc-by-nc-sa",
+    "cc-by-nc-nd",
+    "other",
+    "unknown",
+]
 Column = Literal[
     "image",
+    "address",
     "scientific_name",
     "genus",
     "epithet",
@@ -63,4 +76,9 @@ Column = Literal[
     "class",
     "phylum",
     "kingdom",
+    "licence_as_written",
+    "rights_holder",
+    "creator",
+    "latitude",
+    "longitude",
 ]

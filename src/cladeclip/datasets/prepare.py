@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +14,7 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
 from cladeclip.datasets.layouts.specs import read_listed
+from cladeclip.datasets.licences import licence_of
 from cladeclip.datasets.naming import name_pictures, why_no_species
 from cladeclip.datasets.pictures import may_be_picture, open_picture
 from cladeclip.datasets.specimens import together
@@ -26,6 +27,18 @@ logger = logging.getLogger(__name__)
 # Largest aspect ratio of a picture. Encoders scale its shorter side, then crop a square: scaled so, a strip of one pixel's
 # width would exceed memory.
 SLIMMEST = 100
+# Columns of `images` that are there where the data has them: whose a picture is, what may be done with it, where it comes from.
+OF_PICTURES = (
+    "licence",
+    "licence_as_written",
+    "rights_holder",
+    "creator",
+    "address",
+    "latitude",
+    "longitude",
+)
+# Reasons for which pictures are left out that are no faults of them.
+NO_FAULTS = ("licence", "not_fetched")
 
 
 @dataclass(frozen=True)
@@ -53,6 +66,7 @@ def prepare(
     dataset: Mapping[str, Any],
     *,
     synonyms: Mapping[str, str] | None = None,
+    fetched: pd.DataFrame | None = None,
     workers: int,
 ) -> Prepared:
     """Reads the metadata below `root` and decodes every listed picture once.
@@ -61,8 +75,9 @@ def prepare(
         root: the dataset's folder.
         listing: the `listing` table of that folder (content hashes).
         dataset: the config's `dataset:`, of which the layout, max_rejected (the share of listed pictures that may be
-            rejected) and unnamed (`keep` accepts pictures without a species) are used.
+            rejected), unnamed (`keep` accepts pictures without a species) and licences are used.
         synonyms: see `read_names`.
+        fetched: the `fetched` table, where the pictures were fetched.
         workers: processes that decode.
 
     Raises:
@@ -72,7 +87,10 @@ def prepare(
     if listed.empty:
         raise DataError(f"{root}: the metadata lists no picture.")
     listed, names = name_pictures(listed, synonyms)
-    listed, rejected = _resolve_listing(listed, keep_unnamed=dataset.get("unnamed") == "keep")
+    if "licence_as_written" in listed:
+        listed["licence"] = listed["licence_as_written"].map(licence_of)
+    left_out = _not_there(fetched) | _not_allowed(listed, dataset.get("licences", []))
+    listed, rejected = _resolve_listing(listed, left_out, keep_unnamed=dataset.get("unnamed") == "keep")
     content_hash = dict(zip(listing["path"], listing["content_hash"], strict=True))
 
     paths = list(listed["image_id"])
@@ -82,7 +100,7 @@ def prepare(
             progress(pool.map(check, paths, chunksize=16), total=len(paths), desc="checking", unit="pictures")
         )
 
-    kept = [column for column in (*HIGHER_RANKS, "specimen") if column in listed.columns]
+    kept = [column for column in (*HIGHER_RANKS, "specimen", *OF_PICTURES) if column in listed.columns]
     images, unusable = [], list(rejected)
     for row, found in zip(listed.to_dict(orient="records"), checks, strict=True):
         image_id = row["image_id"]
@@ -147,7 +165,29 @@ def check_picture(image_id: str, root: str) -> Check:
         return Check(reason="truncated" if "truncated" in detail.lower() else "unreadable", detail=detail)
 
 
-def _resolve_listing(listed: pd.DataFrame, *, keep_unnamed: bool) -> tuple[pd.DataFrame, list[tuple[str, str, str]]]:
+def _not_there(fetched: pd.DataFrame | None) -> dict[str, tuple[str, str]]:
+    """By image_id, that a picture could not be fetched, and why."""
+    if fetched is None:
+        return {}
+    failed = fetched[fetched["reason"] != ""]
+    return {row.image_id: ("not_fetched", f"{row.address}: {row.reason}") for row in failed.itertuples()}
+
+
+def _not_allowed(listed: pd.DataFrame, licences: Collection[str]) -> dict[str, tuple[str, str]]:
+    """By image_id, that a picture has none of these licences, if there are any."""
+    if not licences:
+        return {}
+    of_each = listed["licence"] if "licence" in listed else ["unknown"] * len(listed)
+    return {
+        image_id: ("licence", f"{licence}, which dataset.licences does not list")
+        for image_id, licence in zip(listed["image_id"], of_each, strict=True)
+        if licence not in licences
+    }
+
+
+def _resolve_listing(
+    listed: pd.DataFrame, left_out: Mapping[str, tuple[str, str]], *, keep_unnamed: bool
+) -> tuple[pd.DataFrame, list[tuple[str, str, str]]]:
     """Reduces the listing to one row per picture, and rejects those that the metadata alone disqualifies."""
     labels = listed["scientific_name"].tolist()
     identifiers = listed["specimen"].tolist() if "specimen" in listed else [()] * len(listed)
@@ -158,7 +198,9 @@ def _resolve_listing(listed: pd.DataFrame, *, keep_unnamed: bool) -> tuple[pd.Da
     for image_id, places in sorted(by_image.items()):
         # A row that names a species counts more than one that names none.
         names = sorted({labels[place] for place in places} - {""})
-        if _leaves_root(image_id):
+        if image_id in left_out:
+            rejected.append((image_id, *left_out[image_id]))
+        elif _leaves_root(image_id):
             rejected.append((image_id, "path_leaves_root", "the listed path points outside the dataset's folder"))
         elif len(names) > 1:
             rejected.append((image_id, "conflicting_species", "listed as " + " and as ".join(names)))
@@ -188,10 +230,14 @@ def _report(
     logger.info("%d of %d listed pictures can be used; rejected: %s.", len(accepted), n_listed, summary)
     if unlisted:
         logger.info("%d picture file(s) lie there without being listed in the metadata.", unlisted)
-    share = len(quarantine) / n_listed
+    # What hosts did not give, and what was not wanted, says nothing of the data.
+    n_faults = int((~quarantine["reason"].isin(NO_FAULTS)).sum())
+    share = n_faults / max(1, len(accepted) + n_faults)
     if not accepted or share > max_rejected:
         examples = "; ".join(f"{row.image_id}: {row.detail}" for row in quarantine.head(3).itertuples())
         raise DataError(
-            f"{root}: {len(quarantine)} of {n_listed} listed pictures ({share:.1%}) cannot be used ({summary}), more than "
-            f"dataset.max_rejected = {max_rejected} allows. For example: {examples}."
+            f"{root}: {n_faults} of {len(accepted) + n_faults} listed pictures ({share:.1%}) cannot be used ({summary}), "
+            f"more than dataset.max_rejected = {max_rejected} allows. For example: {examples}."
+            if share > max_rejected
+            else f"{root}: none of {n_listed} listed pictures can be used ({summary}). For example: {examples}."
         )

@@ -147,10 +147,14 @@ def column_of(
     columns: Mapping[str, str],
     name: str,
     usual: tuple[str, ...],
+    key: str = "dataset.table.columns",
     *,
     needed: bool = True,
 ) -> str | None:
-    """The table's column of `name`: the one that dataset.table.columns says, or the first that has a usual name.
+    """The table's column of `name`: the one that `columns` says, or the first that has a usual name.
+
+    Args:
+        key: the config's key that holds `columns`, for error messages.
 
     Raises:
         DataError: there is none, though it is named or needed.
@@ -158,12 +162,10 @@ def column_of(
     found = find_column(table, [columns[name]] if name in columns else usual)
     has = ", ".join(map(str, table.columns[:12]))
     if found is None and name in columns:
-        raise DataError(
-            f"{path}: has no column '{columns[name]}', which dataset.table.columns.{name} names; it has {has}."
-        )
+        raise DataError(f"{path}: has no column '{columns[name]}', which {key}.{name} names; it has {has}.")
     if found is None and needed:
         raise DataError(
             f"{path}: none of its columns is called {' or '.join(usual)}; say which it is with "
-            f"dataset.table.columns.{name}. It has {has}."
+            f"{key}.{name}. It has {has}."
         )
     return found

@@ -7,8 +7,9 @@ A layout is a module with one function, and a `Layout` in LAYOUTS, or in another
                                                   `root`, `settings` what the config says under `dataset:` and its name
 
 The rows have image_id (the path below the root, POSIX form), category and scientific_name as written (empty where blank),
-and whatever the data has of genus, taxon_rank (what its own rank column says of the name), specimen (identifiers, a tuple)
-and HIGHER_RANKS.
+and whatever the data has of genus, taxon_rank (what its own rank column says of the name), specimen (identifiers, a tuple),
+HIGHER_RANKS, address (of the web, which `source: addresses` fetches the picture from), licence_as_written, rights_holder,
+creator, latitude and longitude.
 """
 
 from collections.abc import Mapping
@@ -36,12 +37,23 @@ class Table:
     """Of layout `table`."""
 
     file: Text = key(
-        "CSV, tab-separated or Parquet, below root, with paths of pictures and Darwin Core's columns", "metadata.csv"
+        "CSV, tab-separated or Parquet, from root on, with paths or addresses of pictures and Darwin Core's columns",
+        "metadata.csv",
     )
     columns: dict[Column, Text] = key(
-        "image, scientific_name, genus, epithet, taxon_rank, specimen, category, family, ...: the column that holds it, "
-        "where it is not called by its Darwin Core term",
+        "image, address, scientific_name, genus, epithet, taxon_rank, specimen, category, family, ...: the column that "
+        "holds it, where it is not called by its Darwin Core term",
         {},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dwca:
+    """Of layout `dwca`."""
+
+    archive: Text = key("the zip file or folder with meta.xml, from root on", "archive.zip")
+    columns: dict[Column, Text] = key(
+        "scientific_name, specimen, ...: the term that holds it, where it is another (acceptedScientificName, say)", {}
     )
 
 
@@ -63,17 +75,20 @@ class Layout(Entry):
         module: where its function is.
         words: what it is.
         settings: described; see config/described.py.
+        file: the setting that names the file or folder with its metadata; empty where that is always below the root.
     """
 
     settings: type = Nothing
+    file: str = ""
 
 
 LAYOUTS = {
     layout.name: layout
     for layout in (
         Layout("vlm4bio", "cladeclip.datasets.layouts.vlm4bio", "CATEGORY/images/ and CATEGORY/metadata/*.csv"),
-        Layout("table", "cladeclip.datasets.layouts.table", "a table with a row a picture", Table),
+        Layout("table", "cladeclip.datasets.layouts.table", "a table with a row a picture", Table, "file"),
         Layout("folders", "cladeclip.datasets.layouts.folders", "one folder a species", Folders),
+        Layout("dwca", "cladeclip.datasets.layouts.dwca", "a Darwin Core archive, of GBIF or iDigBio", Dwca, "archive"),
     )
 }
 
@@ -85,6 +100,17 @@ def layout_named(name: str, word: str = "layout") -> Layout:
         ConfigError: there is none.
     """
     return named(word, name, LAYOUTS, "cladeclip.layouts")
+
+
+def metadata_files(dataset: Mapping[str, Any]) -> list[str]:
+    """Files that the layout reads and that lie outside of the dataset's folder, sorted: an archive, unpacked or not, a table."""
+    layout, root = layout_named(dataset["layout"]), Path(dataset["root"])
+    if not layout.file:
+        return []
+    path = Path(root, dataset[layout.name][layout.file])
+    if path.is_relative_to(root) and ".." not in path.parts:
+        return []
+    return sorted(map(str, path.glob("*.*"))) if path.is_dir() else [str(path)]
 
 
 def read_listed(root: str | Path, listing: "pd.DataFrame", dataset: Mapping[str, Any]) -> "pd.DataFrame":

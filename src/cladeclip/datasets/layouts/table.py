@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from cladeclip.datasets.addresses import is_address, picture_path
 from cladeclip.datasets.layouts.specs import WITHOUT_CATEGORY
 from cladeclip.datasets.names import joined, says_nothing
 from cladeclip.io.table_file import column_of, read_table_file
@@ -19,6 +20,29 @@ EPITHET_COLUMNS = ("specificEpithet", "epithet")
 # catalogue number in the same collection.
 SPECIMEN_COLUMNS = ("occurrenceID", "gbifID", "organismID", "burst_id", "sequence_id", "seq_id")
 CATALOG_COLUMNS = ("catalogNumber", "institutionCode", "collectionCode")
+# Where there is no column of paths: addresses, which `source: addresses` fetches.
+ADDRESS_COLUMNS = ("address", "accessURI", "identifier", "image_url", "photo_url", "url")
+# What stays with a picture: whose it is, what may be done with it, and where it was taken.
+OTHERS = {
+    "licence_as_written": ("licence_as_written", "license", "licence", "rights"),
+    "rights_holder": ("rights_holder", "rightsHolder"),
+    "creator": ("creator", "photographer"),
+    "latitude": ("decimalLatitude", "latitude"),
+    "longitude": ("decimalLongitude", "longitude"),
+}
+# All that is looked for, beside paths and addresses.
+COLUMNS_READ = (
+    *NAME_COLUMNS,
+    "genus",
+    *EPITHET_COLUMNS,
+    "infraspecificEpithet",
+    "taxonRank",
+    *SPECIMEN_COLUMNS,
+    *CATALOG_COLUMNS,
+    "category",
+    *HIGHER_RANKS,
+    *(name for names in OTHERS.values() for name in names),
+)
 
 
 def read(root: str | Path, listing: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
@@ -39,14 +63,27 @@ def from_table(root: str | Path, *, file: str, columns: Mapping[str, str]) -> pd
     return from_frame(path, read_table_file(path), columns)
 
 
-def from_frame(path: Path, table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
-    """As `from_table`, of a table that was read."""
+def from_frame(
+    path: Path, table: pd.DataFrame, columns: Mapping[str, str], key: str = "dataset.table.columns"
+) -> pd.DataFrame:
+    """As `from_table`, of a table that was read.
+
+    Args:
+        key: the config's key that holds `columns`, for error messages.
+    """
 
     def of(name: str, usual: tuple[str, ...], needed: bool = False) -> pd.Series | None:
-        column = column_of(path, table, columns, name, usual, needed=needed)
+        column = column_of(path, table, columns, name, usual, key, needed=needed)
         return None if column is None else table[column] if name == "scientific_name" else table[column].str.strip()
 
-    images, genus, epithet = of("image", IMAGE_COLUMNS, True), of("genus", ("genus",)), of("epithet", EPITHET_COLUMNS)
+    addresses = _addresses(of("address", ADDRESS_COLUMNS))
+    images = of("image", IMAGE_COLUMNS, needed=addresses is None)
+    if images is None and addresses is not None:
+        images = pd.Series(
+            [picture_path(address) if address else f"no address: row {row + 1}" for row, address in addresses.items()],
+            index=table.index,
+        )
+    genus, epithet = of("genus", ("genus",)), of("epithet", EPITHET_COLUMNS)
     names = of("scientific_name", NAME_COLUMNS, genus is None or epithet is None)
     if genus is not None and epithet is not None:
         below = of("infraspecific_epithet", ("infraspecificEpithet",))
@@ -58,12 +95,21 @@ def from_frame(path: Path, table: pd.DataFrame, columns: Mapping[str, str]) -> p
     listed = {"image_id": images, "scientific_name": names, "genus": genus, "specimen": _specimens(of)}
     listed["taxon_rank"] = of("taxon_rank", ("taxonRank",))
     listed |= {rank: of(rank, (rank,)) for rank in ("category", *HIGHER_RANKS)}
+    listed |= {"address": addresses} | {name: of(name, usual) for name, usual in OTHERS.items()}
     frame = pd.DataFrame({name: values for name, values in listed.items() if values is not None})
     frame["image_id"] = [str(PurePosixPath(image.replace("\\", "/"))) for image in frame["image_id"]]
     if "category" not in frame:
         frame["category"] = frame.get("class", WITHOUT_CATEGORY)
     frame["category"] = frame["category"].replace("", WITHOUT_CATEGORY)
     return frame
+
+
+def _addresses(values: pd.Series | None) -> pd.Series | None:
+    """Those values that are addresses, empty for the others; None where there are none."""
+    if values is None:
+        return None
+    addresses = values.where(values.map(is_address), "")
+    return addresses if (addresses != "").any() else None
 
 
 def _specimens(of: Callable[[str, tuple[str, ...]], pd.Series | None]) -> pd.Series | None:

@@ -1,0 +1,223 @@
+"""Brings the pictures whose addresses the metadata has, within limits, and goes on where it stopped.
+
+Beside the pictures a journal keeps the hash of each that came: one line each, written when it is whole. So a command that was
+killed at any moment loses the pictures on their way and nothing else, and a picture that comes again with other bytes is
+noticed.
+"""
+
+import asyncio
+import json
+import logging
+import shutil
+from collections import defaultdict, deque
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+
+from cladeclip.datasets.addresses import FOLDER, host_of, picture_path
+from cladeclip.datasets.licences import licence_of
+from cladeclip.datasets.web import Answer, Guest, Manners
+from cladeclip.errors import ConfigError, DataError, size_in_words
+from cladeclip.io.atomic import sha256_of_file
+from cladeclip.run.progress import progress
+from cladeclip.tables import FETCHED
+
+logger = logging.getLogger(__name__)
+
+JOURNAL = ".fetched.jsonl"
+# The beginning of the name of the folder of files on their way.
+STAGING = ".fetching-"
+GB = 1_000_000_000
+DECODERS = 2
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One that is to be fetched."""
+
+    image_id: str
+    address: str
+
+
+def fetch_pictures(
+    root: str | Path, listed: pd.DataFrame, manners: Manners, *, licences: Collection[str], total_gb: float
+) -> pd.DataFrame:
+    """Fetches the listed pictures that have an address and do not lie below `root`.
+
+    Args:
+        listed: as `read_listed` gives it, with `address`.
+        licences: pictures of others are not asked for; empty for all.
+        total_gb: the most that is fetched, with what was fetched before.
+
+    Returns:
+        the `fetched` table: every address, with the reason where there is no picture of it.
+
+    Raises:
+        ConfigError: nobody is named whom the keepers of the hosts can reach.
+        DataError: the metadata has no addresses, or not a single picture came.
+    """
+    root = Path(root)
+    if not manners.contact.strip():
+        raise ConfigError(
+            "config: dataset.addresses.contact is empty; say an e-mail address or page where the keepers of the hosts "
+            "that you fetch from reach you."
+        )
+    wanted = _wanted(listed, licences)
+    if not wanted:
+        raise DataError(
+            f"{root}: no listed picture has an address that may be fetched; see dataset.licences and layout."
+        )
+    root.mkdir(parents=True, exist_ok=True)
+    journal = Journal(root)
+    rows, missing = [], []
+    for picture in wanted:
+        known = journal.there(picture)
+        if known is None:
+            missing.append(picture)
+        else:
+            rows.append(_row(picture, known))
+    logger.info("%d of %d pictures lie there already.", len(rows), len(wanted))
+    room = total_gb * GB - sum(row["size"] for row in rows)
+    rows += asyncio.run(_fetch_all(root, missing, manners, journal, room))
+    table = pd.DataFrame(rows, columns=list(FETCHED.columns))
+    _tell(root, table)
+    return table
+
+
+def _wanted(listed: pd.DataFrame, licences: Collection[str]) -> list[Picture]:
+    """Each address once; what lies elsewhere below the root has another image_id than a fetched picture."""
+    if "address" not in listed:
+        return []
+    rows = listed[listed["address"] != ""]
+    if licences:
+        said = rows.get("licence_as_written", pd.Series("", index=rows.index))
+        rows = rows[said.map(licence_of).isin(licences)]
+    pairs = dict(zip(rows["image_id"], rows["address"], strict=True))
+    return [Picture(*pair) for pair in pairs.items() if pair[0] == picture_path(pair[1])]
+
+
+async def _fetch_all(
+    root: Path, pictures: list[Picture], manners: Manners, journal: "Journal", room: float
+) -> list[dict[str, Any]]:
+    """The rows of `fetched` of these pictures; `room` is the bytes that may still be fetched."""
+    # A queue a host: a slow one does not hold up the others.
+    queues: dict[str, deque[Picture]] = defaultdict(deque)
+    for picture in pictures:
+        queues[host_of(picture.address)].append(picture)
+    rows: list[dict[str, Any]] = []
+    came = 0
+
+    async def serve(queue: deque[Picture]) -> None:
+        nonlocal came
+        while queue:
+            picture = queue.popleft()
+            if came >= room:
+                answer = Answer(reason="dataset.addresses.total_gb is reached")
+            else:
+                answer = await guest.fetch(picture.address, root / picture.image_id)
+            came += answer.size
+            row = _row(picture, answer)
+            if not answer.reason:
+                row["other_bytes"] = journal.note(picture, answer)
+            rows.append(row)
+            bar.update()
+
+    # Left by a command that was killed.
+    for left in root.glob(f"{STAGING}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with (
+        TemporaryDirectory(dir=root, prefix=STAGING) as staging,
+        progress(total=len(pictures), desc="fetching", unit="pictures") as bar,
+        ThreadPoolExecutor(DECODERS) as decoders,
+        journal,
+    ):
+        async with Guest(manners, Path(staging), decoders) as guest:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for queue in queues.values():
+                        for _ in range(min(manners.connections, len(queue))):
+                            group.create_task(serve(queue))
+            except* OSError as errors:  # a full disk, say: it is no picture's fault
+                raise errors.exceptions[0] from None
+    return rows
+
+
+def _row(picture: Picture, answer: Answer) -> dict[str, Any]:
+    return {
+        "image_id": picture.image_id,
+        "address": picture.address,
+        "sha256": answer.sha256,
+        "size": answer.size,
+        "reason": answer.reason,
+        "other_bytes": False,
+    }
+
+
+class Journal:
+    """What came of each address, kept below the root; a context manager for `note`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.path = root, root / JOURNAL
+        self._known: dict[str, Answer] = {}
+        if self.path.exists():
+            for line in self.path.read_text(encoding="utf-8").splitlines():
+                try:
+                    entry = json.loads(line)
+                    self._known[entry["address"]] = Answer(entry["sha256"], entry["size"])
+                except (ValueError, KeyError, TypeError):  # the last line of a command that was killed
+                    continue
+
+    def there(self, picture: Picture) -> Answer | None:
+        """What came, where the picture lies there with the size that it came with; None where it must be fetched."""
+        path, known = self.root / picture.image_id, self._known.get(picture.address)
+        try:
+            size = path.stat().st_size
+        except OSError:
+            return None
+        if known is None:
+            # It is whole: it was renamed to its place. Only the line about it was lost.
+            return Answer(sha256_of_file(path), size)
+        return known if known.size == size else None
+
+    def note(self, picture: Picture, answer: Answer) -> bool:
+        """Keeps that a picture came; whether it has other bytes than when it came before."""
+        before = self._known.get(picture.address)
+        entry = {"address": picture.address, "sha256": answer.sha256, "size": answer.size}
+        self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        self._known[picture.address] = answer
+        return before is not None and before.sha256 != answer.sha256
+
+    def __enter__(self) -> "Journal":
+        # A line that was cut off by a kill must not be joined with the next one.
+        cut = self.path.exists() and not self.path.read_bytes().endswith(b"\n")
+        self._file = self.path.open("a", encoding="utf-8", buffering=1)
+        if cut:
+            self._file.write("\n")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def _tell(root: Path, table: pd.DataFrame) -> None:
+    failed = table[table["reason"] != ""]
+    logger.info(
+        "%d pictures of %s lie in %s, %d could not be fetched.",
+        len(table) - len(failed),
+        size_in_words(table["size"].sum()),
+        root / FOLDER,
+        len(failed),
+    )
+    for row in table[table["other_bytes"]].itertuples():
+        logger.warning("%s: came with other bytes than before; it is %s.", row.address, row.image_id)
+    if len(failed) == len(table):
+        examples = "; ".join(f"{row.address}: {row.reason}" for row in failed.head(3).itertuples())
+        raise DataError(
+            f"{root}: not one of {len(table):,} pictures could be fetched. For example: {examples}. If this machine has no "
+            "way to the internet, run the same command where there is one (a cluster's login node)."
+        )
