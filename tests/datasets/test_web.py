@@ -13,9 +13,7 @@ from cladeclip.datasets.pictures import open_picture
 from cladeclip.datasets.web import Guest, Manners, is_public, seconds_asked
 from cladeclip.io.atomic import sha256_of_file
 
-MANNERS = Manners(
-    contact="tests@example.org", per_second=1000, seconds=2, largest_mb=1, retries=2, private_hosts=True
-)
+MANNERS = Manners(contact="tests@example.org", per_second=1000, seconds=2, largest_mb=1, retries=2, private_hosts=True)
 
 
 @pytest.fixture
@@ -89,7 +87,9 @@ def test_what_is_no_picture_is_said_and_leaves_nothing(path, reason, host, tmp_p
     assert time.monotonic() - began < 5
 
 
-@pytest.mark.parametrize("address", ["", "picture.jpg", "file:///etc/passwd", "http://", "http://[::1", "http://2130706433/a"])
+@pytest.mark.parametrize(
+    "address", ["", "picture.jpg", "file:///etc/passwd", "http://", "http://[::1", "http://2130706433/a"]
+)
 def test_what_is_no_address_is_said(address, tmp_path):
     (answer,) = fetch(tmp_path, [address])
     assert answer.reason
@@ -129,7 +129,9 @@ def test_a_proxy_of_a_private_network_may_be_used(host, tmp_path, monkeypatch):
 @pytest.mark.parametrize("connections", [1, 3])
 def test_no_more_connections_than_allowed_and_all_of_them(connections, host, tmp_path):
     host.delay = 0.05
-    answers = fetch(tmp_path, [host.address(f"picture/{n}") for n in range(30)], replace(MANNERS, connections=connections))
+    answers = fetch(
+        tmp_path, [host.address(f"picture/{n}") for n in range(30)], replace(MANNERS, connections=connections)
+    )
     assert [answer.reason for answer in answers] == [""] * 30
     assert host.most_at_once == connections
 

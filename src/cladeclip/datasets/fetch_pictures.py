@@ -1,8 +1,7 @@
 """Brings the pictures whose addresses the metadata has, within limits, and goes on where it stopped.
 
-Beside the pictures a journal keeps the hash of each that came: one line each, written when it is whole. So a command that was
-killed at any moment loses the pictures on their way and nothing else, and a picture that comes again with other bytes is
-noticed.
+Beside the pictures a journal keeps a line of each that came, with its hash, written when it is whole. So a command that was
+killed at any moment loses the pictures on their way and nothing else, and one that comes again with other bytes is noticed.
 """
 
 import asyncio

@@ -6,8 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from cladeclip.datasets.layouts.table import IMAGE_COLUMNS, from_frame
-from cladeclip.datasets.listing import pictures_below
+from cladeclip.datasets.addresses import is_address
+from cladeclip.datasets.layouts.dwca import from_archive, is_archive, read_archive
+from cladeclip.datasets.layouts.table import ADDRESS_COLUMNS, IMAGE_COLUMNS, from_frame
+from cladeclip.datasets.listing import files_below, pictures_below
 from cladeclip.datasets.names import GENUS, HYBRID, NAMED, OTHER, SPECIES, genus_of, joined, read_name
 from cladeclip.datasets.pictures import may_be_picture
 from cladeclip.errors import DataError
@@ -38,8 +40,11 @@ ENDINGS = {
 }
 
 
-def guess_dataset(data: str | Path) -> tuple[dict[str, Any], list[str]]:
-    """The config's `dataset:` (without its name) for a folder, or for a table whose pictures lie beside it or below.
+def guess_dataset(data: str | Path, fetched_to: str | Path = "data") -> tuple[dict[str, Any], list[str]]:
+    """The config's `dataset:` (without its name) for a folder, an archive, or a table whose pictures lie beside it or below.
+
+    Args:
+        fetched_to: the root where metadata give the addresses of pictures, which are to be fetched.
 
     Returns:
         that section, and why tables in the folder were not used.
@@ -47,9 +52,11 @@ def guess_dataset(data: str | Path) -> tuple[dict[str, Any], list[str]]:
     Raises:
         DataError: there is no such folder or table, or it has no known layout.
     """
-    data = Path(data)
+    data, fetched_to = Path(data), Path(fetched_to)
+    if is_archive(data):
+        return _archive(data, fetched_to), []
     if data.is_file():
-        return _table(data.parent, data), []
+        return _table(data.parent, data, fetched_to), []
     if not data.is_dir():
         raise DataError(f"{data}: there is no such folder or table.")
     if (data / "images").is_dir() and any(data.glob("metadata/*.csv")):
@@ -58,10 +65,13 @@ def guess_dataset(data: str | Path) -> tuple[dict[str, Any], list[str]]:
         )
     if any(data.glob("*/images")) and any(data.glob("*/metadata/*.csv")):
         return {"root": str(data), "layout": "vlm4bio", "source": "folder"}, []
+    archives = [path for path in sorted(data.glob("*.zip")) if is_archive(path)]
+    if len(archives) == 1:
+        return _archive(archives[0], fetched_to), []
     faults: list[str] = []
     for path in sorted(path for path in data.iterdir() if path.is_file() and is_table(path.name)):
         try:
-            return _table(data, path), faults
+            return _table(data, path, fetched_to), faults
         except DataError as error:
             faults.append(str(error))
     try:
@@ -71,18 +81,43 @@ def guess_dataset(data: str | Path) -> tuple[dict[str, Any], list[str]]:
         raise DataError(" ".join([*faults, str(error)]) + hint) from error
 
 
-def _table(root: Path, path: Path) -> dict[str, Any]:
+def _archive(path: Path, fetched_to: Path) -> dict[str, Any]:
+    """The config of a Darwin Core archive: its pictures lie beside it, or else are to be fetched."""
+    root = path if path.is_dir() else path.parent
+    there = files_below(root)[0]["path"]
+    image_ids = from_archive(read_archive(path), there, {})["image_id"]
+    if image_ids.isin(there).mean() >= MOST:
+        return {
+            "root": str(root),
+            "layout": "dwca",
+            "source": "folder",
+            "dwca": {"archive": "." if path.is_dir() else path.name},
+        }
+    return {"layout": "dwca", **_to_fetch(fetched_to), "dwca": {"archive": str(path.resolve())}}
+
+
+def _to_fetch(root: Path) -> dict[str, Any]:
+    return {"root": str(root), "source": "addresses", "addresses": {"contact": ""}}
+
+
+def _table(root: Path, path: Path, fetched_to: Path) -> dict[str, Any]:
     """The config of a table, with those columns whose names the layout does not know.
 
     Raises:
         DataError: it cannot be read, or has no column of pictures or none of names.
     """
     table = read_table_file(path)
-    picture = _column(table, IMAGE_COLUMNS, lambda value: Path(root, value).is_file())
-    if picture is None:
-        raise DataError(f"{path.name} has no column that holds paths of pictures below {root}.")
+    picture, address = _column(table, IMAGE_COLUMNS, lambda value: _is_file(Path(root, value))), None
     # A column is only named where the layout would not find it by itself.
-    columns = {} if picture == find_column(table, IMAGE_COLUMNS) else {"image": picture}
+    if picture is not None:
+        columns = {} if picture == find_column(table, IMAGE_COLUMNS) else {"image": picture}
+    else:
+        address = _column(table, ADDRESS_COLUMNS, is_address)
+        if address is None:
+            raise DataError(
+                f"{path.name} has no column that holds paths of pictures below {root}, nor one of their addresses."
+            )
+        columns = {} if address == find_column(table, ADDRESS_COLUMNS) else {"address": address}
     try:
         names = [name for name in from_frame(path, table.head(LOOK_AT), columns)["scientific_name"] if name]
     except DataError:
@@ -93,7 +128,16 @@ def _table(root: Path, path: Path) -> dict[str, Any]:
             columns["scientific_name"] = other
         elif not names:
             raise DataError(f"{path.name} has no column that holds names of species.")
+    if address is not None:
+        return {"layout": "table", **_to_fetch(fetched_to), "table": {"file": str(path.resolve()), "columns": columns}}
     return {"root": str(root), "layout": "table", "source": "folder", "table": {"file": path.name, "columns": columns}}
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a text that is too long for a name
+        return False
 
 
 def _column(table: pd.DataFrame, usual: tuple[str, ...], fits: Callable[[str], bool]) -> str | None:
@@ -153,8 +197,11 @@ def problems(listed: pd.DataFrame, paths: Iterable[str]) -> dict[str, int]:
     pictures = {path for path in paths if may_be_picture(path)}
     names, kinds = listed["scientific_name"], listed["name_kind"]
     per_species = names[names != ""].value_counts()
+    there = listed["image_id"].isin(paths)
+    to_fetch = (listed["address"] != "") if "address" in listed else pd.Series(False, index=listed.index)
     found = {
-        "listed pictures are not there": int((~listed["image_id"].isin(paths)).sum()),
+        "listed pictures are to be fetched from their addresses": int((~there & to_fetch).sum()),
+        "listed pictures are not there": int((~there & ~to_fetch).sum()),
         "pictures are there, but not listed": len(pictures - set(listed["image_id"])),
         "listed pictures have no name of a species (left out, unless dataset.unnamed is keep)": int(
             (names == "").sum()

@@ -27,7 +27,7 @@ CONDITIONS = {
 
 
 def licence_of(text: str) -> str:
-    """The one of LICENCES that a text names: an address, an abbreviation or words, as `dcterms:license` and `dc:rights` hold.
+    """The one of LICENCES that a text names: an address, an abbreviation or words, as `dcterms:license` holds.
 
     What has conditions beside Creative Commons' own, or forbids what they allow, is `other`.
     """

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 # Largest aspect ratio of a picture. Encoders scale its shorter side, then crop a square: scaled so, a strip of one pixel's
 # width would exceed memory.
 SLIMMEST = 100
-# Columns of `images` that are there where the data has them: whose a picture is, what may be done with it, where it comes from.
+# Columns of `images` where the data has them: whose a picture is, what may be done with it, where it comes from.
 OF_PICTURES = (
     "licence",
     "licence_as_written",

@@ -1,7 +1,7 @@
-"""Fetches pictures from the web as a guest: within limits for every host, as its robots.txt asks, and from public hosts alone.
+"""Fetches pictures from the web as a guest: within limits for every host, and as its robots.txt asks.
 
-What a host answers is not trusted: redirects are followed only to public addresses of http and https, an answer may be neither
-too large nor too slow, and a file counts only if it can be decoded as a picture.
+What a host answers is not trusted: redirects are followed only to public addresses of http and https, an answer may be
+neither too large nor too slow, and a file counts only if it can be decoded as a picture.
 """
 
 import asyncio
@@ -113,7 +113,7 @@ class _Host:
 
 
 class PublicHosts(AbstractResolver):
-    """Names of hosts to addresses, without those of private networks; what a name stands for is asked when it is connected to.
+    """Names of hosts to addresses, without those of private networks: asked anew for every connection.
 
     A proxy that the environment names may be private.
     """

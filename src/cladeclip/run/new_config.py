@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import yaml
 from cladeclip.config.check import complete
 from cladeclip.config.files import merged, update
 from cladeclip.datasets.guess import guess_dataset, problems
+from cladeclip.datasets.layouts.dwca import describe as describe_archive
+from cladeclip.datasets.layouts.dwca import read_archive
 from cladeclip.datasets.layouts.specs import LAYOUTS, read_listed
 from cladeclip.datasets.listing import files_below
 from cladeclip.datasets.naming import KINDS, kinds_beside_species, merged_names, name_pictures, some
@@ -24,6 +27,10 @@ from cladeclip.ranks import HIGHER_RANKS
 SHIPPED = ("config", "demo", "mini", "rehearsal", "ways")
 # Fewer pictures than these cannot be clustered and trained on in any useful way.
 FEWEST = 10
+WHO = (
+    "  at dataset.addresses.contact say where the keepers of the hosts reach you (an e-mail address or a page);\n"
+    "  dataset.licences: [cc0, cc-by] would leave out pictures of other licences"
+)
 TEXT = """\
 # Written by `make new`: {pictures:,} pictures of {species:,} species. Change what you like; config/config.yaml has a comment
 # on every key. What is not named here is as in the file before it in the command:
@@ -85,6 +92,9 @@ def describe(dataset: dict[str, Any], listed: pd.DataFrame, names: pd.DataFrame,
         columns = dataset["table"]["columns"]
         named = "".join(f", {key} in column '{column}'" for key, column in columns.items())
         lines.append(f"  table {dataset['table']['file']}{named}")
+    if layout == "dwca":
+        archive = Path(dataset["root"], dataset["dwca"]["archive"])
+        lines += [f"  archive {archive}", *describe_archive(read_archive(archive))]
     labels = listed.loc[listed["scientific_name"] != "", "scientific_name"]
     per_species, genera = labels.value_counts(), listed.loc[listed["genus"] != "", "genus"]
     lines.append(f"  {len(listed):,} pictures are listed")
@@ -125,8 +135,12 @@ def new_config(name: str, data: str, folder: Path = Path("config")) -> list[str]
         raise ConfigError(f"NAME={name}: {path} is a config of CladeCLIP itself; take another NAME, such as my-fish.")
     if path.exists():
         raise ConfigError(f"{path}: is there already; take another NAME, or remove it.")
-    dataset, faults = guess_dataset(Path(data).expanduser())
-    paths, others = files_below(dataset["root"], tables=True)
+    dataset, faults = guess_dataset(Path(data).expanduser(), fetched_to=f"data/{name}")
+    # What is to be fetched goes to a folder that is made for it.
+    there = Path(dataset["root"]).is_dir()
+    paths, others = (
+        files_below(dataset["root"], tables=True) if there else (pd.DataFrame({"path": []}, dtype=str), Counter())
+    )
     listed = read_listed(dataset["root"], paths, dataset)
     if listed.empty:
         raise ConfigError(f"{data}: lists no picture.")
@@ -146,6 +160,7 @@ def new_config(name: str, data: str, folder: Path = Path("config")) -> list[str]
         *(f"  {count:,} file(s) {suffix}: neither pictures nor tables" for suffix, count in others.most_common()),
         *(f"  {fault}" for fault in faults),
         f"Written: {path}. Look at it, then:",
+        *([WHO] if dataset["source"] == "addresses" else []),
         f"  {command(path)}",
     ]
 

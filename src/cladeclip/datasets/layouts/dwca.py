@@ -7,9 +7,10 @@ Source: https://dwc.tdwg.org/text/
 
 import csv
 import io
+import re
 import xml.etree.ElementTree as ET
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -45,7 +46,7 @@ OF_MEDIA = {
     "creator": ("creator", "photographer"),
 }
 # Audubon Core lists several files of one medium: the first of these that it has is taken.
-VARIANTS = ("best quality", "good quality", "medium quality", "", "lower quality", "thumbnail")
+VARIANTS = ("bestquality", "goodquality", "mediumquality", "", "lowerquality", "thumbnail")
 OF_OCCURRENCES = {"licence_as_written": ("license", "rights"), "rights_holder": ("rightsholder",)}
 
 
@@ -72,7 +73,8 @@ class Archive:
 
 def read(root: str | Path, listing: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
     """See `read_listed`: a row a picture, with its address, licence, rights holder and creator, and the coordinates."""
-    return from_archive(read_archive(Path(root, settings["archive"])), listing["path"], settings["columns"])
+    archive = read_archive(Path(root, settings["archive"]), settings["columns"].values())
+    return from_archive(archive, listing["path"], settings["columns"])
 
 
 def from_archive(archive: Archive, paths: "pd.Series[str]", columns: Mapping[str, str]) -> pd.DataFrame:
@@ -91,25 +93,18 @@ def from_archive(archive: Archive, paths: "pd.Series[str]", columns: Mapping[str
     core = archive.core.drop(columns=[name for name in pictures.columns if name in archive.core and name != "id"])
     # Rows without an occurrence have no name, and are rejected for that.
     table = pictures.merge(core, how="left", left_on="coreid", right_on="id", validate="many_to_one").fillna("")
-    of_core = archive.core.set_index("id").reindex(table["coreid"]).fillna("").reset_index(drop=True)
-    for name, terms in OF_OCCURRENCES.items():
-        said = _first(of_core, terms)
-        table[name] = table[name].where(table[name] != "", said.to_numpy())
     place = _places(paths)
     table["image"] = [
         place(address) if address else f"no address: file {number + 1} of {coreid}"
         for number, (coreid, address) in enumerate(zip(table["coreid"], table["address"], strict=True))
     ]
-    listed = from_frame(
-        archive.path, table, {"image": "image", "specimen": "id", **columns}, key="dataset.dwca.columns"
-    )
-    return listed
+    return from_frame(archive.path, table, {"image": "image", "specimen": "id", **columns}, key="dataset.dwca.columns")
 
 
 def _places(paths: "pd.Series[str]") -> Callable[[str], str]:
     """Where the picture of an address lies: see `from_archive`."""
     there = set(paths)
-    names = pd.Series(list(map(lambda path: PurePosixPath(path).name, there)), index=list(there), dtype=object)
+    names = pd.Series([PurePosixPath(path).name for path in there], index=list(there), dtype=object)
     alone = {name: path for path, name in names.drop_duplicates(keep=False).items()}
 
     def place(address: str) -> str:
@@ -121,8 +116,11 @@ def _places(paths: "pd.Series[str]") -> Callable[[str], str]:
     return place
 
 
-def read_archive(path: Path) -> Archive:
+def read_archive(path: Path, also: Iterable[str] = ()) -> Archive:
     """Reads the tables of an archive; nothing is unpacked on disk.
+
+    Args:
+        also: terms of the core that are read beside the usual ones.
 
     Raises:
         DataError: there is none, or its tables are not what its meta.xml says.
@@ -130,9 +128,9 @@ def read_archive(path: Path) -> Archive:
     try:
         with _opened(path) as files:
             descriptor = ArchiveDescriptor(_meta(files))
-            core = _core(path, files, descriptor.core)
+            core = _core(path, files, descriptor.core, WANTED | set(map(term, also)))
             media = [
-                _media(_table(files, extension), MEDIA[extension.type])
+                _media(_table(files, extension, WANTED), MEDIA[extension.type])
                 for extension in descriptor.extensions
                 if extension.type in MEDIA
             ]
@@ -141,7 +139,7 @@ def read_archive(path: Path) -> Archive:
     except (OSError, ValueError, AttributeError, TypeError, InvalidArchive, ET.ParseError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: cannot be read as a Darwin Core archive ({first_line(error)}).") from error
     found = pd.concat(media, ignore_index=True) if media else _associated(core)
-    return Archive(path, core, _largest(found))
+    return Archive(path, core, _as_of_occurrences(_largest(found), core))
 
 
 def is_archive(path: Path) -> bool:
@@ -204,26 +202,27 @@ def _meta(files: _Files) -> str:
         return file.read().decode("utf-8-sig")
 
 
-def _core(path: Path, files: _Files, descriptor: DataFileDescriptor) -> pd.DataFrame:
+def _core(path: Path, files: _Files, descriptor: DataFileDescriptor, wanted: Collection[str]) -> pd.DataFrame:
     kind = term(descriptor.type or "")
     if kind not in CORES:
         raise DataError(
             f"{path}: its rows are of {descriptor.type or 'no type'}, of which names are not read; ask for an archive "
             "whose core is occurrences."
         )
-    core = _table(files, descriptor)
+    core = _table(files, descriptor, wanted)
     if (twice := core.loc[core["id"].duplicated(), "id"]).size:
         raise DataError(f"{path}: two rows of its core have the id {twice.iloc[0]!r}, which must be one row's alone.")
     return core
 
 
-def _table(files: _Files, descriptor: DataFileDescriptor) -> pd.DataFrame:
-    """The terms that are used of a table, which may lie in several files; a row a line, in their order."""
+def _table(files: _Files, descriptor: DataFileDescriptor, wanted: Collection[str]) -> pd.DataFrame:
+    """The terms that are wanted of a table, which may lie in several files; a row a line, in their order."""
     # The same term in several columns (in several vocabularies): the first.
-    columns, defaults = {}, {}
+    columns: dict[str, int] = {}
+    defaults: dict[str, str] = {}
     for field in descriptor.fields:
         name = term(field["term"])
-        if name not in WANTED:
+        if name not in wanted:
             continue
         if field["index"] is not None:
             columns.setdefault(name, field["index"])
@@ -275,11 +274,19 @@ def _associated(core: pd.DataFrame) -> pd.DataFrame:
 def _largest(media: pd.DataFrame) -> pd.DataFrame:
     """Without further variants of a medium than its largest, in the order that they are listed in."""
     order = {variant: place for place, variant in enumerate(VARIANTS)}
-    said = media["variant"].str.lower().str.replace("-", " ").map(lambda text: order.get(term(text), order[""]))
+    said = media["variant"].map(lambda text: order.get(re.sub(r"[^a-z]", "", term(text)), order[""]))
     several = (media["medium"] != "") & (media["variant"] != "")
     medium = media["medium"].where(several, [f"\0{number}" for number in range(len(media))])
     first = said.groupby([media["coreid"], medium]).idxmin()
     return media.loc[sorted(first)].drop(columns=["medium", "variant"]).reset_index(drop=True)
+
+
+def _as_of_occurrences(media: pd.DataFrame, core: pd.DataFrame) -> pd.DataFrame:
+    """What a medium does not say of its licence and holder is as its occurrence says."""
+    of_core = core.set_index("id").reindex(media["coreid"]).fillna("").reset_index(drop=True)
+    for name, terms in OF_OCCURRENCES.items():
+        media[name] = media[name].where(media[name] != "", _first(of_core, terms))
+    return media
 
 
 def _first(table: pd.DataFrame, terms: tuple[str, ...]) -> "pd.Series[str]":
@@ -322,7 +329,7 @@ def describe(archive: Archive) -> list[str]:
 
 
 def _counted(values: "pd.Series[str]", most: int = 6) -> str:
-    counts = values.value_counts()
+    counts = values.value_counts().sort_index().sort_values(ascending=False, kind="stable")
     shown = ", ".join(f"{value} {n:,}" for value, n in counts.head(most).items())
     return shown + (f" and {len(counts) - most} more" if len(counts) > most else "")
 

@@ -103,7 +103,7 @@ def layout_named(name: str, word: str = "layout") -> Layout:
 
 
 def metadata_files(dataset: Mapping[str, Any]) -> list[str]:
-    """Files that the layout reads and that lie outside of the dataset's folder, sorted: an archive, unpacked or not, a table."""
+    """Files outside of the dataset's folder that the layout reads: an archive, unpacked or not, or a table."""
     layout, root = layout_named(dataset["layout"]), Path(dataset["root"])
     if not layout.file:
         return []
