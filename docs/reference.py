@@ -43,6 +43,9 @@ COLUMNS = {
     "path": "below the dataset's folder, with forward slashes",
     "size": "bytes",
     "content_hash": "SHA-256 of the file's bytes",
+    "address": "of the web, where it was asked for",
+    "sha256": "of the file that came; blank where none did",
+    "other_bytes": "whether it was fetched before, with other bytes",
     "image_id": "the picture's path below the dataset's folder",
     "category": "by which results are broken down",
     "scientific_name": "the species, as it is compared: see [names](data.md#names)",
@@ -115,6 +118,7 @@ COLUMNS = {
 }
 # Where a table means something else by a name.
 OF_TABLE = {
+    ("fetched", "reason"): "why there is no picture, in words; blank where there is one",
     ("names", "rank"): "what the data's own columns say of the name: `genus`, `above genus`, or blank",
     ("names", "label"): "the scientific_name that it became; blank where it names no species",
     ("names", "genus"): "of the name; blank where it says none",

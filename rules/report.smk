@@ -132,6 +132,7 @@ rule report:
         page=report(RESULTS.file("report.html"), category="Report"),
         summary=RESULTS.file("summary.json"),
         figures=directory(RESULTS.file("figures")),
+        credits=RESULTS.file("credits.csv"),
     log:
         RESULTS.log("report"),
     benchmark:

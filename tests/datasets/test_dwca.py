@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
-from archives import AUDUBON, CORE, MEDIA, MULTIMEDIA, gbif, lines, meta, write
 from PIL import Image
+from sources.archives import AUDUBON, CORE, MEDIA, MULTIMEDIA, gbif, lines, meta, write
 
 from cladeclip.datasets.addresses import picture_path
 from cladeclip.datasets.guess import guess_dataset
@@ -210,7 +210,7 @@ def test_make_new_knows_an_archive_and_says_what_it_holds(tmp_path):
         "root": str(archive.parent),
         "layout": "dwca",
         "source": "folder",
-        "dwca": {"archive": "a.zip"},
+        "dwca": {"archive": "a.zip", "columns": {}},
     }
     assert metadata_files(dataset) == []
 

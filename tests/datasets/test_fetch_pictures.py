@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hosts import host_of_pictures, jpeg
+from sources.hosts import host_of_pictures, jpeg
 
 from cladeclip.datasets.addresses import is_address, picture_path
 from cladeclip.datasets.fetch_pictures import JOURNAL, fetch_pictures

@@ -6,7 +6,7 @@ from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
-from hosts import host_of_pictures
+from sources.hosts import host_of_pictures
 
 from cladeclip.datasets import web
 from cladeclip.datasets.pictures import open_picture

@@ -100,7 +100,7 @@ class Dataset:
         "reject",
     )
     licences: Annotated[list[Licence], ONCE] = key(
-        "use only pictures of these, [cc0, cc-by] say; [] uses all: " + choices(LICENCES), []
+        f"use only pictures of these, [cc0, cc-by] say; [] uses all. Known are {', '.join(LICENCES)}", []
     )
     synonyms: str = key(
         'a table with two columns, a name and the accepted name in its place; "" for none', "", apart=True

@@ -87,13 +87,9 @@ def _archive(path: Path, fetched_to: Path) -> dict[str, Any]:
     there = files_below(root)[0]["path"]
     image_ids = from_archive(read_archive(path), there, {})["image_id"]
     if image_ids.isin(there).mean() >= MOST:
-        return {
-            "root": str(root),
-            "layout": "dwca",
-            "source": "folder",
-            "dwca": {"archive": "." if path.is_dir() else path.name},
-        }
-    return {"layout": "dwca", **_to_fetch(fetched_to), "dwca": {"archive": str(path.resolve())}}
+        place = {"archive": "." if path.is_dir() else path.name, "columns": {}}
+        return {"root": str(root), "layout": "dwca", "source": "folder", "dwca": place}
+    return {"layout": "dwca", **_to_fetch(fetched_to), "dwca": {"archive": str(path.resolve()), "columns": {}}}
 
 
 def _to_fetch(root: Path) -> dict[str, Any]:

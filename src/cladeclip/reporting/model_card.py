@@ -13,11 +13,13 @@ import pandas as pd
 import yaml
 
 from cladeclip import __version__
+from cladeclip.datasets.licences import LICENCES
 from cladeclip.encoders.weights import family_of
 from cladeclip.evaluation.measures import MEASURES
 from cladeclip.io.atomic import atomic_path, read_json, sha256_of_file, write_text
 from cladeclip.io.parquet import read_table
 from cladeclip.names import ControlLabels, Model, parse_labels, teachers_labels
+from cladeclip.reporting.credits import Licences, licences_of
 from cladeclip.reporting.words import describe_labels
 from cladeclip.tables import ACCURACY, IMAGES, SPLIT
 
@@ -93,7 +95,9 @@ def model_card(
         if found := teachers_labels(labels):
             taught += f"; the teacher is {_title(config, found.teacher)}"
         taught += "".join(map(_agreement, map(read_json, sources.qualities)))
-    images, parts = read_table(sources.images, IMAGES), read_table(sources.split, SPLIT)["part"].value_counts()
+    images, part_of = read_table(sources.images, IMAGES), read_table(sources.split, SPLIT).set_index("image_id")["part"]
+    parts = part_of.value_counts()
+    fitted = images[images["image_id"].map(part_of) == "fit"]
     seen = "every picture was also seen in training (transductive)" if split == "all" else _parts(parts)
     return f"""---
 {yaml.safe_dump(head, sort_keys=False).strip()}
@@ -134,7 +138,7 @@ These are the figures of one data set and one training; `comparison.csv` of the 
 
 ## Licence
 
-{_licence(config, model.student, licence)} The pictures that it was trained on have licences of their own.
+{_licence(config, model.student, licence)} {_licences_of_pictures(licences_of(fitted))}
 
 ## Files
 
@@ -180,6 +184,14 @@ def _licence(config: Mapping[str, Any], student: str, licence: str | None) -> st
         f"The config does not state the licence of the student's weights (`licence` of `{student}` in `encoders:`). Look it "
         "up before you publish this encoder: it inherits it."
     )
+
+
+def _licences_of_pictures(licences: Licences | None) -> str:
+    said = "The pictures that it was trained on have licences of their own"
+    if licences is None:
+        return f"{said}, of which the data says nothing."
+    whose = "`credits.csv` of the run names their holders"
+    return f"{said} ({licences}); the strictest is {LICENCES[licences.strictest]}; {whose}."
 
 
 def _accuracy_table(accuracy: pd.DataFrame, before: pd.DataFrame) -> str:

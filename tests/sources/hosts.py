@@ -9,6 +9,7 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 from aiohttp import web
@@ -44,6 +45,7 @@ class Host:
         agents: what those who asked called themselves.
         bytes_of: what `/again/NAME` sends, by name.
         robots: its robots.txt; None for none, a number for a status.
+        folder: what `/file/PATH` sends the files of.
     """
 
     def __init__(self) -> None:
@@ -54,6 +56,7 @@ class Host:
         self.bytes_of: dict[str, bytes] = {}
         self.robots: str | int | None = None
         self.delay = 0.0
+        self.folder = Path()
         self.fails: dict[str, int] = defaultdict(int)
         self.pictures = [jpeg(seed) for seed in range(8)]
         self.base = ""
@@ -84,6 +87,8 @@ class Host:
                 return _jpeg(picture)
             case "again":
                 return _jpeg(self.bytes_of[name])
+            case "file":
+                return web.FileResponse(self.folder / "/".join(rest))
             case "unsaid":
                 return web.Response(body=picture, content_type="application/octet-stream")
             case "html":
