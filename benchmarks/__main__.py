@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks import clustering, embedding, evaluation, loading, measure, training
+from benchmarks import clustering, embedding, evaluation, fetching, loading, measure, training
 from cladeclip.run.job_environment import prepare_environment
 
 STAGES = {
+    "fetch": fetching.rows,
     "embed": embedding.rows,
     "cluster": clustering.rows,
     "load": loading.rows,

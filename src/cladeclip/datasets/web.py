@@ -334,8 +334,11 @@ def _finish(temporary: Path, rest: bytes | bytearray, target: Path) -> None:
     """Puts what was fetched to its place if it is a picture."""
     _append(temporary, rest)
     _check_decodes(temporary)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary.replace(target)
+    try:
+        temporary.replace(target)
+    except FileNotFoundError:  # the first of its folder
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.replace(target)
 
 
 def _check_type(response: aiohttp.ClientResponse) -> None:
