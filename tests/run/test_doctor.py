@@ -7,12 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import yaml
 from conftest import REPOSITORY, copy_configs
 from PIL import Image
 
 from cladeclip.config.check import complete
 from cladeclip.config.files import merged
+from cladeclip.datasets.addresses import picture_path
 from cladeclip.encoders.load import load_encoder
 from cladeclip.encoders.speed import speed_of
 from cladeclip.encoders.weights import make_encoder_folder
@@ -180,3 +183,21 @@ def test_the_time_to_read_a_picture_is_that_of_the_runs_own(run, specimens):
     assert 0 < needs.speed_of_machine(run).picture < 1
     run["dataset"] |= {"root": "nowhere"}
     assert needs.speed_of_machine(run).picture == 0
+
+
+def test_what_is_to_be_fetched_is_counted_by_the_hosts_limits(tmp_path):
+    addresses = [f"https://a.example.org/{n}.jpg" for n in range(7200)]
+    addresses += [f"https://b.example.org/{n}.jpg" for n in range(10)]
+    pd.DataFrame({"address": addresses, "scientificName": "Lepomis gulosus"}).to_csv(tmp_path / "t.csv", index=False)
+    dataset = {"root": str(tmp_path), "source": "addresses", "layout": "table", "table": {"file": "t.csv"}}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump({"dataset": dataset | {"addresses": {"per_second": 2.0}}}))
+    config = merged([REPOSITORY / "config/config.yaml", tmp_path / "c.yaml"])
+    complete(config)
+    path = tmp_path / picture_path(addresses[0])
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"")
+    said = "\n".join(sentence for _, sentence in doctor.images(config))
+    assert "1 of 7,210 pictures are fetched already" in said
+    assert "2 host(s): 1.0 hours or more, some 3.6 GB" in said
+    assert "contact is empty" in said
+    assert doctor.pictures(config) == (7210, "listed in the metadata")

@@ -1,7 +1,7 @@
 """Brings the pictures whose addresses the metadata has, within limits, and goes on where it stopped.
 
-Beside the pictures a journal keeps a line of each that came, with its hash: one that comes again with other bytes is noticed.
-A picture gets to its place when it is whole, so a command that was killed at any moment loses those on their way and no other.
+Beside the pictures a journal keeps a line of each that came, with its hash: one that comes again with other bytes is
+noticed. A picture gets to its place when it is whole, so a command that was killed loses those on their way and no other.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ def fetch_pictures(
             "config: dataset.addresses.contact is empty; say an e-mail address or page where the keepers of the hosts "
             "that you fetch from reach you."
         )
-    wanted = _wanted(listed, licences)
+    wanted = wanted_pictures(listed, licences)
     if not wanted:
         raise DataError(
             f"{root}: no listed picture has an address that may be fetched; see dataset.licences and layout."
@@ -89,8 +89,8 @@ def fetch_pictures(
     return table
 
 
-def _wanted(listed: pd.DataFrame, licences: Collection[str]) -> list[Picture]:
-    """Each address once; what lies elsewhere below the root has another image_id than a fetched picture."""
+def wanted_pictures(listed: pd.DataFrame, licences: Collection[str]) -> list[Picture]:
+    """What is fetched of the listed pictures, or was: each address once. What lies elsewhere below the root is not."""
     if "address" not in listed:
         return []
     rows = listed[listed["address"] != ""]

@@ -8,19 +8,24 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import psutil
 
 from cladeclip.config.check import complete
 from cladeclip.config.files import merged
+from cladeclip.datasets.addresses import host_of
 from cladeclip.datasets.fetch import what_is_there
+from cladeclip.datasets.fetch_pictures import wanted_pictures
+from cladeclip.datasets.layouts.specs import read_listed
 from cladeclip.datasets.listing import files_below
 from cladeclip.encoders.hub_sources import HubSource, captioner_source, encoder_source
 from cladeclip.encoders.specs import IN_PACKAGE, family_named
-from cladeclip.errors import CladeclipError
+from cladeclip.errors import CladeclipError, size_in_words
 from cladeclip.names import parse_labels
 from cladeclip.plan import Files, cluster_labels, encoders_in_use, models_that_caption
 
@@ -33,6 +38,8 @@ DEMO_DISK, DEMO_MEMORY = 0.5, 3
 VLM4BIO = 31_452
 # And about how many it has of a species.
 OF_A_SPECIES = 42
+# Bytes of a picture that nobody has seen yet.
+OF_A_FETCHED_PICTURE = 500_000
 GOOD, NOTE, BAD = "ok  ", "note", "BAD "
 
 
@@ -121,7 +128,9 @@ def _to_download(source: HubSource | None) -> str:
 
 
 def images(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Which pictures of VLM4Bio are there, where the run fetches them."""
+    """Which pictures are there, where the run fetches them."""
+    if config["dataset"]["source"] == "addresses":
+        yield from addresses(config)
     if config["dataset"]["source"] != "fetch":
         return
     root = config["dataset"]["root"]
@@ -132,6 +141,34 @@ def images(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield (GOOD if there == listed else NOTE), f"VLM4Bio: {there:,} of {listed:,} pictures lie in {root}."
     if birds:
         yield NOTE, birds
+
+
+def addresses(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is to be fetched from the addresses that the metadata has, and how long the hosts' limits make that."""
+    dataset = config["dataset"]
+    wanted = wanted_pictures(listed_of(config), dataset["licences"])
+    missing = [picture for picture in wanted if not Path(dataset["root"], picture.image_id).is_file()]
+    yield (
+        (NOTE if missing else GOOD),
+        f"{len(wanted) - len(missing):,} of {len(wanted):,} pictures are fetched already.",
+    )
+    if missing:
+        hosts = Counter(host_of(picture.address) for picture in missing)
+        hours = max(hosts.values()) / dataset["addresses"]["per_second"] / 3600
+        size = size_in_words(len(missing) * OF_A_FETCHED_PICTURE)
+        yield (
+            NOTE,
+            f"The others are fetched from {len(hosts):,} host(s): {hours:.1f} hours or more, some {size} (a guess).",
+        )
+    if not dataset["addresses"]["contact"].strip():
+        yield NOTE, "dataset.addresses.contact is empty: say where the keepers of the hosts reach you."
+
+
+def listed_of(config: Mapping[str, Any]) -> pd.DataFrame:
+    """The pictures that the metadata lists, whether they are there or not."""
+    root = Path(config["dataset"]["root"])
+    there = files_below(root)[0] if root.is_dir() else pd.DataFrame({"path": []}, dtype=str)
+    return read_listed(root, there, config["dataset"])
 
 
 def needs(config: Mapping[str, Any], n: int, whence: str) -> list[str]:
@@ -166,6 +203,8 @@ def pictures(config: Mapping[str, Any]) -> tuple[int, str]:
         import pyarrow.parquet as pq
 
         return pq.read_metadata(images).num_rows, str(images)
+    if config["dataset"]["source"] == "addresses":
+        return len(listed_of(config)), "listed in the metadata"
     root = Path(config["dataset"]["root"])
     if root.is_dir() and (found := len(files_below(root)[0])):
         return found, f"files below {root}"
