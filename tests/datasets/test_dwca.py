@@ -197,7 +197,7 @@ def test_make_new_knows_an_archive_and_says_what_it_holds(tmp_path):
         assert metadata_files(dataset) == [str(archive)]
     said = "\n".join(describe(read_archive(archive)))
     for words in (
-        "3 occurrences, 1 of them without a picture",
+        "3 occurrences, 1 of them without a picture; 1 names have none: 'Sialia sialis (Linnaeus, 1758)'",
         "4 media by type: StillImage 2, Sound 1, no type given 1",
         "pictures by licence: cc-by 1, cc-by-nc 1, cc0 1",
         "pictures by host: a.example.org 2, b.example.org 1",

@@ -3,6 +3,7 @@ import shutil
 import pandas as pd
 import pytest
 
+from cladeclip.datasets.addresses import picture_path
 from cladeclip.datasets.guess import guess_dataset, problems
 from cladeclip.datasets.layouts.specs import read_listed
 from cladeclip.datasets.layouts.vlm4bio import read_metadata
@@ -146,3 +147,22 @@ def test_problems_are_counted():
         "pictures are named by a genus alone": 1,
         "species have fewer than 5 pictures": 3,
     }
+
+
+@pytest.mark.parametrize("column", ["identifier", "Foto"])
+@pytest.mark.parametrize("beside", [{}, {"file_name": "not there.jpg"}])
+def test_a_table_of_addresses_is_known(tmp_path, column, beside):
+    addresses = [f"https://x.example.org/{n}.jpg" for n in range(12)]
+    rows = {column: addresses, "scientificName": "Lepomis gulosus", **beside}
+    pd.DataFrame(rows).to_csv(tmp_path / "t.csv", index=False)
+    dataset, _ = guess_dataset(tmp_path / "t.csv", tmp_path / "fetched")
+    assert dataset == {
+        "layout": "table",
+        "root": str(tmp_path / "fetched"),
+        "source": "addresses",
+        "addresses": {"contact": ""},
+        "table": {"file": str(tmp_path / "t.csv"), "columns": {"address": column}},
+    }
+    found = read_listed(dataset["root"], pd.DataFrame({"path": []}), dataset)
+    assert list(found["address"]) == addresses
+    assert list(found["image_id"]) == list(map(picture_path, addresses))

@@ -148,6 +148,9 @@ def test_another_archive_fetches_what_is_new_and_other_manners_run_nothing_again
     update(config, {"dataset": {"addresses": changed}})
     other.write_text(yaml.safe_dump(config))
     assert checkout.plan(config=other) == {}
+    update(config, {"dataset": {"licences": ["cc0"]}})
+    other.write_text(yaml.safe_dump(config))
+    assert {"fetch_pictures", "prepare", "embed", "train"} <= set(checkout.plan(config=other))
     archive = checkout.folder / "moths.zip"
     before = archive.read_bytes()
     archive.touch()

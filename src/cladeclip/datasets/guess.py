@@ -113,7 +113,7 @@ def _table(root: Path, path: Path, fetched_to: Path) -> dict[str, Any]:
             raise DataError(
                 f"{path.name} has no column that holds paths of pictures below {root}, nor one of their addresses."
             )
-        columns = {} if address == find_column(table, ADDRESS_COLUMNS) else {"address": address}
+        columns = {"address": address}
     try:
         names = [name for name in from_frame(path, table.head(LOOK_AT), columns)["scientific_name"] if name]
     except DataError:

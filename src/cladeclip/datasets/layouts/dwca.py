@@ -22,6 +22,7 @@ from dwca.exceptions import InvalidArchive
 from cladeclip.datasets.addresses import file_name, host_of, is_address, picture_path
 from cladeclip.datasets.layouts.table import COLUMNS_READ, from_frame
 from cladeclip.datasets.licences import licence_of
+from cladeclip.datasets.naming import some
 from cladeclip.datasets.pictures import SUFFIXES
 from cladeclip.errors import DataError, first_line
 from cladeclip.io.table_file import term
@@ -316,6 +317,10 @@ def describe(archive: Archive) -> list[str]:
     licences = pictures["licence_as_written"].map(licence_of)
     hosts = pictures.loc[pictures["address"].map(is_address), "address"].map(host_of)
     lines = [f"  {len(archive.core):,} occurrences, {int(without.sum()):,} of them without a picture"]
+    if "scientificname" in archive.core:
+        names = archive.core["scientificname"]
+        bare = set(names) - set(names[~without]) - {""}
+        lines[0] += f"; {len(bare):,} names have none" + (f": {some(sorted(bare), 3)}" if bare else "")
     if len(archive.media):
         lines.append(f"  {len(archive.media):,} media by type: {_counted(kinds)}")
         lines.append(f"  pictures by licence: {_counted(licences)}")

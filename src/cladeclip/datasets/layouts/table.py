@@ -77,7 +77,8 @@ def from_frame(
         return None if column is None else table[column] if name == "scientific_name" else table[column].str.strip()
 
     addresses = _addresses(of("address", ADDRESS_COLUMNS))
-    images = of("image", IMAGE_COLUMNS, needed=addresses is None)
+    # Whoever names the column of addresses wants those, whatever else the table has.
+    images = of("image", () if "address" in columns else IMAGE_COLUMNS, needed=addresses is None)
     if images is None and addresses is not None:
         images = pd.Series(
             [picture_path(address) if address else f"no address: row {row + 1}" for row, address in addresses.items()],
