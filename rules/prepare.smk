@@ -108,6 +108,7 @@ rule prepare:
     input:
         listing=rules.listing.output[0],
         synonyms=DATASET["synonyms"] or [],
+        decisions=DATASET["decisions"] or [],
         metadata=METADATA,
         fetched=SOURCE_MARKER if DATASET["source"] == "addresses" else [],
     output:
@@ -128,6 +129,7 @@ rule prepare:
         root=ROOT,
         dataset=deciding(Dataset, DATASET),
         synonyms=DATASET["synonyms"],
+        decisions=DATASET["decisions"],
         code=code("prepare", chosen=[layout_named(DATASET["layout"]).door("read")]),
     message:
         "Checking every picture below {params.root}."

@@ -1,5 +1,6 @@
 """Decodes every listed picture: those that can be used, the others with the reason, and what was made of the names."""
 
+from cladeclip.datasets.decisions import read_decisions
 from cladeclip.datasets.prepare import prepare
 from cladeclip.datasets.synonyms import read_synonyms
 from cladeclip.io.parquet import read_table, write_table
@@ -12,6 +13,7 @@ with job_log(snakemake.log[0]):
         read_table(snakemake.input.listing, LISTING),
         snakemake.params.dataset,
         synonyms=read_synonyms(snakemake.params.synonyms),
+        decisions=read_decisions(snakemake.params.decisions),
         fetched=read_table(snakemake.input.fetched[0], FETCHED) if snakemake.input.fetched else None,
         workers=snakemake.threads,
     )

@@ -102,6 +102,9 @@ class Dataset:
     licences: Annotated[list[Licence], ONCE] = key(
         f"use only pictures of these, [cc0, cc-by] say; [] uses all. Known are {', '.join(LICENCES)}", []
     )
+    decisions: str = key(
+        'a table of a curator\'s decisions on single pictures: image_id, decision, name; "" for none', "", apart=True
+    )
     synonyms: str = key(
         'a table with two columns, a name and the accepted name in its place; "" for none', "", apart=True
     )

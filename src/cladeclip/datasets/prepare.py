@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
+from cladeclip.datasets.decisions import Decisions, with_decided_names, with_ranks_of_decided
 from cladeclip.datasets.layouts.specs import read_listed
 from cladeclip.datasets.licences import licence_of
 from cladeclip.datasets.naming import name_pictures, why_no_species
@@ -38,7 +39,8 @@ OF_PICTURES = (
     "longitude",
 )
 # Reasons for which pictures are left out that are no faults of them.
-NO_FAULTS = ("licence", "not_fetched")
+NO_FAULTS = ("licence", "not_fetched", "excluded")
+NOTHING_DECIDED = Decisions()
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ def prepare(
     dataset: Mapping[str, Any],
     *,
     synonyms: Mapping[str, str] | None = None,
+    decisions: Decisions = NOTHING_DECIDED,
     fetched: pd.DataFrame | None = None,
     workers: int,
 ) -> Prepared:
@@ -77,6 +80,7 @@ def prepare(
         dataset: the config's `dataset:`, of which the layout, max_rejected (the share of listed pictures that may be
             rejected), unnamed (`keep` accepts pictures without a species) and licences are used.
         synonyms: see `read_names`.
+        decisions: a curator's, on single pictures.
         fetched: the `fetched` table, where the pictures were fetched.
         workers: processes that decode.
 
@@ -86,10 +90,12 @@ def prepare(
     listed = read_listed(root, listing, dataset)
     if listed.empty:
         raise DataError(f"{root}: the metadata lists no picture.")
-    listed, names = name_pictures(listed, synonyms)
+    listed, names = name_pictures(with_decided_names(listed, decisions), synonyms)
+    listed = with_ranks_of_decided(listed)
     if "licence_as_written" in listed:
         listed["licence"] = listed["licence_as_written"].map(licence_of)
-    left_out = _not_there(fetched) | _not_allowed(listed, dataset.get("licences", []))
+    excluded = {image_id: ("excluded", note or "by a curator") for image_id, note in decisions.excluded.items()}
+    left_out = _not_there(fetched) | _not_allowed(listed, dataset.get("licences", [])) | excluded
     listed, rejected = _resolve_listing(listed, left_out, keep_unnamed=dataset.get("unnamed") == "keep")
     content_hash = dict(zip(listing["path"], listing["content_hash"], strict=True))
 
