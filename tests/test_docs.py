@@ -40,7 +40,7 @@ def commands_of_ci():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_block_of_code_is_run_or_says_why_not(page):
     text, ci = page.read_text(), commands_of_ci()
-    if runner := re.search(r"^Every command on this page is run in (tests/\S+\.py),", text, re.MULTILINE):
+    if runner := re.search(r"^Every block of commands on this page is run in (tests/\S+\.py),", text, re.MULTILINE):
         assert f"docs/{page.name}" in (REPOSITORY / runner[1]).read_text()
         return
     for block in BLOCK.finditer(text):

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from sources.hosts import host_of_pictures, jpeg
 
-from cladeclip.datasets.addresses import is_address, picture_path
+from cladeclip.datasets.addresses import cleaned, is_address, is_of_web, picture_path
 from cladeclip.datasets.fetch_pictures import JOURNAL, fetch_pictures
 from cladeclip.datasets.pictures import open_picture
 from cladeclip.datasets.web import Manners
@@ -84,6 +84,7 @@ def test_other_bytes_than_last_time_are_told(host, tmp_path, caplog):
     assert (before["other_bytes"].item(), after["other_bytes"].item()) == (False, True)
     assert "other bytes" in caplog.text
     assert after["sha256"].item() == sha256_of_file(tmp_path / picture_path(address))
+    assert fetch(tmp_path, [address])["other_bytes"].item()
 
 
 def test_only_wanted_licences_are_asked_for(host, tmp_path):
@@ -104,7 +105,7 @@ def test_no_more_is_fetched_than_allowed_in_all(host, tmp_path):
     assert 9 <= came.sum() <= 12
     assert set(table.loc[~came, "reason"]) == {"dataset.addresses.total_gb is reached"}
     again = fetch(tmp_path, addresses, replace(MANNERS, connections=1), total_gb=10.5 * size / 1e9)
-    assert again.equals(table)
+    assert (again["reason"] == "").sum() <= came.sum() + 1
 
 
 def test_a_slow_host_does_not_hold_up_another(host, tmp_path):
@@ -122,8 +123,17 @@ def test_nobody_is_asked_by_nobody(host, tmp_path):
 
 
 def test_where_not_one_picture_comes_the_command_ends(host, tmp_path):
-    with pytest.raises(DataError, match=r"not one of 2 pictures.*HTTP 404"):
+    with pytest.raises(DataError, match=r"2 of 2 pictures could not be fetched \(HTTP 404: 2\)"):
         fetch(tmp_path, [host.address("status/404"), host.address("status/404?a")])
+
+
+def test_where_too_many_do_not_come_the_command_ends_and_goes_on_later(host, tmp_path, caplog):
+    caplog.set_level("INFO")
+    addresses = [host.address(f"busy/1/500/0/{n}") for n in range(3)] + [host.address("picture/a")]
+    with pytest.raises(DataError, match=r"3 of 4 pictures.*HTTP 500.*max_missing allows a share of 0.5"):
+        fetch_pictures(tmp_path, listed(addresses), MANNERS, licences=[], total_gb=1, max_missing=0.5)
+    assert f"{addresses[0]}: HTTP 500" in caplog.text
+    assert list(fetch(tmp_path, addresses)["reason"]) == [""] * 4
 
 
 PROGRAM = """
@@ -170,14 +180,33 @@ def test_killed_at_any_moment_the_same_command_goes_on(signal_, host, tmp_path):
 
 
 def test_addresses_and_paths_are_told_apart():
-    assert all(map(is_address, ("http://x.org/a", "HTTPS://x.org", "https://x.org/a.jpg?b=c")))
-    assert not any(map(is_address, ("", "a.jpg", "/a/b.jpg", "file:///a", "ftp://x.org/a", "http://x.org/a b")))
+    of_web = ("http://x.org/a", "HTTPS://x.org", "https://x.org/a.jpg?b=c", "http://x.org/a b")
+    others = ("file:///a", "ftp://x.org/a", "urn:uuid:1")
+    paths = ("", "a.jpg", "/a/b.jpg", r"C:\pictures\a.jpg", "a b/c.jpg")
+    assert all(map(is_of_web, of_web))
+    assert all(map(is_address, (*of_web, *others)))
+    assert not any(map(is_of_web, (*others, *paths)))
+    assert not any(map(is_address, paths))
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (" https://x.org/a.jpg ", "https://x.org/a.jpg"),
+        ("https://x.org/My Image.jpg", "https://x.org/My%20Image.jpg"),
+        ("https://x.org/?id=1&amp;size=l", "https://x.org/?id=1&size=l"),
+        ("//x.org/a.jpg", "https://x.org/a.jpg"),
+        ("www.x.org/a.jpg", "http://www.x.org/a.jpg"),
+        ("my pictures/a.jpg", "my pictures/a.jpg"),
+    ],
+)
+def test_addresses_are_cleaned_of_what_they_caught(written, meant):
+    assert cleaned(written) == meant
 
 
 def test_the_place_of_a_picture_follows_from_its_address():
     one, other = picture_path("https://x.org/a.JPG?size=1"), picture_path("https://x.org/a.JPG?size=2")
     assert one != other
-    assert one == picture_path(" https://x.org/a.JPG?size=1 ")
     assert one.endswith(".jpg")
     assert "." not in picture_path("https://x.org/media.php?id=7")
     assert "." not in picture_path("https://[x")

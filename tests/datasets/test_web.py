@@ -65,6 +65,7 @@ def test_a_picture_comes_whole_with_its_hash(path, host, tmp_path):
         ("status/500", "HTTP 500"),
         ("busy/9/429/0/a", "HTTP 429"),
         ("busy/9/503/100000/a", "asks to come back in 100000 seconds"),
+        ("status/418", "HTTP 418"),
         ("loop/a", "more than 5 redirects"),
         ("slow/a", "took longer than"),
         ("trickle/a", "took longer than"),
@@ -122,8 +123,14 @@ def test_a_public_host_that_leads_to_a_private_one_is_not_followed(host, tmp_pat
 
 def test_a_proxy_of_a_private_network_may_be_used(host, tmp_path, monkeypatch):
     monkeypatch.setenv("http_proxy", host.base.replace("127.0.0.1", "localhost"))
-    (answer,) = fetch(tmp_path, ["http://pictures.example.org/picture/a"], replace(MANNERS, private_hosts=False))
+    manners = replace(MANNERS, private_hosts=False, retries=0)
+    (answer,) = fetch(tmp_path, ["http://pictures.example.org/picture/a"], manners)
     assert answer.reason == ""
+    # And nothing else on the proxy's machine.
+    monkeypatch.setenv("no_proxy", "localhost")
+    with host_of_pictures() as other:
+        (answer,) = fetch(tmp_path, [other.address("picture/a").replace("127.0.0.1", "localhost")], manners)
+    assert "private network" in answer.reason
 
 
 @pytest.mark.parametrize("connections", [1, 3])
@@ -170,15 +177,77 @@ def test_without_robots_txt_all_is_allowed_and_nothing_while_it_fails(robots, al
     assert bool(host.asked) == allowed
 
 
-def test_a_silent_host_is_given_up_and_others_are_not(host, tmp_path, monkeypatch):
-    monkeypatch.setattr(web, "SILENT", 3)
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(web, "FAILURES", 3)
+    monkeypatch.setattr(web, "PATIENCE", 0)
+
+
+def test_a_silent_host_is_given_up_and_others_are_not(host, tmp_path, impatient):
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         silent = f"http://127.0.0.1:{nobody.getsockname()[1]}"
     addresses = [f"{silent}/{n}.jpg" for n in range(20)] + [host.address("picture/a")]
     answers = fetch(tmp_path, addresses, replace(MANNERS, retries=0))
-    assert "did not answer 3 times" in answers[19].reason
+    assert "failed 3 times one after another, at last: no connection" in answers[19].reason
     assert answers[20].reason == ""
+
+
+def test_a_host_that_always_answers_later_is_given_up(host, tmp_path, impatient):
+    answers = fetch(tmp_path, [host.address(f"status/503?{n}") for n in range(20)], at_once=1)
+    assert "failed 3 times" in answers[19].reason
+    assert sum(host.asked.values()) < 5
+
+
+def test_a_network_that_is_gone_for_a_moment_gives_up_no_host(host, tmp_path):
+    # Many failures, but within less time than PATIENCE.
+    addresses = [host.address(f"reset/{n}") for n in range(30)] + [host.address("picture/a")]
+    answers = fetch(tmp_path, addresses, replace(MANNERS, retries=0), at_once=1)
+    assert answers[30].reason == ""
+
+
+def test_a_host_that_asks_for_too_long_a_pause_is_given_up_at_once(host, tmp_path):
+    addresses = [host.address("busy/9/429/601/a"), *(host.address(f"picture/{n}") for n in range(10))]
+    began = time.monotonic()
+    answers = fetch(tmp_path, addresses, at_once=1)
+    assert all("asks to come back in 601 seconds" in answer.reason for answer in answers)
+    assert sum(host.asked.values()) == 1
+    assert time.monotonic() - began < 5
+
+
+def test_so_is_one_whose_robots_txt_does(host, tmp_path):
+    host.robots = "User-agent: *\nCrawl-delay: 86400\n"
+    answers = fetch(tmp_path, [host.address(f"picture/{n}") for n in range(3)])
+    assert all("asks for 86400 seconds" in answer.reason for answer in answers)
+    assert not host.asked
+
+
+def test_waiting_for_a_turn_is_no_time_that_a_host_took(host, tmp_path, monkeypatch):
+    monkeypatch.setattr(web, "AT_ONCE", 2)
+    with host_of_pictures() as slow:
+        addresses = [slow.address(f"slow/{n}") for n in range(4)] + [host.address("picture/a")]
+        answers = fetch(tmp_path, addresses, replace(MANNERS, retries=0, seconds=0.5), at_once=5)
+    assert [bool(answer.reason) for answer in answers] == [True] * 4 + [False]
+
+
+def test_no_password_of_the_users_is_sent(host, tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("default login me password secret\n")
+    (tmp_path / "netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert fetch(tmp_path, [host.address("picture/a")])[0].reason == ""
+    assert host.passwords == {""}
+
+
+def test_what_comes_counts_whether_it_is_a_picture_or_not(host, tmp_path):
+    async def ask(decoders):
+        async with Guest(replace(MANNERS, retries=0), tmp_path, decoders, room=3_000_000) as guest:
+            return [await guest.fetch(host.address(f"endless/{n}"), tmp_path / "a.jpg") for n in range(8)]
+
+    with ThreadPoolExecutor(1) as decoders:
+        reasons = [answer.reason for answer in asyncio.run(ask(decoders))]
+    assert reasons[0] == "larger than 1 MB"
+    assert reasons[-1] == "dataset.addresses.total_gb is reached"
+    assert len(host.asked) < 5
 
 
 def test_a_full_disk_is_no_fault_of_a_picture(host, tmp_path, monkeypatch):
@@ -204,6 +273,13 @@ def test_a_full_disk_is_no_fault_of_a_picture(host, tmp_path, monkeypatch):
         ("fe80::1%eth0", False),
         ("fd00::1", False),
         ("::ffff:10.0.0.1", False),
+        ("::ffff:8.8.8.8", True),
+        ("2002:7f00:1::", False),
+        ("2002:808:808::", True),
+        ("64:ff9b::7f00:1", False),
+        ("64:ff9b::808:808", True),
+        ("::127.0.0.1", False),
+        ("::ffff:0:127.0.0.1", False),
     ],
 )
 def test_addresses_of_private_networks_are_known(address, public):

@@ -42,7 +42,7 @@ class Host:
         asked: the paths that were asked for, and how often.
         at_once, most_at_once: connections that are being answered.
         times: when each request came, in seconds.
-        agents: what those who asked called themselves.
+        agents, passwords: what those who asked called themselves, and sent as proof.
         bytes_of: what `/again/NAME` sends, by name.
         robots: its robots.txt; None for none, a number for a status.
         folder: what `/file/PATH` sends the files of.
@@ -52,6 +52,7 @@ class Host:
         self.asked: Counter[str] = Counter()
         self.times: list[float] = []
         self.agents: set[str] = set()
+        self.passwords: set[str] = set()
         self.at_once = self.most_at_once = 0
         self.bytes_of: dict[str, bytes] = {}
         self.robots: str | int | None = None
@@ -65,10 +66,18 @@ class Host:
         if request.path == "/robots.txt":
             if self.robots is None or isinstance(self.robots, int):
                 return web.Response(status=self.robots or 404)
-            return web.Response(text=self.robots)
+            response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+            await response.prepare(request)
+            # In two pieces, as a network may bring it.
+            half = len(self.robots) // 2
+            for piece in (self.robots[:half], self.robots[half:]):
+                await response.write(piece.encode())
+                await asyncio.sleep(0.05)
+            return response
         self.asked[request.path] += 1
         self.times.append(time.monotonic())
         self.agents.add(request.headers.get("User-Agent", ""))
+        self.passwords.add(request.headers.get("Authorization", ""))
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:

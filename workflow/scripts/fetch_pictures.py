@@ -21,6 +21,7 @@ with job_log(snakemake.log[0]):
         read_listed(root, files_below(root)[0], snakemake.params.dataset),
         licences=snakemake.params.dataset["licences"],
         total_gb=asked.pop("total_gb"),
+        max_missing=asked.pop("max_missing"),
         manners=Manners(**asked),
     )
     write_table(snakemake.output.table, FETCHED, fetched, {"stage": "fetch_pictures"})

@@ -61,12 +61,15 @@ class Addresses:
     )
     connections: Annotated[int, limits(minimum=1, maximum=32)] = key("to one host at once", 4, running=True)
     per_second: Positive = key("requests to one host", 10.0, running=True)
-    seconds: Positive = key("for one picture", 60.0, running=True)
+    seconds: Positive = key("for one answer", 60.0, running=True)
     retries: Annotated[int, limits(minimum=0, maximum=20)] = key(
         "after an answer that may be another later", 4, running=True
     )
     largest_mb: Positive = key("a larger picture is not fetched", 50.0)
     total_gb: Positive = key("no more is fetched than this, in all", 100.0)
+    max_missing: Annotated[float, limits(minimum=0, maximum=1)] = key(
+        "stop when a larger share of the pictures could not be fetched", 0.5
+    )
     private_hosts: bool = key("whether hosts of a private network may be asked: a museum's own server, say", False)
 
 

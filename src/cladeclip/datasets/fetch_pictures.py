@@ -45,7 +45,13 @@ class Picture:
 
 
 def fetch_pictures(
-    root: str | Path, listed: pd.DataFrame, manners: Manners, *, licences: Collection[str], total_gb: float
+    root: str | Path,
+    listed: pd.DataFrame,
+    manners: Manners,
+    *,
+    licences: Collection[str],
+    total_gb: float,
+    max_missing: float = 1.0,
 ) -> pd.DataFrame:
     """Fetches the listed pictures that have an address and do not lie below `root`.
 
@@ -53,13 +59,14 @@ def fetch_pictures(
         listed: as `read_listed` gives it, with `address`.
         licences: pictures of others are not asked for; empty for all.
         total_gb: the most that is fetched, with what was fetched before.
+        max_missing: the share of the pictures that may be missing at the end.
 
     Returns:
         the `fetched` table: every address, with the reason where there is no picture of it.
 
     Raises:
         ConfigError: nobody is named whom the keepers of the hosts can reach.
-        DataError: the metadata has no addresses, or not a single picture came.
+        DataError: the metadata has no addresses, or too many pictures are missing.
     """
     root = Path(root)
     if not manners.contact.strip():
@@ -80,12 +87,12 @@ def fetch_pictures(
         if known is None:
             missing.append(picture)
         else:
-            rows.append(_row(picture, known))
+            rows.append(_row(picture, known) | {"other_bytes": picture.address in journal.changed})
     logger.info("%d of %d pictures lie there already.", len(rows), len(wanted))
     room = total_gb * GB - sum(row["size"] for row in rows)
     rows += asyncio.run(_fetch_all(root, missing, manners, journal, room))
     table = pd.DataFrame(rows, columns=list(FETCHED.columns))
-    _tell(root, table)
+    _tell(root, table, max_missing)
     return table
 
 
@@ -110,17 +117,11 @@ async def _fetch_all(
     for picture in pictures:
         queues[host_of(picture.address)].append(picture)
     rows: list[dict[str, Any]] = []
-    came = 0
 
     async def serve(queue: deque[Picture]) -> None:
-        nonlocal came
         while queue:
             picture = queue.popleft()
-            if came >= room:
-                answer = Answer(reason="dataset.addresses.total_gb is reached")
-            else:
-                answer = await guest.fetch(picture.address, root / picture.image_id)
-            came += answer.size
+            answer = await guest.fetch(picture.address, root / picture.image_id)
             row = _row(picture, answer)
             if not answer.reason:
                 row["other_bytes"] = journal.note(picture, answer)
@@ -136,7 +137,7 @@ async def _fetch_all(
         ThreadPoolExecutor(DECODERS) as decoders,
         journal,
     ):
-        async with Guest(manners, Path(staging), decoders) as guest:
+        async with Guest(manners, Path(staging), decoders, room) as guest:
             try:
                 async with asyncio.TaskGroup() as group:
                     for queue in queues.values():
@@ -164,13 +165,20 @@ class Journal:
     def __init__(self, root: Path) -> None:
         self.root, self.path = root, root / JOURNAL
         self._known: dict[str, Answer] = {}
+        # Addresses that gave other bytes at another time.
+        self.changed: set[str] = set()
         if self.path.exists():
-            for line in self.path.read_text(encoding="utf-8").splitlines():
+            for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
                 try:
                     entry = json.loads(line)
-                    self._known[entry["address"]] = Answer(entry["sha256"], entry["size"])
+                    self._learn(entry["address"], Answer(entry["sha256"], entry["size"]))
                 except (ValueError, KeyError, TypeError):  # the last line of a command that was killed
                     continue
+
+    def _learn(self, address: str, answer: Answer) -> None:
+        if address in self._known and self._known[address].sha256 != answer.sha256:
+            self.changed.add(address)
+        self._known[address] = answer
 
     def there(self, picture: Picture) -> Answer | None:
         """What came, where the picture lies there with the size that it came with; None where it must be fetched."""
@@ -185,12 +193,11 @@ class Journal:
         return known if known.size == size else None
 
     def note(self, picture: Picture, answer: Answer) -> bool:
-        """Keeps that a picture came; whether it has other bytes than when it came before."""
-        before = self._known.get(picture.address)
+        """Keeps that a picture came; whether its address ever gave other bytes."""
         entry = {"address": picture.address, "sha256": answer.sha256, "size": answer.size}
         self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
-        self._known[picture.address] = answer
-        return before is not None and before.sha256 != answer.sha256
+        self._learn(picture.address, answer)
+        return picture.address in self.changed
 
     def __enter__(self) -> "Journal":
         # A line that was cut off by a kill must not be joined with the next one.
@@ -205,7 +212,7 @@ class Journal:
         self._file.close()
 
 
-def _tell(root: Path, table: pd.DataFrame) -> None:
+def _tell(root: Path, table: pd.DataFrame, max_missing: float) -> None:
     failed = table[table["reason"] != ""]
     logger.info(
         "%d pictures of %s lie in %s, %d could not be fetched.",
@@ -216,9 +223,13 @@ def _tell(root: Path, table: pd.DataFrame) -> None:
     )
     for row in table[table["other_bytes"]].itertuples():
         logger.warning("%s: came with other bytes than before; it is %s.", row.address, row.image_id)
-    if len(failed) == len(table):
-        examples = "; ".join(f"{row.address}: {row.reason}" for row in failed.head(3).itertuples())
+    if len(failed) == len(table) or len(failed) > max_missing * len(table):
+        for row in failed.itertuples():
+            logger.info("%s: %s", row.address, row.reason)
+        reasons = failed["reason"].str.slice(0, 80).value_counts()
+        summary = "; ".join(f"{reason}: {n:,}" for reason, n in reasons.head(4).items())
         raise DataError(
-            f"{root}: not one of {len(table):,} pictures could be fetched. For example: {examples}. If this machine has no "
-            "way to the internet, run the same command where there is one (a cluster's login node)."
+            f"{root}: {len(failed):,} of {len(table):,} pictures could not be fetched ({summary}); "
+            f"dataset.addresses.max_missing allows a share of {max_missing:g}. The same command goes on with those that are "
+            "missing. If this machine has no way to the internet, run it where there is one (a cluster's login node)."
         )

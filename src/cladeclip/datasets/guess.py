@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from cladeclip.datasets.addresses import is_address
+from cladeclip.datasets.addresses import cleaned, is_of_web
 from cladeclip.datasets.layouts.dwca import from_archive, is_archive, read_archive
 from cladeclip.datasets.layouts.table import ADDRESS_COLUMNS, IMAGE_COLUMNS, from_frame
 from cladeclip.datasets.listing import files_below, pictures_below
@@ -54,7 +54,7 @@ def guess_dataset(data: str | Path, fetched_to: str | Path = "data") -> tuple[di
     """
     data, fetched_to = Path(data), Path(fetched_to)
     if is_archive(data):
-        return _archive(data, fetched_to), []
+        return _archive(data, fetched_to, beside=data.is_dir()), []
     if data.is_file():
         return _table(data.parent, data, fetched_to), []
     if not data.is_dir():
@@ -67,7 +67,7 @@ def guess_dataset(data: str | Path, fetched_to: str | Path = "data") -> tuple[di
         return {"root": str(data), "layout": "vlm4bio", "source": "folder"}, []
     archives = [path for path in sorted(data.glob("*.zip")) if is_archive(path)]
     if len(archives) == 1:
-        return _archive(archives[0], fetched_to), []
+        return _archive(archives[0], fetched_to, beside=True), []
     faults: list[str] = []
     for path in sorted(path for path in data.iterdir() if path.is_file() and is_table(path.name)):
         try:
@@ -81,12 +81,16 @@ def guess_dataset(data: str | Path, fetched_to: str | Path = "data") -> tuple[di
         raise DataError(" ".join([*faults, str(error)]) + hint) from error
 
 
-def _archive(path: Path, fetched_to: Path) -> dict[str, Any]:
-    """The config of a Darwin Core archive: its pictures lie beside it, or else are to be fetched."""
-    root = path if path.is_dir() else path.parent
-    there = files_below(root)[0]["path"]
-    image_ids = from_archive(read_archive(path), there, {})["image_id"]
-    if image_ids.isin(there).mean() >= MOST:
+def _archive(path: Path, fetched_to: Path, *, beside: bool) -> dict[str, Any]:
+    """The config of a Darwin Core archive: its pictures lie beside it, or else are to be fetched.
+
+    Args:
+        beside: whether to look for them; a file's folder may be somebody's downloads.
+    """
+    root, archive = (path if path.is_dir() else path.parent), read_archive(path)
+    to_fetch = archive.pictures()["address"].map(is_of_web).mean() >= MOST
+    there = files_below(root)[0]["path"] if beside or not to_fetch else pd.Series(dtype=str)
+    if from_archive(archive, there, {})["image_id"].isin(there).mean() >= MOST:
         place = {"archive": "." if path.is_dir() else path.name, "columns": {}}
         return {"root": str(root), "layout": "dwca", "source": "folder", "dwca": place}
     return {"layout": "dwca", **_to_fetch(fetched_to), "dwca": {"archive": str(path.resolve()), "columns": {}}}
@@ -108,7 +112,7 @@ def _table(root: Path, path: Path, fetched_to: Path) -> dict[str, Any]:
     if picture is not None:
         columns = {} if picture == find_column(table, IMAGE_COLUMNS) else {"image": picture}
     else:
-        address = _column(table, ADDRESS_COLUMNS, is_address)
+        address = _column(table, ADDRESS_COLUMNS, lambda value: is_of_web(cleaned(value)))
         if address is None:
             raise DataError(
                 f"{path.name} has no column that holds paths of pictures below {root}, nor one of their addresses."

@@ -17,39 +17,51 @@ LICENCES = {
     "unknown": "nothing is said",
 }
 SAYS_NOTHING = frozenset({"", "none", "na", "n/a", "null", "unknown", "unspecified", "not specified", "not provided"})
-# Creative Commons' conditions, in the order of their names.
-CONDITIONS = {
-    "by": r"by|attribution",
-    "nc": r"nc|non-?\s?commercial(?! (re)?use (is )?(allowed|permitted))",
-    "nd": r"nd|no-?\s?deriv\w*",
-    "sa": r"sa|share-?\s?alike",
-}
+# Parts of a licence's name, as one word each. What is left of a text without them may take back what they give.
+PARTS = (
+    (r"https?://(www\.)?creativecommons\.org/(licen[sc]es/)?|creative ?commons|\bcc\b", " cc "),
+    (r"\bcc ?0\b|\bcc zero\b|\bzero\b|^no rights reserved$", " cc zero "),
+    (r"public ?domain|^no known copyright( restrictions)?$|\bpdm\b", " cc public "),
+    (r"\bnon ?commercial\b|\bnc\b", " nc "),
+    (r"\bno ?deriv(ative)?s?( ?works)?\b|\bnd\b", " nd "),
+    (r"\bshare ?alike\b|\bsa\b", " sa "),
+    (r"\battribution\b|\bby\b", " by "),
+)
+# Words that say nothing of conditions: versions, the country that a text was made for, and what stands around a name.
+AROUND = re.compile(
+    r"v?\d(\.\d)?( international| generic| unported| universal| igo)?|\b(licen[sc]e[ds]?|under|an?|the|mark|dedication|deed|"
+    r"legalcode|international|generic|unported|universal|version|[a-z]{2}|deed [a-z]{2})\b"
+)
+# As iNaturalist writes it: (c) Jane Doe, some rights reserved (CC BY-NC).
+SOME_RIGHTS = re.compile(r"some rights reserved \((cc[^()]*)\)$")
 
 
 def licence_of(text: str) -> str:
     """The one of LICENCES that a text names: an address, an abbreviation or words, as `dcterms:license` holds.
 
-    What has conditions beside Creative Commons' own, or forbids what they allow, is `other`.
+    A text with any other word in it is `other`: it may have conditions of its own.
     """
-    said = text.strip().lower().replace("_", "-")
+    said = text.strip().lower()
     if said in SAYS_NOTHING:
         return "unknown"
-    # Words that take back what the rest of the text allows.
-    if re.search(r"all rights reserved|\b(not|no)\b(?!-?\s?(commercial|deriv|rights reserved|known copyright))", said):
+    if some := SOME_RIGHTS.search(said):
+        said = some[1]
+    if not re.match(r"https?://", said):
+        said = re.sub(r"[-_,;:()/]+", " ", said)
+    for pattern, word in PARTS:
+        said = re.sub(pattern, word, re.sub(r"\s+", " ", said).strip())
+        said = said.replace("-", " ")
+    named = re.findall(r"\b(zero|public|by|nc|nd|sa)\b", said)
+    left = re.sub(r"\b(cc|zero|public|by|nc|nd|sa)\b", " ", said).replace("/", " ")
+    if re.sub(r"[\s./]+", "", AROUND.sub(" ", left)):
         return "other"
-    if re.search(r"\b(permission|only|except|unless|but)\b", said):
+    if "zero" in named or "public" in named:
+        return "other" if {"by", "nc", "nd", "sa"} & set(named) else "cc0" if "zero" in named else "public-domain"
+    # A name may stand there twice: in words, and abbreviated in brackets.
+    conditions = set(named)
+    if "by" not in conditions:
         return "other"
-    if re.search(r"publicdomain/zero|\bcc-?\s?(zero|0)\b|\bcc0|^no rights reserved", said):
-        return "cc0"
-    if re.search(r"publicdomain|public[- ]domain|no known copyright|\bpdm\b", said):
-        return "public-domain"
-    if not re.search(r"creativecommons\.org/licen[sc]es|creative commons|\bcc\b|\bcc-?by|^by\b", said):
-        return "other"
-    # Versions, countries and addresses say nothing about conditions: only whole words count.
-    named = [name for name, words in CONDITIONS.items() if re.search(rf"(?<![a-z])(cc-?)?({words})(?![a-z])", said)]
-    if named[:1] != ["by"]:
-        return "other"
-    return next((code for code in LICENCES if sorted(code.split("-")[1:]) == sorted(named)), "other")
+    return next((code for code in LICENCES if set(code.split("-")[1:]) == conditions), "other")
 
 
 def strictest(licences: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
+from cladeclip.datasets.addresses import NOWHERE
 from cladeclip.datasets.decisions import Decisions, with_decided_names, with_ranks_of_decided
 from cladeclip.datasets.layouts.specs import read_listed
 from cladeclip.datasets.licences import licence_of
@@ -39,7 +40,7 @@ OF_PICTURES = (
     "longitude",
 )
 # Reasons for which pictures are left out that are no faults of them.
-NO_FAULTS = ("licence", "not_fetched", "excluded")
+NO_FAULTS = ("licence", "not_fetched", "no_address", "excluded")
 NOTHING_DECIDED = Decisions()
 
 
@@ -206,6 +207,8 @@ def _resolve_listing(
         names = sorted({labels[place] for place in places} - {""})
         if image_id in left_out:
             rejected.append((image_id, *left_out[image_id]))
+        elif image_id.startswith(NOWHERE):
+            rejected.append((image_id, "no_address", "the metadata names neither a file nor an address"))
         elif _leaves_root(image_id):
             rejected.append((image_id, "path_leaves_root", "the listed path points outside the dataset's folder"))
         elif len(names) > 1:

@@ -18,8 +18,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import getproxies
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -36,15 +35,17 @@ MOST_REDIRECTS = 5
 # The robots.txt of a host is read as far as this (RFC 9309 asks for 500 KiB at least).
 LARGEST_ROBOTS = 512 * 1024
 AGENT = "CladeCLIP"
-# Connections to all hosts at once.
-CONNECTIONS = 64
-# Times that a host may fail to answer, one after another, until its other pictures are given up.
-SILENT = 10
-# The longest that a host may ask to be left alone for, in seconds: beyond that its pictures are given up.
+# Requests to all hosts at once, and the seconds that a connection may take.
+AT_ONCE, TO_CONNECT = 64, 15
+# A host that failed so often, one time after another and for so many seconds, is given up: its other pictures are not asked
+# for. The time is there for a network that is gone for a moment, which all hosts seem to be.
+FAILURES, PATIENCE = 10, 120
+# The longest that a host may ask to be left alone for, in seconds: beyond that it is given up at once.
 LONGEST_PAUSE = 600
 # What a host can be expected to answer again later.
 COME_BACK = frozenset((408, 425, 429, 500, 502, 503, 504))
 REDIRECTS = frozenset((301, 302, 303, 307, 308))
+NO_ROOM = "dataset.addresses.total_gb is reached"
 # Servers that do not know what they send.
 UNSAID = frozenset(("", "application/octet-stream", "binary/octet-stream", "application/x-download"))
 
@@ -57,7 +58,7 @@ class Manners:
         contact: an address or page where the keeper of a host reaches whoever fetches.
         connections: to one host at once.
         per_second: requests to one host.
-        seconds: for one file.
+        seconds: for one answer.
         largest_mb: of one file.
         retries: after an answer that may be another later.
         private_hosts: whether hosts of a private network, or this machine, may be asked.
@@ -90,12 +91,11 @@ class AskAgain(Exception):
 
     Attributes:
         after: the seconds that the host asked to wait; None where it did not say.
-        silent: whether the host did not answer at all.
     """
 
-    def __init__(self, reason: str, *, after: float | None = None, silent: bool = False) -> None:
+    def __init__(self, reason: str, *, after: float | None = None) -> None:
         super().__init__(reason)
-        self.after, self.silent = after, silent
+        self.after = after
 
 
 @dataclass
@@ -108,8 +108,17 @@ class _Host:
     robots: Protego | None = None
     read_robots: bool = False
     paused_until: float = 0.0
-    silences: int = 0
+    failures: int = 0
+    first_failure: float = 0.0
     gave_up: str = ""
+
+    def failed(self, name: str, reason: str) -> None:
+        """Notes that it gave no answer to go on from."""
+        now = time.monotonic()
+        self.first_failure = self.first_failure if self.failures else now
+        self.failures += 1
+        if self.failures >= FAILURES and now - self.first_failure >= PATIENCE:
+            self.gave_up = f"{name} failed {self.failures} times one after another, at last: {reason}"
 
 
 class PublicHosts(AbstractResolver):
@@ -120,13 +129,13 @@ class PublicHosts(AbstractResolver):
 
     def __init__(self) -> None:
         self._all = aiohttp.ThreadedResolver()
-        self._proxies = {urlsplit(proxy).hostname for proxy in getproxies().values()}
+        self._proxies = {(URL(proxy).host, URL(proxy).port) for proxy in getproxies().values() if "://" in proxy}
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         found = await self._all.resolve(host, port, family)
-        if host not in self._proxies and not all(is_public(one["host"]) for one in found):
+        if (host, port) not in self._proxies and not all(is_public(one["host"]) for one in found):
             raise Refused(f"{host} is an address of a private network (see dataset.addresses.private_hosts)")
         return found
 
@@ -134,12 +143,32 @@ class PublicHosts(AbstractResolver):
         await self._all.close()
 
 
+# Networks of IPv6 whose addresses end with one of IPv4, which is where they lead: NAT64, and IPv4-compatible ones.
+WITH_IPV4 = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96")))
+
+
 def is_public(address: str) -> bool:
-    """Whether an IP address (4 or 6) is one of the internet: not of a private network, this machine or its link."""
+    """Whether an IP address (4 or 6) is one of the internet: not of a private network, this machine or its link.
+
+    Raises:
+        ValueError: it is no IP address.
+    """
     ip = ipaddress.ip_address(address.split("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        ip = ip.ipv4_mapped
+    if isinstance(ip, ipaddress.IPv6Address):
+        last = ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF) if any(ip in network for network in WITH_IPV4) else None
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo or (None, None))[1] or last
+        if inner is not None:
+            return inner.is_global and not inner.is_multicast
     return ip.is_global and not ip.is_multicast
+
+
+def proxy_for(url: URL) -> URL | None:
+    """The proxy that the environment (http_proxy, https_proxy, no_proxy) names for an address; None for none.
+
+    aiohttp would find it as well, but send the passwords of ~/.netrc to whatever host an archive names.
+    """
+    proxy = getproxies().get(url.scheme)
+    return URL(proxy) if proxy and not proxy_bypass(url.host or "") else None
 
 
 class Guest:
@@ -148,27 +177,27 @@ class Guest:
     Args:
         staging: an empty folder on the file system of the pictures, for those on their way.
         decoders: threads that decode what was fetched.
+        room: bytes that may come in all, whether they are pictures or not.
     """
 
-    def __init__(self, manners: Manners, staging: Path, decoders: Executor) -> None:
-        self.manners, self._staging, self._decoders = manners, staging, decoders
+    def __init__(self, manners: Manners, staging: Path, decoders: Executor, room: float = float("inf")) -> None:
+        self.manners, self._staging, self._decoders, self._room = manners, staging, decoders, room
         self._numbers = itertools.count()
         self._hosts: dict[str, _Host] = {}
+        self._at_once = asyncio.Semaphore(AT_ONCE)
 
     async def __aenter__(self) -> "Guest":
         resolver = aiohttp.ThreadedResolver() if self.manners.private_hosts else PublicHosts()
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=CONNECTIONS, limit_per_host=self.manners.connections, resolver=resolver
-            ),
+            # Limits are kept here: waiting for a turn is no time that a host took.
+            connector=aiohttp.TCPConnector(limit=0, resolver=resolver),
             headers={
                 "User-Agent": f"{AGENT}/{version('cladeclip')} ({self.manners.contact})",
                 # A packed answer could be any size once it is unpacked, and pictures are packed already.
                 "Accept-Encoding": "identity",
             },
-            timeout=aiohttp.ClientTimeout(total=self.manners.seconds),
+            timeout=aiohttp.ClientTimeout(total=self.manners.seconds, sock_connect=TO_CONNECT),
             auto_decompress=False,
-            trust_env=True,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         return self
@@ -183,12 +212,14 @@ class Guest:
             OSError: `target` cannot be written.
         """
         for attempt in range(self.manners.retries + 1):
+            if self._room <= 0:
+                return Answer(reason=NO_ROOM)
             try:
                 return await self._attempt(URL(address.strip()), target)
             except (Refused, ValueError) as error:  # yarl says with a ValueError what is wrong with an address
                 return Answer(reason=first_line(error))
             except AskAgain as error:
-                if attempt == self.manners.retries or (error.after or 0) > LONGEST_PAUSE:
+                if attempt == self.manners.retries:
                     return Answer(reason=str(error))
                 pause = error.after if error.after is not None else 2**attempt
             except OSError:
@@ -227,7 +258,7 @@ class Guest:
             raise Refused(f"{str(url)[:80]} is no address of http or https")
         try:
             public = is_public(url.host)
-        except ValueError:  # a name, whose addresses the resolver sees
+        except ValueError:  # a name, whose addresses the resolver sees; numbers in other forms aiohttp refuses
             return
         if not public and not self.manners.private_hosts:
             raise Refused(f"{url.host} is an address of a private network (see dataset.addresses.private_hosts)")
@@ -249,44 +280,33 @@ class Guest:
             if host.gave_up:
                 raise Refused(host.gave_up)
             await host.rate.acquire()
-            try:
-                async with self._session.get(url, allow_redirects=False) as response:
-                    host.silences = 0
-                    if response.status in COME_BACK:
-                        raise self._later(response, host)
-                    if response.status >= 400:
-                        raise Refused(f"HTTP {response.status}")
-                    yield response
-            except aiohttp.InvalidURL as error:
-                raise Refused(f"{str(url)[:80]} cannot be asked ({first_line(error)})") from error
-            except TimeoutError as error:
-                self._note_silence(host, url)
-                raise AskAgain(f"took longer than {self.manners.seconds:g} seconds", silent=True) from error
-            except aiohttp.ClientConnectorError as error:
-                self._note_silence(host, url)
-                raise AskAgain(f"no connection ({first_line(error)})", silent=True) from error
-            except (aiohttp.ClientError, ConnectionError) as error:
-                raise AskAgain(f"the connection broke ({first_line(error)})") from error
-
-    def _note_silence(self, host: _Host, url: URL) -> None:
-        host.silences += 1
-        if host.silences >= SILENT:
-            host.gave_up = f"{url.host} did not answer {SILENT} times one after another"
-
-    def _later(self, response: aiohttp.ClientResponse, host: _Host) -> AskAgain:
-        after = seconds_asked(response.headers.get("Retry-After", ""))
-        if after is not None:
-            # All of its pictures wait.
-            host.paused_until = max(host.paused_until, time.monotonic() + min(after, LONGEST_PAUSE))
-        asked = "" if after is None else f", asks to come back in {after:.0f} seconds"
-        return AskAgain(f"HTTP {response.status}{asked}", after=after)
+            async with self._at_once:
+                try:
+                    async with self._session.get(url, allow_redirects=False, proxy=proxy_for(url)) as response:
+                        if response.status in COME_BACK:
+                            raise _later(response, host)
+                        host.failures = 0
+                        if response.status >= 400:
+                            raise Refused(f"HTTP {response.status}")
+                        yield response
+                except aiohttp.InvalidURL as error:
+                    raise Refused(f"{str(url)[:80]} cannot be asked ({first_line(error)})") from error
+                except aiohttp.ClientSSLError as error:
+                    raise Refused(f"no safe connection ({first_line(error)})") from error
+                except (TimeoutError, aiohttp.ClientError, ConnectionError) as error:
+                    reason = _why(error, self.manners.seconds)
+                    host.failed(str(url.host), reason)
+                    raise AskAgain(reason) from error
 
     async def _check_robots(self, url: URL, host: _Host) -> None:
         async with host.reading_robots:
             if not host.read_robots:
                 host.robots = await self._read_robots(url)
                 host.read_robots = True
-                if delay := host.robots.crawl_delay(AGENT) if host.robots else None:
+                delay = host.robots.crawl_delay(AGENT) if host.robots else None
+                if delay and delay > LONGEST_PAUSE:
+                    host.gave_up = f"robots.txt of {url.host} asks for {delay:.0f} seconds between two requests"
+                elif delay:
                     host.rate = AsyncLimiter(1, max(float(delay), 1 / self.manners.per_second))
                     host.free = asyncio.Semaphore(1)
         if host.robots is not None and not host.robots.can_fetch(str(url), AGENT):
@@ -295,8 +315,12 @@ class Guest:
     async def _read_robots(self, url: URL) -> Protego | None:
         """None where the host has none, or refuses it. One that fails to give it for now is asked again (RFC 9309)."""
         try:
+            content = b""
             async with self._ask(url.origin() / "robots.txt") as response:
-                content = await response.content.read(LARGEST_ROBOTS)
+                async for chunk in response.content.iter_chunked(CHUNK):
+                    content += chunk
+                    if len(content) >= LARGEST_ROBOTS:
+                        break
         except Refused:
             return None
         return Protego.parse(content.decode("utf-8", "replace"))
@@ -311,8 +335,11 @@ class Guest:
         try:
             async for chunk in response.content.iter_chunked(CHUNK):
                 size += len(chunk)
+                self._room -= len(chunk)
                 if size > most:
                     raise Refused(too_large)
+                if self._room < 0:
+                    raise Refused(NO_ROOM)
                 digest.update(chunk)
                 held += chunk
                 if len(held) >= MB:
@@ -323,6 +350,28 @@ class Guest:
             temporary.unlink(missing_ok=True)
             raise
         return Answer(digest.hexdigest(), size)
+
+
+def _later(response: aiohttp.ClientResponse, host: _Host) -> AskAgain | Refused:
+    """That the host wants to be asked again; it is left alone until then, with all of its pictures."""
+    after = seconds_asked(response.headers.get("Retry-After", ""))
+    reason = f"HTTP {response.status}"
+    if after is not None:
+        reason += f", asks to come back in {after:.0f} seconds"
+        host.paused_until = max(host.paused_until, time.monotonic() + min(after, LONGEST_PAUSE))
+    if (after or 0) > LONGEST_PAUSE:
+        host.paused_until, host.gave_up = 0.0, f"{response.url.host}: {reason}"
+        return Refused(host.gave_up)
+    host.failed(str(response.url.host), reason)
+    return AskAgain(reason, after=after)
+
+
+def _why(error: BaseException, seconds: float) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+        return f"no connection ({first_line(error)})"
+    if isinstance(error, TimeoutError):
+        return f"took longer than {seconds:g} seconds"
+    return f"the connection broke ({first_line(error)})"
 
 
 def _append(path: Path, content: bytes | bytearray) -> None:

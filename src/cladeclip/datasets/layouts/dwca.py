@@ -7,10 +7,13 @@ Source: https://dwc.tdwg.org/text/
 
 import csv
 import io
+import logging
+import mimetypes
 import re
 import xml.etree.ElementTree as ET
 import zipfile
-from collections.abc import Callable, Collection, Iterable, Mapping
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -19,7 +22,15 @@ import pandas as pd
 from dwca.descriptors import ArchiveDescriptor, DataFileDescriptor
 from dwca.exceptions import InvalidArchive
 
-from cladeclip.datasets.addresses import file_name, host_of, is_address, picture_path
+from cladeclip.datasets.addresses import (
+    NOWHERE,
+    cleaned,
+    file_name,
+    host_of,
+    is_address,
+    is_of_web,
+    picture_path,
+)
 from cladeclip.datasets.layouts.table import COLUMNS_READ, from_frame
 from cladeclip.datasets.licences import licence_of
 from cladeclip.datasets.naming import some
@@ -27,7 +38,11 @@ from cladeclip.datasets.pictures import SUFFIXES
 from cladeclip.errors import DataError, first_line
 from cladeclip.io.table_file import term
 
+logger = logging.getLogger(__name__)
+
 META = "meta.xml"
+# What the standard says of a table that does not say it itself; python-dwca-reader assumes otherwise.
+DEFAULTS = {"encoding": "UTF-8", "fieldsTerminatedBy": ",", "fieldsEnclosedBy": '"', "linesTerminatedBy": "\\n"}
 # Cores that name what is seen in their pictures.
 CORES = ("occurrence", "taxon")
 # Row types of extensions with media, and the terms that may hold a file's address, the first that a row has a value of.
@@ -36,19 +51,26 @@ MEDIA = {
     "http://rs.gbif.org/terms/1.0/Image": ("identifier",),
     "http://rs.tdwg.org/ac/terms/Multimedia": ("accessuri", "identifier"),
 }
-# What is read of a medium beside its address: the terms, the first that a row has a value of.
+# What is read of a medium beside its address: the terms, the first that a row has a value of. The licence of an occurrence
+# is that of its record, not of its pictures, and is not read.
 OF_MEDIA = {
     "type": ("type",),
     "format": ("format",),
     "medium": ("identifier", "provideridentifier"),
     "variant": ("variant", "variantliteral"),
-    "licence_as_written": ("license", "usageterms", "rights", "accessrights"),
-    "rights_holder": ("rightsholder", "owner"),
+    "licence_as_written": ("license", "webstatement", "usageterms", "rights", "accessrights"),
+    "rights_holder": ("rightsholder", "owner", "credit"),
     "creator": ("creator", "photographer"),
 }
-# Audubon Core lists several files of one medium: the first of these that it has is taken.
+# Audubon Core lists several files of one medium: the best of these that it has is taken.
 VARIANTS = ("bestquality", "goodquality", "mediumquality", "", "lowerquality", "thumbnail")
-OF_OCCURRENCES = {"licence_as_written": ("license", "rights"), "rights_holder": ("rightsholder",)}
+# Of the core what layout `table` knows, but for licences and holders.
+OF_CORE = frozenset(map(str.lower, ("associatedMedia", *COLUMNS_READ))) - {
+    *("licence_as_written", "license", "licence", "rights", "rights_holder", "rightsholder", "creator", "photographer"),
+}
+OF_EXTENSIONS = frozenset(name for terms in (*MEDIA.values(), *OF_MEDIA.values()) for name in terms)
+# Beyond this a value is taken for what a missing quote swallowed.
+LONGEST_VALUE = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -59,15 +81,17 @@ class Archive:
         path: of the zip file or folder.
         core: a column a term (in lower case, its last part), and `id`.
         media: coreid, address, type, format, licence_as_written, rights_holder and creator of every file of the media
-            extensions, else of associatedMedia in the core; without smaller variants of the same medium.
+            extensions, and of associatedMedia of the occurrences that have none there.
+        n_smaller: files that were left out since the same medium has a better variant.
     """
 
     path: Path
     core: pd.DataFrame
     media: pd.DataFrame
+    n_smaller: int = 0
 
     def pictures(self) -> pd.DataFrame:
-        """Media that are still images: by their type, or, where that is blank, by their format or address."""
+        """Media that are still images: by their format or the suffix of their address, else by their type."""
         shown = [_is_picture(*row) for row in self.media[["type", "format", "address"]].itertuples(index=False)]
         return self.media[shown]
 
@@ -75,6 +99,8 @@ class Archive:
 def read(root: str | Path, listing: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
     """See `read_listed`: a row a picture, with its address, licence, rights holder and creator, and the coordinates."""
     archive = read_archive(Path(root, settings["archive"]), settings["columns"].values())
+    for line in describe(archive):
+        logger.info("%s", line.strip())
     return from_archive(archive, listing["path"], settings["columns"])
 
 
@@ -82,8 +108,8 @@ def from_archive(archive: Archive, paths: "pd.Series[str]", columns: Mapping[str
     """The pictures of an archive: those that lie below the root, and those to be fetched to it.
 
     Args:
-        paths: the files below the root. A picture that lies there by its path, or alone under the last part of its
-            address, is taken from there.
+        paths: the files below the root. A picture that lies there by its path, or under the last part of its address where
+            no other file and no other address has that, is taken from there.
         columns: for each field of names and specimens, the term that holds it, where that is not the usual one.
     """
     pictures = archive.pictures()
@@ -94,25 +120,28 @@ def from_archive(archive: Archive, paths: "pd.Series[str]", columns: Mapping[str
     core = archive.core.drop(columns=[name for name in pictures.columns if name in archive.core and name != "id"])
     # Rows without an occurrence have no name, and are rejected for that.
     table = pictures.merge(core, how="left", left_on="coreid", right_on="id", validate="many_to_one").fillna("")
-    place = _places(paths)
+    place = _places(paths, table["address"])
     table["image"] = [
-        place(address) if address else f"no address: file {number + 1} of {coreid}"
+        place(address) if address else f"{NOWHERE}file {number + 1} of {coreid}"
         for number, (coreid, address) in enumerate(zip(table["coreid"], table["address"], strict=True))
     ]
     return from_frame(archive.path, table, {"image": "image", "specimen": "id", **columns}, key="dataset.dwca.columns")
 
 
-def _places(paths: "pd.Series[str]") -> Callable[[str], str]:
+def _places(paths: "pd.Series[str]", addresses: "pd.Series[str]") -> Callable[[str], str]:
     """Where the picture of an address lies: see `from_archive`."""
     there = set(paths)
-    names = pd.Series([PurePosixPath(path).name for path in there], index=list(there), dtype=object)
-    alone = {name: path for path, name in names.drop_duplicates(keep=False).items()}
+    files = pd.Series([PurePosixPath(path).name for path in there], index=list(there), dtype=object)
+    asked = pd.Series([file_name(address) for address in addresses.unique()], dtype=object)
+    names = set(asked.drop_duplicates(keep=False))
+    alone = {name: path for path, name in files.drop_duplicates(keep=False).items() if name in names}
 
     def place(address: str) -> str:
         if not is_address(address):
-            return address.removeprefix("file://").removeprefix("./")
+            return address.removeprefix("./")
         fetched = picture_path(address)
-        return fetched if fetched in there else alone.get(file_name(address), fetched)
+        # What stands behind a question mark makes another picture of the same name.
+        return fetched if fetched in there or "?" in address else alone.get(file_name(address), fetched)
 
     return place
 
@@ -129,18 +158,27 @@ def read_archive(path: Path, also: Iterable[str] = ()) -> Archive:
     try:
         with _opened(path) as files:
             descriptor = ArchiveDescriptor(_meta(files))
-            core = _core(path, files, descriptor.core, WANTED | set(map(term, also)))
+            core = _core(path, files, descriptor.core, OF_CORE | set(map(term, also)))
             media = [
-                _media(_table(files, extension, WANTED), MEDIA[extension.type])
+                _media(_table(files, extension, OF_EXTENSIONS), MEDIA[extension.type])
                 for extension in descriptor.extensions
                 if extension.type in MEDIA
             ]
     except KeyError as error:
         raise DataError(f"{path}: has no {first_line(error)}, without which it is no Darwin Core archive.") from error
-    except (OSError, ValueError, AttributeError, TypeError, InvalidArchive, ET.ParseError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as a Darwin Core archive ({first_line(error)}).") from error
-    found = pd.concat(media, ignore_index=True) if media else _associated(core)
-    return Archive(path, core, _as_of_occurrences(_largest(found), core))
+    of_extensions = pd.concat([_nothing(), *media], ignore_index=True)
+    elsewhere = _associated(core[~core["id"].isin(of_extensions["coreid"])])
+    best = _best(pd.concat([of_extensions, elsewhere], ignore_index=True))
+    return Archive(path, core, best, len(of_extensions) + len(elsewhere) - len(best))
+
+
+# What reading a file raises that is no archive, or a damaged one.
+UNREADABLE = (
+    *(OSError, ValueError, AttributeError, TypeError, LookupError, RuntimeError, EOFError),
+    *(InvalidArchive, ET.ParseError, zipfile.BadZipFile, zlib.error, csv.Error),
+)
 
 
 def is_archive(path: Path) -> bool:
@@ -172,6 +210,7 @@ class _Files:
 
     def open(self, name: str) -> IO[bytes]:
         """Raises KeyError where there is no such file."""
+        name = str(PurePosixPath(name.strip().replace("\\", "/")))
         if self.packed:
             # Some archives have their files in a folder.
             inside = _inside(self.packed.namelist(), name)
@@ -199,8 +238,16 @@ def _opened(path: Path) -> _Files:
 
 
 def _meta(files: _Files) -> str:
+    """meta.xml as python-dwca-reader takes it: without namespaces, and with what the standard assumes."""
     with files.open(META) as file:
-        return file.read().decode("utf-8-sig")
+        root = ET.fromstring(file.read())
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+        if element.tag == "coreId":
+            element.tag = "coreid"
+        if element.tag in ("core", "extension"):
+            element.attrib = DEFAULTS | element.attrib
+    return ET.tostring(root, encoding="unicode")
 
 
 def _core(path: Path, files: _Files, descriptor: DataFileDescriptor, wanted: Collection[str]) -> pd.DataFrame:
@@ -229,65 +276,76 @@ def _table(files: _Files, descriptor: DataFileDescriptor, wanted: Collection[str
             columns.setdefault(name, field["index"])
         if field["default"]:
             defaults[name] = field["default"]
-    for key, index in (("id", descriptor.id_index), ("coreid", descriptor.coreid_index)):
-        if index is not None:
-            columns[key] = index
-    enclosed = descriptor.fields_enclosed_by
-    indices = sorted(set(columns.values()))
-    tables = []
+    keys = {"id": descriptor.id_index, "coreid": descriptor.coreid_index}
+    columns |= {key: index for key, index in keys.items() if index is not None}
+    width = 1 + max([*columns.values(), *(field["index"] or 0 for field in descriptor.fields)])
+    rows: list[tuple[str, ...]] = []
     for location in descriptor.raw_element.findall("./files/location"):
-        with files.open(str(location.text).strip()) as file:
-            tables.append(
-                pd.read_csv(
-                    io.TextIOWrapper(file, encoding=descriptor.file_encoding or "utf-8", newline=""),
-                    sep=descriptor.fields_terminated_by,
-                    quoting=csv.QUOTE_MINIMAL if enclosed else csv.QUOTE_NONE,
-                    quotechar=enclosed or '"',
-                    header=None,
-                    skiprows=descriptor.lines_to_ignore,
-                    usecols=indices,
-                    dtype=str,
-                    keep_default_na=False,
-                ).fillna("")
-            )
-    whole = pd.concat(tables, ignore_index=True)
-    table = pd.DataFrame({name: whole[index].str.strip() for name, index in columns.items()})
+        with files.open(str(location.text)) as file:
+            for row in _rows(file, descriptor, width, str(location.text)):
+                rows.append(tuple(row[index].strip() for index in columns.values()))
+    table = pd.DataFrame(rows, columns=list(columns), dtype=str)
     for name, value in defaults.items():
         table[name] = table[name].replace("", value) if name in table else value
     return table
 
 
+def _rows(file: IO[bytes], descriptor: DataFileDescriptor, width: int, name: str) -> Iterator[list[str]]:
+    """The values of each row below the header, as many as there are columns.
+
+    Raises:
+        ValueError: a row has more values than that, or a value runs over lines where an id or a name stands.
+    """
+    separator, quote = descriptor.fields_terminated_by, descriptor.fields_enclosed_by
+    # A line ends with a line feed alone: a carriage return in a value is part of it.
+    lines = io.TextIOWrapper(file, encoding=descriptor.file_encoding, newline="" if quote else "\n")
+    if quote:
+        csv.field_size_limit(LONGEST_VALUE)
+        found: Iterable[list[str]] = csv.reader(lines, delimiter=separator, quotechar=quote)
+    else:
+        found = (line.rstrip("\r\n").split(separator) for line in lines)
+    for number, row in enumerate(found):
+        if number == 0 and row:
+            row[0] = row[0].removeprefix("\ufeff")
+        if number < descriptor.lines_to_ignore:
+            width = max(width, len(row))  # columns that meta.xml does not name
+            continue
+        if row in ([], [""]):
+            continue
+        if len(row) > width and any(row[width:]):
+            raise ValueError(f"row {number + 1} of {name} has {len(row)} values, and meta.xml {width} columns")
+        if quote and any("\n" in row[index] for index in (descriptor.id_index, descriptor.coreid_index) if index):
+            raise ValueError(f"row {number + 1} of {name}: an id runs over lines; a quote is not closed before it")
+        yield row + [""] * (width - len(row))
+
+
+def _nothing() -> pd.DataFrame:
+    return pd.DataFrame({name: pd.Series(dtype=str) for name in ("coreid", "address", *OF_MEDIA)})
+
+
 def _media(table: pd.DataFrame, addresses: tuple[str, ...]) -> pd.DataFrame:
-    found = {"coreid": table["coreid"], "address": _first(table, addresses)}
+    found = {"coreid": table["coreid"], "address": _first(table, addresses).map(cleaned)}
     return pd.DataFrame(found | {name: _first(table, terms) for name, terms in OF_MEDIA.items()})
 
 
 def _associated(core: pd.DataFrame) -> pd.DataFrame:
-    """Addresses in the core's associatedMedia, which are separated by bars, or by commas or semicolons and a blank."""
-    rows = []
-    for coreid, text in zip(core["id"], core.get("associatedmedia", [""] * len(core)), strict=True):
-        for address in pd.Series(text).str.split(r"\s*\|\s*|[,;]\s+", regex=True).iloc[0] if text else ():
-            rows.append((coreid, address.strip()))
-    found = pd.DataFrame(rows, columns=["coreid", "address"], dtype=str)
-    return found[found["address"] != ""].assign(**dict.fromkeys(OF_MEDIA, "")).reset_index(drop=True)
+    """What associatedMedia lists: separated by bars, or by whatever stands before the next address."""
+    rows = [
+        (coreid, cleaned(one))
+        for coreid, text in zip(core["id"], core.get("associatedmedia", [""] * len(core)), strict=True)
+        for one in re.split(r"\s*\|\s*|[,;\s]+(?=https?://)", text.strip())
+        if one.strip(" ,;")
+    ]
+    return pd.concat([_nothing(), pd.DataFrame(rows, columns=["coreid", "address"], dtype=str)]).fillna("")
 
 
-def _largest(media: pd.DataFrame) -> pd.DataFrame:
-    """Without further variants of a medium than its largest, in the order that they are listed in."""
+def _best(media: pd.DataFrame) -> pd.DataFrame:
+    """Without files of which the same medium has a better variant, in the order that they are listed in."""
     order = {variant: place for place, variant in enumerate(VARIANTS)}
-    said = media["variant"].map(lambda text: order.get(re.sub(r"[^a-z]", "", term(text)), order[""]))
+    said = media["variant"].map(lambda text: order.get(re.sub(r"[^a-z]", "", term(text)), order[""])).astype(int)
     several = (media["medium"] != "") & (media["variant"] != "")
-    medium = media["medium"].where(several, [f"\0{number}" for number in range(len(media))])
-    first = said.groupby([media["coreid"], medium]).idxmin()
-    return media.loc[sorted(first)].drop(columns=["medium", "variant"]).reset_index(drop=True)
-
-
-def _as_of_occurrences(media: pd.DataFrame, core: pd.DataFrame) -> pd.DataFrame:
-    """What a medium does not say of its licence and holder is as its occurrence says."""
-    of_core = core.set_index("id").reindex(media["coreid"]).fillna("").reset_index(drop=True)
-    for name, terms in OF_OCCURRENCES.items():
-        media[name] = media[name].where(media[name] != "", _first(of_core, terms))
-    return media
+    best = said.groupby([media["coreid"], media["medium"]]).transform("min")
+    return media[~several | (said == best)].drop(columns=["medium", "variant"]).reset_index(drop=True)
 
 
 def _first(table: pd.DataFrame, terms: tuple[str, ...]) -> "pd.Series[str]":
@@ -300,12 +358,17 @@ def _first(table: pd.DataFrame, terms: tuple[str, ...]) -> "pd.Series[str]":
 
 
 def _is_picture(kind: str, form: str, address: str) -> bool:
-    if kind:
-        return term(kind).replace(" ", "") in ("stillimage", "image")
-    if form:
-        return form.lower().startswith("image") or f".{form.lower()}" in SUFFIXES
+    kind, form = re.sub(r"[^a-z]", "", term(kind)), form.strip().lower()
     suffix = PurePosixPath(file_name(address) if is_address(address) else address).suffix.lower()
-    return not suffix or suffix in SUFFIXES or is_address(address)
+    guessed = mimetypes.types_map.get(suffix, "")
+    if re.match("sound|audio|video|moving|movie|text|dataset", kind) or form.startswith(("audio", "video", "text")):
+        return False
+    if form.startswith("image") or f".{form}" in SUFFIXES or suffix in SUFFIXES:
+        return True
+    if re.match("still|image|photo|picture", kind):
+        return True
+    # Nothing is said: an address without a suffix, or with that of a program, may well be a picture.
+    return not kind and not form and not guessed.startswith(("audio", "video", "application/pdf"))
 
 
 def describe(archive: Archive) -> list[str]:
@@ -314,18 +377,20 @@ def describe(archive: Archive) -> list[str]:
     without = ~archive.core["id"].isin(pictures["coreid"])
     unnamed = ~pictures["coreid"].isin(archive.core["id"])
     kinds = archive.media["type"].replace("", "no type given")
-    licences = pictures["licence_as_written"].map(licence_of)
-    hosts = pictures.loc[pictures["address"].map(is_address), "address"].map(host_of)
     lines = [f"  {len(archive.core):,} occurrences, {int(without.sum()):,} of them without a picture"]
     if "scientificname" in archive.core:
         names = archive.core["scientificname"]
         bare = set(names) - set(names[~without]) - {""}
         lines[0] += f"; {len(bare):,} names have none" + (f": {some(sorted(bare), 3)}" if bare else "")
     if len(archive.media):
-        lines.append(f"  {len(archive.media):,} media by type: {_counted(kinds)}")
-        lines.append(f"  pictures by licence: {_counted(licences)}")
-    if len(hosts):
+        lines.append(
+            f"  {len(archive.media):,} media by type: {_counted(kinds)}; {len(pictures):,} of them are pictures"
+        )
+        lines.append(f"  pictures by licence: {_counted(pictures['licence_as_written'].map(licence_of))}")
+    if len(hosts := pictures.loc[pictures["address"].map(is_of_web), "address"].map(host_of)):
         lines.append(f"  pictures by host: {_counted(hosts)}")
+    if archive.n_smaller:
+        lines.append(f"  {archive.n_smaller:,} files of which there is a better variant (left out)")
     if unnamed.any():
         lines.append(f"  {int(unnamed.sum()):,} pictures of occurrences that the core does not have (left out)")
     if blank := int((pictures["address"] == "").sum()):
@@ -337,9 +402,3 @@ def _counted(values: "pd.Series[str]", most: int = 6) -> str:
     counts = values.value_counts().sort_index().sort_values(ascending=False, kind="stable")
     shown = ", ".join(f"{value} {n:,}" for value, n in counts.head(most).items())
     return shown + (f" and {len(counts) - most} more" if len(counts) > most else "")
-
-
-# Terms, in lower case, that are read of any table.
-WANTED = frozenset(map(str.lower, ("associatedMedia", *COLUMNS_READ))) | {
-    name for terms in (*MEDIA.values(), *OF_MEDIA.values(), *OF_OCCURRENCES.values()) for name in terms
-}

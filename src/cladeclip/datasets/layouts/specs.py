@@ -103,14 +103,15 @@ def layout_named(name: str, word: str = "layout") -> Layout:
 
 
 def metadata_files(dataset: Mapping[str, Any]) -> list[str]:
-    """Files outside of the dataset's folder that the layout reads: an archive, unpacked or not, or a table."""
+    """Files that the layout reads and that are in no listing of the dataset's folder, or not before pictures are fetched: an
+    archive, unpacked or not, or a table."""
     layout, root = layout_named(dataset["layout"]), Path(dataset["root"])
     if not layout.file:
         return []
     path = Path(root, dataset[layout.name][layout.file])
-    if path.is_relative_to(root) and ".." not in path.parts:
+    if dataset["source"] != "addresses" and path.is_relative_to(root) and ".." not in path.parts:
         return []
-    return sorted(map(str, path.glob("*.*"))) if path.is_dir() else [str(path)]
+    return sorted(str(file) for file in path.glob("[!.]*") if file.is_file()) if path.is_dir() else [str(path)]
 
 
 def read_listed(root: str | Path, listing: "pd.DataFrame", dataset: Mapping[str, Any]) -> "pd.DataFrame":

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from cladeclip.datasets.addresses import is_address, picture_path
+from cladeclip.datasets.addresses import NOWHERE, cleaned, is_address, is_of_web, picture_path
 from cladeclip.datasets.layouts.specs import WITHOUT_CATEGORY
 from cladeclip.datasets.names import joined, says_nothing
 from cladeclip.io.table_file import column_of, read_table_file
@@ -81,7 +81,7 @@ def from_frame(
     images = of("image", () if "address" in columns else IMAGE_COLUMNS, needed=addresses is None)
     if images is None and addresses is not None:
         images = pd.Series(
-            [picture_path(address) if address else f"no address: row {row + 1}" for row, address in addresses.items()],
+            [picture_path(address) if address else f"{NOWHERE}row {row + 1}" for row, address in addresses.items()],
             index=table.index,
         )
     genus, epithet = of("genus", ("genus",)), of("epithet", EPITHET_COLUMNS)
@@ -109,8 +109,8 @@ def _addresses(values: pd.Series | None) -> pd.Series | None:
     """Those values that are addresses, empty for the others; None where there are none."""
     if values is None:
         return None
-    addresses = values.where(values.map(is_address), "")
-    return addresses if (addresses != "").any() else None
+    addresses = values.map(cleaned)
+    return addresses.where(addresses.map(is_address), "") if addresses.map(is_of_web).any() else None
 
 
 def _specimens(of: Callable[[str, tuple[str, ...]], pd.Series | None]) -> pd.Series | None:
