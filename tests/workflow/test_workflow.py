@@ -139,7 +139,14 @@ def test_the_manifest_holds_the_checksum_of_every_result(checkout):
     assert f"holdout-0/checkpoints/{MODEL}/model.safetensors" in manifest
     assert "comparison.csv" in manifest
     # The list of pictures is renewed by every command; what is drawn, and what the report says of it, may differ a little.
-    others = {"listing.parquet", "embeddings_map.parquet", "saliency.parquet", "summary.json", "report.html"}
+    others = {
+        "listing.parquet",
+        "embeddings_map.parquet",
+        "saliency.parquet",
+        "summary.json",
+        "report.html",
+        "credits.csv",
+    }
     made = [path.relative_to(checkout.results) for path in checkout.results.rglob("[!.]*") if path.is_file()]
     made = {path.as_posix() for path in made if path.parts[0] not in ("logs", "benchmarks", "cache", "figures")}
     beside = {}
