@@ -15,9 +15,9 @@ from aiohttp import web
 from PIL import Image
 
 from benchmarks.measure import Row, measure, row
+from cladeclip.config.sections import Addresses
 from cladeclip.datasets.addresses import picture_path
 from cladeclip.datasets.fetch_pictures import fetch_pictures
-from cladeclip.datasets.web import Manners
 
 # Requests a second that the host allows: more than are asked of us, so that the program is what limits.
 PER_SECOND, CONNECTIONS = 500, 8
@@ -72,11 +72,11 @@ def a_host(n: int) -> tuple[str, Connection, int]:
 def fetch_ours(base: str, pipe: Connection, n: int) -> tuple[int, int]:
     addresses = [f"{base}/{number}.jpg" for number in range(n)]
     listed = pd.DataFrame({"image_id": list(map(picture_path, addresses)), "address": addresses})
-    manners = Manners(
+    manners = Addresses(
         contact="benchmarks", connections=CONNECTIONS, per_second=PER_SECOND, private_hosts=True, retries=0
     )
     with tempfile.TemporaryDirectory() as folder:
-        fetched = fetch_pictures(folder, listed, manners, licences=[], total_gb=100)
+        fetched = fetch_pictures(folder, listed, manners, licences=[])
     assert (fetched["reason"] == "").all()
     pipe.send(None)
     limits: tuple[int, int] = pipe.recv()

@@ -9,7 +9,7 @@ SOURCE_MARKER = {
     "addresses": [RESULTS.table("fetched")],
     "folder": [],
 }[DATASET["source"]]
-# Archives and tables that lie elsewhere than the pictures, so that the listing does not have them.
+# Archives and tables that no listing has in time: they lie elsewhere, or say what is to be fetched.
 METADATA = metadata_files(DATASET)
 
 

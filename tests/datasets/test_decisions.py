@@ -29,7 +29,7 @@ def test_the_last_decision_on_a_picture_counts(tmp_path):
     )
     names = {"a.jpg": "Lepomis auritus", "d.jpg": "Lepomis sp. 1"}
     assert read_decisions(written(tmp_path, text)) == Decisions(names, {"b.jpg": "a label"}, frozenset(["c.jpg"]))
-    assert len(read_decisions("")) == 0
+    assert read_decisions("") == Decisions()
 
 
 @pytest.mark.parametrize(

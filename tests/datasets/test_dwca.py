@@ -363,7 +363,7 @@ def test_what_counts_as_a_picture(tmp_path, kind, form, address, is_picture):
     columns = ["coreid", "type", "format", "identifier"]
     described = meta(("o.txt", ["id", "scientificName"]), [(MULTIMEDIA, "m.txt", columns)])
     archive = simple(tmp_path, described, ROWS, lines(columns, [["1", kind, form, address]]))
-    assert len(read_archive(archive).pictures()) == is_picture
+    assert len(read_archive(archive).pictures) == is_picture
 
 
 def test_addresses_of_one_last_part_are_never_taken_for_one_file(tmp_path):

@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -10,14 +11,17 @@ import pandas as pd
 import pytest
 from sources.hosts import host_of_pictures, jpeg
 
+from cladeclip.config.sections import Addresses
 from cladeclip.datasets.addresses import cleaned, is_address, is_of_web, picture_path
 from cladeclip.datasets.fetch_pictures import JOURNAL, fetch_pictures
+from cladeclip.datasets.licences import licence_of
 from cladeclip.datasets.pictures import open_picture
-from cladeclip.datasets.web import Manners
 from cladeclip.errors import ConfigError, DataError
 from cladeclip.io.atomic import sha256_of_file
 
-MANNERS = Manners(contact="tests@example.org", per_second=2000, seconds=5, retries=0, private_hosts=True)
+MANNERS = Addresses(
+    contact="tests@example.org", per_second=2000, seconds=5, retries=0, private_hosts=True, max_missing=1.0
+)
 
 
 @pytest.fixture
@@ -28,11 +32,11 @@ def host():
 
 def listed(addresses, licences=None):
     table = pd.DataFrame({"image_id": list(map(picture_path, addresses)), "address": addresses})
-    return table if licences is None else table.assign(licence_as_written=licences)
+    return table if licences is None else table.assign(licence=list(map(licence_of, licences)))
 
 
-def fetch(root, addresses, manners=MANNERS, licences=(), total_gb=1.0, **columns):
-    table = fetch_pictures(root, listed(addresses, **columns), manners, licences=licences, total_gb=total_gb)
+def fetch(root, addresses, manners=MANNERS, licences=(), **columns):
+    table = fetch_pictures(root, listed(addresses, **columns), manners, licences=licences)
     return table.set_index("address").reindex(addresses)
 
 
@@ -90,21 +94,21 @@ def test_other_bytes_than_last_time_are_told(host, tmp_path, caplog):
 def test_only_wanted_licences_are_asked_for(host, tmp_path):
     addresses = [host.address(f"picture/{n}") for n in range(3)]
     said = ["CC0 1.0", "CC BY-NC 4.0", ""]
-    table = fetch_pictures(tmp_path, listed(addresses, said), MANNERS, licences=["cc0"], total_gb=1)
+    table = fetch_pictures(tmp_path, listed(addresses, said), MANNERS, licences=["cc0"])
     assert list(table["address"]) == addresses[:1]
     assert set(host.asked) == {"/picture/0"}
     with pytest.raises(DataError, match=r"dataset\.licences"):
-        fetch_pictures(tmp_path, listed(addresses, said), MANNERS, licences=["cc-by"], total_gb=1)
+        fetch_pictures(tmp_path, listed(addresses, said), MANNERS, licences=["cc-by"])
 
 
 def test_no_more_is_fetched_than_allowed_in_all(host, tmp_path):
     addresses = [host.address(f"picture/{n}") for n in range(30)]
     size = len(host.pictures[0])
-    table = fetch(tmp_path, addresses, replace(MANNERS, connections=1), total_gb=10.5 * size / 1e9)
+    table = fetch(tmp_path, addresses, replace(MANNERS, connections=1, total_gb=10.5 * size / 1e9))
     came = table["reason"] == ""
     assert 9 <= came.sum() <= 12
     assert set(table.loc[~came, "reason"]) == {"dataset.addresses.total_gb is reached"}
-    again = fetch(tmp_path, addresses, replace(MANNERS, connections=1), total_gb=10.5 * size / 1e9)
+    again = fetch(tmp_path, addresses, replace(MANNERS, connections=1, total_gb=10.5 * size / 1e9))
     assert (again["reason"] == "").sum() <= came.sum() + 1
 
 
@@ -131,7 +135,7 @@ def test_where_too_many_do_not_come_the_command_ends_and_goes_on_later(host, tmp
     caplog.set_level("INFO")
     addresses = [host.address(f"busy/1/500/0/{n}") for n in range(3)] + [host.address("picture/a")]
     with pytest.raises(DataError, match=r"3 of 4 pictures.*HTTP 500.*max_missing allows a share of 0.5"):
-        fetch_pictures(tmp_path, listed(addresses), MANNERS, licences=[], total_gb=1, max_missing=0.5)
+        fetch_pictures(tmp_path, listed(addresses), replace(MANNERS, max_missing=0.5), licences=[])
     assert f"{addresses[0]}: HTTP 500" in caplog.text
     assert list(fetch(tmp_path, addresses)["reason"]) == [""] * 4
 
@@ -139,10 +143,10 @@ def test_where_too_many_do_not_come_the_command_ends_and_goes_on_later(host, tmp
 PROGRAM = """
 import sys, json
 import pandas as pd
+from cladeclip.config.sections import Addresses
 from cladeclip.datasets.fetch_pictures import fetch_pictures
-from cladeclip.datasets.web import Manners
 root, listed, manners = sys.argv[1], pd.read_json(sys.argv[2]), json.loads(sys.argv[3])
-fetch_pictures(root, listed, Manners(**manners), licences=[], total_gb=1)
+fetch_pictures(root, listed, Addresses(**manners), licences=[])
 """
 
 
@@ -152,8 +156,6 @@ def test_killed_at_any_moment_the_same_command_goes_on(signal_, host, tmp_path):
     addresses = [host.address(f"picture/{n}.jpg") for n in range(120)]
     listed(addresses).to_json(tmp_path / "listed.json")
     root = tmp_path / "data"
-    import json
-
     command = [sys.executable, "-c", PROGRAM, root, tmp_path / "listed.json", json.dumps(asdict(MANNERS))]
     asked = 0
     for wait in (0.0, 0.05, 0.1, 0.2):

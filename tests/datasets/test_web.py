@@ -8,12 +8,15 @@ from urllib.parse import quote
 import pytest
 from sources.hosts import host_of_pictures
 
+from cladeclip.config.sections import Addresses
 from cladeclip.datasets import web
 from cladeclip.datasets.pictures import open_picture
-from cladeclip.datasets.web import Guest, Manners, is_public, seconds_asked
+from cladeclip.datasets.web import Guest, is_public, seconds_asked
 from cladeclip.io.atomic import sha256_of_file
 
-MANNERS = Manners(contact="tests@example.org", per_second=1000, seconds=2, largest_mb=1, retries=2, private_hosts=True)
+MANNERS = Addresses(
+    contact="tests@example.org", per_second=1000, seconds=2, largest_mb=1, retries=2, private_hosts=True
+)
 
 
 @pytest.fixture

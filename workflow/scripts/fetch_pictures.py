@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from cladeclip.config.sections import Addresses
 from cladeclip.datasets.fetch_pictures import fetch_pictures
 from cladeclip.datasets.layouts.specs import read_listed
 from cladeclip.datasets.listing import files_below
-from cladeclip.datasets.web import Manners
 from cladeclip.io.atomic import write_text
 from cladeclip.io.parquet import write_table
 from cladeclip.io.spreadsheets import without_formulas
@@ -14,15 +14,11 @@ from cladeclip.tables import FETCHED
 
 with job_log(snakemake.log[0]):
     root = Path(snakemake.params.root)
-    root.mkdir(parents=True, exist_ok=True)
-    asked = dict(snakemake.config["dataset"]["addresses"])
     fetched = fetch_pictures(
         root,
         read_listed(root, files_below(root)[0], snakemake.params.dataset),
+        Addresses(**snakemake.config["dataset"]["addresses"]),
         licences=snakemake.params.dataset["licences"],
-        total_gb=asked.pop("total_gb"),
-        max_missing=asked.pop("max_missing"),
-        manners=Manners(**asked),
     )
     write_table(snakemake.output.table, FETCHED, fetched, {"stage": "fetch_pictures"})
     failed = fetched.loc[fetched["reason"] != "", ["address", "reason", "image_id"]]

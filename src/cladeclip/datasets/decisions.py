@@ -39,9 +39,6 @@ class Decisions:
     excluded: Mapping[str, str] = field(default_factory=dict)
     kept: Collection[str] = frozenset()
 
-    def __len__(self) -> int:
-        return len(self.names) + len(self.excluded) + len(self.kept)
-
 
 def read_decisions(file: str | Path) -> Decisions:
     """Of a table with the columns image_id, decision (of DECISIONS) and name; none for no file.
@@ -57,9 +54,7 @@ def read_decisions(file: str | Path) -> Decisions:
         if column not in table:
             raise DataError(f"{path}: has no column {column!r}; dataset.decisions needs {', '.join(COLUMNS[:3])}.")
     table = table.reindex(columns=list(COLUMNS), fill_value="").map(str.strip)
-    names: dict[str, str] = {}
-    excluded: dict[str, str] = {}
-    kept: set[str] = set()
+    last: dict[str, tuple[str, str, str]] = {}
     for number, row in enumerate(table.itertuples(index=False), start=2):
         image_id, decision, name, note = row[:4]
         if not image_id:
@@ -71,16 +66,12 @@ def read_decisions(file: str | Path) -> Decisions:
             )
         if decision == NAME and not name:
             raise DataError(f"{path}: row {number} gives {image_id} a name, but its column `name` is blank; write it.")
-        names.pop(image_id, None)
-        excluded.pop(image_id, None)
-        kept.discard(image_id)
-        if decision == NAME:
-            names[image_id] = name
-        elif decision == EXCLUDE:
-            excluded[image_id] = note
-        else:
-            kept.add(image_id)
-    return Decisions(names, excluded, frozenset(kept))
+        last[image_id] = decision, name, note
+    return Decisions(
+        {image_id: name for image_id, (decision, name, _) in last.items() if decision == NAME},
+        {image_id: note for image_id, (decision, _, note) in last.items() if decision == EXCLUDE},
+        frozenset(image_id for image_id, (decision, *_) in last.items() if decision == KEEP),
+    )
 
 
 def with_decided_names(listed: pd.DataFrame, decisions: Decisions) -> pd.DataFrame:

@@ -18,9 +18,9 @@ from typing import Any
 
 import pandas as pd
 
+from cladeclip.config.sections import Addresses
 from cladeclip.datasets.addresses import FOLDER, host_of, picture_path
-from cladeclip.datasets.licences import licence_of
-from cladeclip.datasets.web import Answer, Guest, Manners
+from cladeclip.datasets.web import Answer, Guest
 from cladeclip.errors import ConfigError, DataError, size_in_words
 from cladeclip.io.atomic import sha256_of_file
 from cladeclip.run.progress import progress
@@ -45,21 +45,14 @@ class Picture:
 
 
 def fetch_pictures(
-    root: str | Path,
-    listed: pd.DataFrame,
-    manners: Manners,
-    *,
-    licences: Collection[str],
-    total_gb: float,
-    max_missing: float = 1.0,
+    root: str | Path, listed: pd.DataFrame, manners: Addresses, *, licences: Collection[str]
 ) -> pd.DataFrame:
     """Fetches the listed pictures that have an address and do not lie below `root`.
 
     Args:
         listed: as `read_listed` gives it, with `address`.
+        manners: of the config: who fetches, within which limits. What was fetched before counts in total_gb.
         licences: pictures of others are not asked for; empty for all.
-        total_gb: the most that is fetched, with what was fetched before.
-        max_missing: the share of the pictures that may be missing at the end.
 
     Returns:
         the `fetched` table: every address, with the reason where there is no picture of it.
@@ -89,10 +82,10 @@ def fetch_pictures(
         else:
             rows.append(_row(picture, known) | {"other_bytes": picture.address in journal.changed})
     logger.info("%d of %d pictures lie there already.", len(rows), len(wanted))
-    room = total_gb * GB - sum(row["size"] for row in rows)
+    room = manners.total_gb * GB - sum(row["size"] for row in rows)
     rows += asyncio.run(_fetch_all(root, missing, manners, journal, room))
     table = pd.DataFrame(rows, columns=list(FETCHED.columns))
-    _tell(root, table, max_missing)
+    _tell(root, table, manners.max_missing)
     return table
 
 
@@ -102,14 +95,13 @@ def wanted_pictures(listed: pd.DataFrame, licences: Collection[str]) -> list[Pic
         return []
     rows = listed[listed["address"] != ""]
     if licences:
-        said = rows.get("licence_as_written", pd.Series("", index=rows.index))
-        rows = rows[said.map(licence_of).isin(licences)]
+        rows = rows[rows.get("licence", pd.Series("unknown", index=rows.index)).isin(licences)]
     pairs = dict(zip(rows["image_id"], rows["address"], strict=True))
     return [Picture(*pair) for pair in pairs.items() if pair[0] == picture_path(pair[1])]
 
 
 async def _fetch_all(
-    root: Path, pictures: list[Picture], manners: Manners, journal: "Journal", room: float
+    root: Path, pictures: list[Picture], manners: Addresses, journal: "Journal", room: float
 ) -> list[dict[str, Any]]:
     """The rows of `fetched` of these pictures; `room` is the bytes that may still be fetched."""
     # A queue a host: a slow one does not hold up the others.

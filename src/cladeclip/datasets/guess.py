@@ -88,7 +88,7 @@ def _archive(path: Path, fetched_to: Path, *, beside: bool) -> dict[str, Any]:
         beside: whether to look for them; a file's folder may be somebody's downloads.
     """
     root, archive = (path if path.is_dir() else path.parent), read_archive(path)
-    to_fetch = archive.pictures()["address"].map(is_of_web).mean() >= MOST
+    to_fetch = archive.pictures["address"].map(is_of_web).mean() >= MOST
     there = files_below(root)[0]["path"] if beside or not to_fetch else pd.Series(dtype=str)
     if from_archive(archive, there, {})["image_id"].isin(there).mean() >= MOST:
         place = {"archive": "." if path.is_dir() else path.name, "columns": {}}

@@ -60,13 +60,13 @@ def refresh_listing(root: str | Path, listing_path: str | Path) -> bool:
 def files_below(root: str | Path, *, tables: bool = False) -> tuple[pd.DataFrame, Counter[str]]:
     """Pictures, and tables where asked for, and how many other files there are by suffix (`named *.mov`).
 
-    Links are followed; hidden files and folders are left out.
+    Links are followed; hidden files and folders are left out. A folder that is not there holds nothing.
 
     Returns:
         path (POSIX, from `root`), size and mtime_ns, by path; and the count.
     """
     rows, others = [], Counter[str]()
-    for path in _walk(Path(root), frozenset()):
+    for path in _walk(Path(root), frozenset()) if Path(root).is_dir() else ():
         if is_picture(path) or (tables and is_table(path.name)):
             stat = path.stat() if path.exists() else path.lstat()
             rows.append((path.relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns))

@@ -16,7 +16,6 @@ from PIL import Image, UnidentifiedImageError
 from cladeclip.datasets.addresses import NOWHERE
 from cladeclip.datasets.decisions import Decisions, with_decided_names, with_ranks_of_decided
 from cladeclip.datasets.layouts.specs import read_listed
-from cladeclip.datasets.licences import licence_of
 from cladeclip.datasets.naming import name_pictures, why_no_species
 from cladeclip.datasets.pictures import may_be_picture, open_picture
 from cladeclip.datasets.specimens import together
@@ -93,8 +92,6 @@ def prepare(
         raise DataError(f"{root}: the metadata lists no picture.")
     listed, names = name_pictures(with_decided_names(listed, decisions), synonyms)
     listed = with_ranks_of_decided(listed)
-    if "licence_as_written" in listed:
-        listed["licence"] = listed["licence_as_written"].map(licence_of)
     excluded = {image_id: ("excluded", note or "by a curator") for image_id, note in decisions.excluded.items()}
     left_out = _not_there(fetched) | _not_allowed(listed, dataset.get("licences", [])) | excluded
     listed, rejected = _resolve_listing(listed, left_out, keep_unnamed=dataset.get("unnamed") == "keep")

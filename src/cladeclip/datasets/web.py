@@ -26,6 +26,7 @@ from aiolimiter import AsyncLimiter
 from protego import Protego
 from yarl import URL
 
+from cladeclip.config.sections import Addresses
 from cladeclip.datasets.pictures import UNUSABLE, open_picture
 from cladeclip.errors import first_line
 
@@ -48,29 +49,6 @@ REDIRECTS = frozenset((301, 302, 303, 307, 308))
 NO_ROOM = "dataset.addresses.total_gb is reached"
 # Servers that do not know what they send.
 UNSAID = frozenset(("", "application/octet-stream", "binary/octet-stream", "application/x-download"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Manners:
-    """How pictures are fetched.
-
-    Attributes:
-        contact: an address or page where the keeper of a host reaches whoever fetches.
-        connections: to one host at once.
-        per_second: requests to one host.
-        seconds: for one answer.
-        largest_mb: of one file.
-        retries: after an answer that may be another later.
-        private_hosts: whether hosts of a private network, or this machine, may be asked.
-    """
-
-    contact: str
-    connections: int = 4
-    per_second: float = 10.0
-    seconds: float = 60.0
-    largest_mb: float = 50.0
-    retries: int = 4
-    private_hosts: bool = False
 
 
 @dataclass(frozen=True)
@@ -175,12 +153,13 @@ class Guest:
     """Fetches pictures; an async context manager.
 
     Args:
+        manners: of the config: who fetches, within which limits.
         staging: an empty folder on the file system of the pictures, for those on their way.
         decoders: threads that decode what was fetched.
         room: bytes that may come in all, whether they are pictures or not.
     """
 
-    def __init__(self, manners: Manners, staging: Path, decoders: Executor, room: float = float("inf")) -> None:
+    def __init__(self, manners: Addresses, staging: Path, decoders: Executor, room: float = float("inf")) -> None:
         self.manners, self._staging, self._decoders, self._room = manners, staging, decoders, room
         self._numbers = itertools.count()
         self._hosts: dict[str, _Host] = {}
@@ -215,7 +194,7 @@ class Guest:
             if self._room <= 0:
                 return Answer(reason=NO_ROOM)
             try:
-                return await self._attempt(URL(address.strip()), target)
+                return await self._attempt(URL(address), target)
             except (Refused, ValueError) as error:  # yarl says with a ValueError what is wrong with an address
                 return Answer(reason=first_line(error))
             except AskAgain as error:

@@ -12,10 +12,10 @@ COLUMNS = ("image_id", "scientific_name", "creator", "rights_holder", "licence",
 
 @dataclass(frozen=True)
 class Licences:
-    """How many pictures have each licence.
+    """How many pictures have each licence, in words.
 
     Attributes:
-        counts: by the word of the licence, from the one that allows most.
+        counts: by licence, from the one that allows most.
         strictest: the one that allows least.
     """
 
@@ -23,7 +23,7 @@ class Licences:
     strictest: str
 
     def __str__(self) -> str:
-        return "; ".join(f"{LICENCES[licence]}: {count:,}" for licence, count in self.counts.items())
+        return "; ".join(f"{licence}: {count:,}" for licence, count in self.counts.items())
 
 
 def licences_of(images: pd.DataFrame) -> Licences | None:
@@ -31,9 +31,8 @@ def licences_of(images: pd.DataFrame) -> Licences | None:
     if "licence" not in images or images.empty:
         return None
     counts = images["licence"].value_counts()
-    return Licences(
-        {licence: int(counts[licence]) for licence in LICENCES if licence in counts}, strictest(counts.index)
-    )
+    in_order = {words: int(counts[licence]) for licence, words in LICENCES.items() if licence in counts}
+    return Licences(in_order, LICENCES[strictest(counts.index)])
 
 
 def credits_of(images: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,6 @@ import pandas as pd
 import yaml
 
 from cladeclip import __version__
-from cladeclip.datasets.licences import LICENCES
 from cladeclip.encoders.weights import family_of
 from cladeclip.evaluation.measures import MEASURES
 from cladeclip.io.atomic import atomic_path, read_json, sha256_of_file, write_text
@@ -191,7 +190,7 @@ def _licences_of_pictures(licences: Licences | None) -> str:
     if licences is None:
         return f"{said}, of which the data says nothing."
     whose = "`credits.csv` of the run names their holders"
-    return f"{said} ({licences}); the strictest is {LICENCES[licences.strictest]}; {whose}."
+    return f"{said} ({licences}); the strictest is {licences.strictest}; {whose}."
 
 
 def _accuracy_table(accuracy: pd.DataFrame, before: pd.DataFrame) -> str:

@@ -166,9 +166,8 @@ def addresses(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def listed_of(config: Mapping[str, Any]) -> pd.DataFrame:
     """The pictures that the metadata lists, whether they are there or not."""
-    root = Path(config["dataset"]["root"])
-    there = files_below(root)[0] if root.is_dir() else pd.DataFrame({"path": []}, dtype=str)
-    return read_listed(root, there, config["dataset"])
+    root = config["dataset"]["root"]
+    return read_listed(root, files_below(root)[0], config["dataset"])
 
 
 def needs(config: Mapping[str, Any], n: int, whence: str) -> list[str]:
@@ -205,8 +204,8 @@ def pictures(config: Mapping[str, Any]) -> tuple[int, str]:
         return pq.read_metadata(images).num_rows, str(images)
     if config["dataset"]["source"] == "addresses":
         return len(listed_of(config)), "listed in the metadata"
-    root = Path(config["dataset"]["root"])
-    if root.is_dir() and (found := len(files_below(root)[0])):
+    root = config["dataset"]["root"]
+    if found := len(files_below(root)[0]):
         return found, f"files below {root}"
     if config["dataset"]["source"] == "draw":
         draw = config["dataset"]["draw"]

@@ -76,7 +76,7 @@ def speed_of_machine(config: Mapping[str, Any]) -> MachineSpeed:
 
 def _seconds_a_picture(config: Mapping[str, Any]) -> float:
     root = Path(config["dataset"]["root"])
-    files = files_below(root)[0]["path"] if root.is_dir() else []
+    files = files_below(root)[0]["path"]
     start, read = time.monotonic(), 0
     for path in files[:: max(1, len(files) // SAMPLE)]:
         try:

@@ -2,7 +2,6 @@
 
 import re
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -136,11 +135,7 @@ def new_config(name: str, data: str, folder: Path = Path("config")) -> list[str]
     if path.exists():
         raise ConfigError(f"{path}: is there already; take another NAME, or remove it.")
     dataset, faults = guess_dataset(Path(data).expanduser(), fetched_to=f"data/{name}")
-    # What is to be fetched goes to a folder that is made for it.
-    there = Path(dataset["root"]).is_dir()
-    paths, others = (
-        files_below(dataset["root"], tables=True) if there else (pd.DataFrame({"path": []}, dtype=str), Counter())
-    )
+    paths, others = files_below(dataset["root"], tables=True)
     listed = read_listed(dataset["root"], paths, dataset)
     if listed.empty:
         raise ConfigError(f"{data}: lists no picture.")

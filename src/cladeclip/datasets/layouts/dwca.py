@@ -14,7 +14,9 @@ import xml.etree.ElementTree as ET
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -41,6 +43,8 @@ from cladeclip.io.table_file import term
 logger = logging.getLogger(__name__)
 
 META = "meta.xml"
+# Where the files of an archive lie.
+Folder = Path | zipfile.Path
 # What the standard says of a table that does not say it itself; python-dwca-reader assumes otherwise.
 DEFAULTS = {"encoding": "UTF-8", "fieldsTerminatedBy": ",", "fieldsEnclosedBy": '"', "linesTerminatedBy": "\\n"}
 # Cores that name what is seen in their pictures.
@@ -90,6 +94,7 @@ class Archive:
     media: pd.DataFrame
     n_smaller: int = 0
 
+    @cached_property
     def pictures(self) -> pd.DataFrame:
         """Media that are still images: by their format or the suffix of their address, else by their type."""
         shown = [_is_picture(*row) for row in self.media[["type", "format", "address"]].itertuples(index=False)]
@@ -112,7 +117,7 @@ def from_archive(archive: Archive, paths: "pd.Series[str]", columns: Mapping[str
             no other file and no other address has that, is taken from there.
         columns: for each field of names and specimens, the term that holds it, where that is not the usual one.
     """
-    pictures = archive.pictures()
+    pictures = archive.pictures
     if pictures.empty:
         raise DataError(
             f"{archive.path}: no still image is among its {len(archive.media):,} media; nothing can be read."
@@ -156,11 +161,11 @@ def read_archive(path: Path, also: Iterable[str] = ()) -> Archive:
         DataError: there is none, or its tables are not what its meta.xml says.
     """
     try:
-        with _opened(path) as files:
-            descriptor = ArchiveDescriptor(_meta(files))
-            core = _core(path, files, descriptor.core, OF_CORE | set(map(term, also)))
+        with _opened(path) as folder:
+            descriptor = ArchiveDescriptor(_meta(folder))
+            core = _core(path, folder, descriptor.core, OF_CORE | set(map(term, also)))
             media = [
-                _media(_table(files, extension, OF_EXTENSIONS), MEDIA[extension.type])
+                _media(_table(folder, extension, OF_EXTENSIONS), MEDIA[extension.type])
                 for extension in descriptor.extensions
                 if extension.type in MEDIA
             ]
@@ -183,63 +188,40 @@ UNREADABLE = (
 
 def is_archive(path: Path) -> bool:
     """Whether a zip file or folder holds meta.xml."""
-    if path.is_dir():
-        return (path / META).is_file()
-    if path.suffix.lower() != ".zip":
+    if path.is_file() and path.suffix.lower() != ".zip":
         return False
     try:
-        with zipfile.ZipFile(path) as packed:
-            return _inside(packed.namelist(), META) is not None
-    except (OSError, zipfile.BadZipFile):
+        with _opened(path) as folder:
+            return (folder / META).is_file()
+    except (OSError, zipfile.BadZipFile, DataError):
         return False
 
 
-@dataclass
-class _Files:
-    """The files of a folder or zip file, by their name below meta.xml."""
-
-    folder: Path | None
-    packed: zipfile.ZipFile | None
-
-    def __enter__(self) -> "_Files":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.packed:
-            self.packed.close()
-
-    def open(self, name: str) -> IO[bytes]:
-        """Raises KeyError where there is no such file."""
-        name = str(PurePosixPath(name.strip().replace("\\", "/")))
-        if self.packed:
-            # Some archives have their files in a folder.
-            inside = _inside(self.packed.namelist(), name)
-            if inside is None:
-                raise KeyError(name)
-            return self.packed.open(inside)
-        assert self.folder is not None
-        if not (self.folder / name).is_file():
-            raise KeyError(name)
-        return (self.folder / name).open("rb")
-
-
-def _inside(names: list[str], wanted: str) -> str | None:
-    """The path in a zip file of a name beside meta.xml."""
-    fitting = [name for name in names if name == wanted or name.endswith(f"/{wanted}")]
-    return min(fitting, key=lambda name: name.count("/"), default=None)
-
-
-def _opened(path: Path) -> _Files:
+@contextmanager
+def _opened(path: Path) -> Iterator[Folder]:
+    """The folder of meta.xml: `path`, or one in a zip file, the outermost that has it."""
     if path.is_dir():
-        return _Files(path, None)
+        yield path
+        return
     if not path.exists():
         raise DataError(f"{path}: there is no such archive; correct dataset.dwca.archive.")
-    return _Files(None, zipfile.ZipFile(path))
+    with zipfile.ZipFile(path) as packed:
+        found = [name for name in packed.namelist() if PurePosixPath(name).name == META]
+        outermost = min(found, key=lambda name: name.count("/"), default=META)
+        yield zipfile.Path(packed, at=outermost.removesuffix(META))
 
 
-def _meta(files: _Files) -> str:
+def _file(folder: Folder, name: str) -> IO[bytes]:
+    """A file beside meta.xml, open. Raises KeyError where there is none."""
+    name = str(PurePosixPath(name.strip().replace("\\", "/")))
+    if not (folder / name).is_file():
+        raise KeyError(name)
+    return (folder / name).open("rb")
+
+
+def _meta(folder: Folder) -> str:
     """meta.xml as python-dwca-reader takes it: without namespaces, and with what the standard assumes."""
-    with files.open(META) as file:
+    with _file(folder, META) as file:
         root = ET.fromstring(file.read())
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
@@ -250,20 +232,20 @@ def _meta(files: _Files) -> str:
     return ET.tostring(root, encoding="unicode")
 
 
-def _core(path: Path, files: _Files, descriptor: DataFileDescriptor, wanted: Collection[str]) -> pd.DataFrame:
+def _core(path: Path, folder: Folder, descriptor: DataFileDescriptor, wanted: Collection[str]) -> pd.DataFrame:
     kind = term(descriptor.type or "")
     if kind not in CORES:
         raise DataError(
             f"{path}: its rows are of {descriptor.type or 'no type'}, of which names are not read; ask for an archive "
             "whose core is occurrences."
         )
-    core = _table(files, descriptor, wanted)
+    core = _table(folder, descriptor, wanted)
     if (twice := core.loc[core["id"].duplicated(), "id"]).size:
         raise DataError(f"{path}: two rows of its core have the id {twice.iloc[0]!r}, which must be one row's alone.")
     return core
 
 
-def _table(files: _Files, descriptor: DataFileDescriptor, wanted: Collection[str]) -> pd.DataFrame:
+def _table(folder: Folder, descriptor: DataFileDescriptor, wanted: Collection[str]) -> pd.DataFrame:
     """The terms that are wanted of a table, which may lie in several files; a row a line, in their order."""
     # The same term in several columns (in several vocabularies): the first.
     columns: dict[str, int] = {}
@@ -281,7 +263,7 @@ def _table(files: _Files, descriptor: DataFileDescriptor, wanted: Collection[str
     width = 1 + max([*columns.values(), *(field["index"] or 0 for field in descriptor.fields)])
     rows: list[tuple[str, ...]] = []
     for location in descriptor.raw_element.findall("./files/location"):
-        with files.open(str(location.text)) as file:
+        with _file(folder, str(location.text)) as file:
             for row in _rows(file, descriptor, width, str(location.text)):
                 rows.append(tuple(row[index].strip() for index in columns.values()))
     table = pd.DataFrame(rows, columns=list(columns), dtype=str)
@@ -373,7 +355,7 @@ def _is_picture(kind: str, form: str, address: str) -> bool:
 
 def describe(archive: Archive) -> list[str]:
     """What an archive holds, in lines for the terminal: media by type, licence and host, and names without pictures."""
-    pictures = archive.pictures()
+    pictures = archive.pictures
     without = ~archive.core["id"].isin(pictures["coreid"])
     unnamed = ~pictures["coreid"].isin(archive.core["id"])
     kinds = archive.media["type"].replace("", "no type given")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cladeclip.config.described import key
 from cladeclip.config.values import ONCE, Column, Text
+from cladeclip.datasets.licences import licence_of
 from cladeclip.registry import Entry, named
 
 if TYPE_CHECKING:
@@ -115,11 +116,13 @@ def metadata_files(dataset: Mapping[str, Any]) -> list[str]:
 
 
 def read_listed(root: str | Path, listing: "pd.DataFrame", dataset: Mapping[str, Any]) -> "pd.DataFrame":
-    """The listed pictures of the layout that `dataset` (the config's `dataset:`) names.
+    """The listed pictures of the layout that `dataset` (the config's `dataset:`) names, with their licence in a word.
 
     Raises:
         ConfigError, DataError: the metadata is not what the layout needs; the message names the file or the key.
     """
     layout = layout_named(dataset["layout"])
     found: pd.DataFrame = layout.code().read(root, listing, dataset.get(layout.name, {}))
+    if "licence_as_written" in found:
+        found["licence"] = found["licence_as_written"].map(licence_of)
     return found

@@ -5,7 +5,6 @@ from typing import Any
 
 import pandas as pd
 
-from cladeclip.datasets.licences import LICENCES
 from cladeclip.datasets.naming import KINDS, kinds_beside_species, merged_names, some
 from cladeclip.evaluation.protocol import ALL
 from cladeclip.io.parquet import read_table
@@ -45,7 +44,7 @@ def data_section(
         "n_together": _n_together(results, config),
         "leaks": _leaks(results, config["report"]["primary"]["split"], models, words),
         "near_duplicates": _near_duplicates(results, config),
-        "licences": _licences(images),
+        "licences": licences_of(images),
         "n_unnamed": int((images["scientific_name"] == "").sum()),
         "splits": splits,
         "parts": {
@@ -55,14 +54,6 @@ def data_section(
         "reasons": _reasons(quarantine),
         "quarantine": quarantine.head(LISTED).to_dict(orient="records"),
     }
-
-
-def _licences(images: pd.DataFrame) -> dict[str, Any] | None:
-    found = licences_of(images)
-    if found is None:
-        return None
-    counts = [{"words": LICENCES[licence], "n": n} for licence, n in found.counts.items()]
-    return {"counts": counts, "strictest": LICENCES[found.strictest]}
 
 
 def _split(results: Results, split: str) -> dict[str, Any]:
