@@ -12,8 +12,10 @@ from collections import defaultdict, deque
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from textwrap import shorten
 from typing import Any
 
 import pandas as pd
@@ -218,7 +220,7 @@ def _tell(root: Path, table: pd.DataFrame, max_missing: float) -> None:
     if len(failed) == len(table) or len(failed) > max_missing * len(table):
         for row in failed.itertuples():
             logger.info("%s: %s", row.address, row.reason)
-        reasons = failed["reason"].str.slice(0, 80).value_counts()
+        reasons = failed["reason"].map(partial(shorten, width=120, placeholder=" ...")).value_counts()
         summary = "; ".join(f"{reason}: {n:,}" for reason, n in reasons.head(4).items())
         raise DataError(
             f"{root}: {len(failed):,} of {len(table):,} pictures could not be fetched ({summary}); "

@@ -9,5 +9,5 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def without_formulas(table: pd.DataFrame) -> str:
     """The table as CSV; texts (not numbers) that a spreadsheet would take for formulas begin with an apostrophe."""
     texts = table.select_dtypes(exclude=["number", "bool"]).fillna("").astype(str)
-    safe = texts.apply(lambda column: [f"'{cell}" if cell.startswith(FORMULA) else cell for cell in column])
-    return table.assign(**{str(name): safe[name] for name in safe.columns}).to_csv(index=False)
+    safe = {str(name): [f"'{cell}" if cell.startswith(FORMULA) else cell for cell in texts[name]] for name in texts}
+    return table.assign(**safe).to_csv(index=False)
