@@ -22,6 +22,7 @@ include: "rules/train.smk"
 include: "rules/evaluate.smk"
 include: "rules/hierarchy.smk"
 include: "rules/report.smk"
+include: "rules/curate.smk"
 include: "rules/release.smk"
 
 

@@ -108,7 +108,7 @@ def our_probe(subset: Subset, points: np.ndarray, cosine: float) -> tuple[float,
     fitted = fit_logistic_regression(
         torch.from_numpy(scaler.transform(x)), torch.from_numpy(codes), c=1.0, max_iterations=1000
     )
-    found = fitted.predict(torch.from_numpy(scaler.transform(points[subset.query]))).numpy()
+    found = fitted.logits(torch.from_numpy(scaler.transform(points[subset.query]))).argmax(1).numpy()
     return fitted.objective, float((labels[found] == subset.names[subset.query]).mean()), fitted.converged, cosine
 
 

@@ -11,7 +11,7 @@ sys.path.insert(0, SOURCE)
 from cladeclip import plan
 from cladeclip.config.check import check_other_results, complete
 from cladeclip.config.described import deciding, ordered
-from cladeclip.config.sections import Addresses, Cluster, Config, Dataset, Folds, Train
+from cladeclip.config.sections import Addresses, Cluster, Config, Curate, Dataset, Folds, Train
 from cladeclip.datasets.listing import refresh_listing
 from cladeclip.encoders.weights import note_changed_weights
 from cladeclip.errors import CladeclipError, ConfigError

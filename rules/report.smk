@@ -11,6 +11,12 @@ TEMPLATES = sorted(
 )
 
 
+def digests(page):
+    """Of the templates, styles and scripts of a page: those of its own name are no other page's."""
+    other = {"report": "curate", "curate": "sections"}[page]
+    return [sha256_of_file(path)[:16] for path in TEMPLATES if path.stem != other and path.parent.name != other]
+
+
 # The rules below name thousands of inputs in a large sweep. They name them as paths, never as rules.x.output: with a single one
 # of those Snakemake compares every input with every other, a third of the time of a plan.
 
@@ -143,7 +149,7 @@ rule report:
         config=shown(Config, config),
         results=lambda wildcards: str(RESULTS),
         code=code("report"),
-        templates=[sha256_of_file(template)[:16] for template in TEMPLATES],
+        templates=digests("report"),
     message:
         "Writing {output.page}."
     script:

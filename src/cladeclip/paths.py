@@ -68,6 +68,10 @@ class Results:
         """A model's names for new pictures."""
         return self.file(f"{split}/identify/{model}.{ending}")
 
+    def curation(self, split: str, model: str, file: str) -> str:
+        """The lists of what a curator should look at, by a model's embeddings, and their page."""
+        return self.file(f"{split}/curate/{model}/{file}")
+
     def release(self, split: str, model: str) -> str:
         """The model card, in the folder of the released files."""
         return self.file(f"{split}/release/{model}/README.md")

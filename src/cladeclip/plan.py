@@ -38,6 +38,7 @@ EVALUATION_TABLES = (
     "held_out",
 )
 HIERARCHY_TABLES = ("hierarchy", "coverage", "novelty", "taxonomic_answers")
+CURATION_TABLES = ("suspects", "duplicates", "outliers", "candidates")
 # Tables of which a run has one each, for later stages or for people.
 TABLES_OF_A_RUN = ("images", "quarantine", "names", "comparison", "changes")
 

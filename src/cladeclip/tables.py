@@ -248,6 +248,46 @@ IDENTIFIED = Contract(
     {"image_id": STRING, "reason": STRING, "answered": STRING, "novel_at": STRING, "confidence": FLOAT},
     ("image_id",),
 )
+SUSPECTS = Contract(
+    "suspects",
+    "a picture whose name looks wrong",
+    {
+        "image_id": STRING,
+        "name": STRING,
+        "suggested": STRING,
+        "doubt": FLOAT,
+        "nearest_of_name": STRING,
+        "nearest_of_suggested": STRING,
+    },
+    ("image_id",),
+)
+DUPLICATES = Contract(
+    "duplicates",
+    "a picture in a group of those that show the same, or one specimen under several names",
+    {"group": STRING, "image_id": STRING, "name": STRING, "same": STRING, "correlation": FLOAT},
+    ("group", "image_id"),
+)
+OUTLIERS = Contract(
+    "outliers", "a picture that fits nowhere", {"image_id": STRING, "name": STRING, "beyond": FLOAT}, ("image_id",)
+)
+CANDIDATES = Contract(
+    "candidates",
+    "a picture without a species' name, in the group that is likely to be of its species",
+    {
+        "candidate": INT,
+        "image_id": STRING,
+        "part": STRING,
+        "n": INT,
+        "name": STRING,
+        "rank": STRING,
+        "answer": STRING,
+        "nearest_species": STRING,
+        "nearest_image_id": STRING,
+        "cosine": FLOAT,
+        "tightness": FLOAT,
+    },
+    ("candidate", "image_id"),
+)
 EMBEDDINGS_MAP = Contract(
     "embeddings_map",
     "an image's place on the plane, of a model's embeddings",

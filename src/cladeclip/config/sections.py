@@ -416,6 +416,21 @@ class Identify:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Curate:
+    """What a curator looks at, when it is asked for: results/{dataset}/{split}/curate/{model}/curate.html."""
+
+    suspects: Share = key("share of the named pictures that are listed, those whose names are the most doubtful", 0.1)
+    outliers: Share = key("share of them that are listed, those that fit their names the least", 0.05)
+    cosine: Annotated[float, limits(minimum=-1, maximum=1)] = key(
+        "pictures are compared for being the same whose embeddings have this cosine or more", 0.7
+    )
+    correlation: Annotated[float, limits(exclusiveMinimum=0, maximum=1)] = key(
+        "and are the same from this correlation of their details on", 0.93
+    )
+    max_mb: Positive = key("size of curate.html; where it would be larger, pictures are left out", 60, apart=True)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Primary:
     """The planned comparison."""
 
@@ -473,6 +488,7 @@ class Config:
     eval: Eval = key("")
     hierarchy: Hierarchy = key("")
     identify: Identify = key("", running=True)
+    curate: Curate = key("", running=True)
     report: Report = key("")
     gpu_model: GpuModel = key(
         'on a cluster whose partitions have several types of GPU: the one to ask for, as in `sinfo -o %G`; "" for any',

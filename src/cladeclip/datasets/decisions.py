@@ -41,37 +41,46 @@ class Decisions:
 
 
 def read_decisions(file: str | Path) -> Decisions:
-    """Of a table with the columns image_id, decision (of DECISIONS) and name; none for no file.
+    """What the last decision on each picture is, of a table as `decision_rows` reads it.
+
+    Raises:
+        DataError: the file is no such table; the message names the row.
+    """
+    last = {row.image_id: row for row in decision_rows(file).itertuples()}
+    return Decisions(
+        {row.image_id: row.name for row in last.values() if row.decision == NAME},
+        {row.image_id: row.note for row in last.values() if row.decision == EXCLUDE},
+        frozenset(row.image_id for row in last.values() if row.decision == KEEP),
+    )
+
+
+def decision_rows(file: str | Path) -> pd.DataFrame:
+    """The rows of a table with COLUMNS, of which those but NEEDED may be absent, as texts; none for no file.
 
     Raises:
         DataError: the file is no such table; the message names the row.
     """
     if not file:
-        return Decisions()
+        return pd.DataFrame(columns=list(COLUMNS), dtype=str)
     path = Path(file)
     table = read_table_file(path, key="dataset.decisions")
     for column in NEEDED:
         if column not in table:
             raise DataError(f"{path}: has no column {column!r}; dataset.decisions needs {', '.join(COLUMNS[:3])}.")
     table = table.reindex(columns=list(COLUMNS), fill_value="").map(str.strip)
-    last: dict[str, tuple[str, str, str]] = {}
     for number, row in enumerate(table.itertuples(index=False), start=2):
-        image_id, decision, name, note = row[:4]
-        if not image_id:
+        if not row.image_id:
             raise DataError(f"{path}: row {number} names no picture; fill in image_id, or remove the row.")
-        if decision not in DECISIONS:
+        if row.decision not in DECISIONS:
             raise DataError(
-                f"{path}: row {number} decides {decision!r}{did_you_mean(decision, list(DECISIONS))}; allowed are "
+                f"{path}: row {number} decides {row.decision!r}{did_you_mean(row.decision, list(DECISIONS))}; allowed are "
                 f"{', '.join(DECISIONS)}."
             )
-        if decision == NAME and not name:
-            raise DataError(f"{path}: row {number} gives {image_id} a name, but its column `name` is blank; write it.")
-        last[image_id] = decision, name, note
-    return Decisions(
-        {image_id: name for image_id, (decision, name, _) in last.items() if decision == NAME},
-        {image_id: note for image_id, (decision, _, note) in last.items() if decision == EXCLUDE},
-        frozenset(image_id for image_id, (decision, *_) in last.items() if decision == KEEP),
-    )
+        if row.decision == NAME and not row.name:
+            raise DataError(
+                f"{path}: row {number} gives {row.image_id} a name, but its column `name` is blank; write it."
+            )
+    return table
 
 
 def with_decided_names(listed: pd.DataFrame, decisions: Decisions) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -33,9 +34,9 @@ class LogisticRegression:
     objective: float
     converged: bool
 
-    def predict(self, features: Tensor) -> Tensor:
-        """The most probable label (m,) int64 of features (m, d)."""
-        return torch.addmm(self.intercept, features, self.weights.T).argmax(1)
+    def logits(self, features: Tensor) -> Tensor:
+        """Of features (m, d) the logits (m, K)."""
+        return torch.addmm(self.intercept, features, self.weights.T)
 
 
 def fit_logistic_regression(features: Tensor, labels: Tensor, *, c: float, max_iterations: int) -> LogisticRegression:
@@ -158,13 +159,43 @@ def linear_probe(
     truth = subset.names[subset.query]
     if len(labels) < 2:
         return row | {"micro": np.nan, "macro": np.nan, "converged": False}
-    points = torch.from_numpy(embeddings[subset.gallery]).double()
+    found = probe_logits(
+        embeddings[subset.gallery], codes, embeddings[subset.query], c=c, max_iterations=max_iterations, device=device
+    )
+    right = pd.Series(labels[found.logits.argmax(1).cpu().numpy()] == truth)
+    macro = right.groupby(truth).mean().mean()
+    return row | {"micro": right.mean(), "macro": macro, "converged": found.converged}
+
+
+class ProbeLogits(NamedTuple):
+    """Logits (q, K) float32 on the probe's device, and whether fitting converged before the limit of iterations."""
+
+    logits: Tensor
+    converged: bool
+
+
+def probe_logits(
+    gallery: np.ndarray,
+    codes: np.ndarray,
+    query: np.ndarray,
+    *,
+    c: float,
+    max_iterations: int,
+    device: str | torch.device = "cpu",
+) -> ProbeLogits:
+    """Of the queries (q, d), by a logistic regression fitted to the gallery (g, d), both standardised as the gallery is.
+
+    Args:
+        codes: (g,) int64, labels of the gallery, of which each of 0..K-1 occurs.
+        c: inverse of the regularisation.
+    """
+    points = torch.from_numpy(gallery).double()
     deviation, mean = torch.std_mean(points, 0, correction=0)
     deviation[deviation == 0] = 1.0
-    gallery = points.sub_(mean).div_(deviation).float().to(device)
+    standardised = points.sub_(mean).div_(deviation).float().to(device)
     del points  # they take more memory than all that follows
-    fitted = fit_logistic_regression(gallery, torch.from_numpy(codes).to(device), c=c, max_iterations=max_iterations)
-    query = torch.from_numpy(embeddings[subset.query]).double().sub_(mean).div_(deviation).float().to(device)
-    right = pd.Series(labels[fitted.predict(query).cpu().numpy()] == truth)
-    macro = right.groupby(truth).mean().mean()
-    return row | {"micro": right.mean(), "macro": macro, "converged": fitted.converged}
+    fitted = fit_logistic_regression(
+        standardised, torch.from_numpy(codes).to(device), c=c, max_iterations=max_iterations
+    )
+    asked = torch.from_numpy(query).double().sub_(mean).div_(deviation).float().to(device)
+    return ProbeLogits(fitted.logits(asked), fitted.converged)

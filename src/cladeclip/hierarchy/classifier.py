@@ -45,12 +45,15 @@ class Classifier:
         heads: calibrated.
         known: the images that it was fitted on.
         limits: for each novelty score and rank, the limit (n_r,) of every name.
+        own_scores: for each novelty score, how new each image (n, R) that it was fitted on looks for its own names, by heads
+            that had not seen it.
     """
 
     taxonomy: Taxonomy
     heads: Heads
     known: Known
     limits: Mapping[str, list[np.ndarray]]
+    own_scores: Mapping[str, np.ndarray]
 
     def answers(self, embeddings: np.ndarray, score: str) -> Answers:
         """Answers for embeddings (n, d), by one novelty score."""
@@ -109,14 +112,15 @@ def fit_classifier(
         others[fold] = Known(embeddings[rest], codes[rest], taxonomy, neighbour=settings.neighbour, device=device)
     temperatures = [temperature(of_rank, codes[:, place]) for place, of_rank in enumerate(logits)]
     calibrated = [of_rank / t for of_rank, t in zip(logits, temperatures, strict=True)]
-    limits = {}
+    limits, own_scores = {}, {}
     for score in SCORES:
         scores = np.empty(codes.shape)
         for fold, known in others.items():
             here = folds == fold
             scores[here] = known.scores(score, embeddings[here], [of_rank[here] for of_rank in calibrated], codes[here])
+        own_scores[score] = scores
         limits[score] = thresholds(scores, codes, taxonomy, quantile=settings.quantile, min_images=settings.min_images)
     heads = fit_heads(embeddings, codes, taxonomy, settings.heads, seed=seed, device=device)
     heads.temperatures.copy_(torch.tensor(temperatures))
     known = Known(embeddings, codes, taxonomy, neighbour=settings.neighbour, device=device)
-    return Classifier(taxonomy, heads, known, limits)
+    return Classifier(taxonomy, heads, known, limits, own_scores)

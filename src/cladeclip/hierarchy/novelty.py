@@ -49,7 +49,7 @@ class Known:
             # A name without an image here has no centroid, and no distance from it.
             centroids = np.divide(sums, counts[:, None], out=np.full_like(sums, np.nan), where=counts[:, None] > 0)
             self.centroids.append(centroids)
-            self.whitening.append(_whitening(units - centroids[codes[:, place]]))
+            self.whitening.append(within_class_whitening(units - centroids[codes[:, place]]))
 
     def scores(self, name: str, embeddings: np.ndarray, logits: Sequence[np.ndarray], path: np.ndarray) -> np.ndarray:
         """The score (n, R) of embeddings (n, d) at each rank.
@@ -90,7 +90,7 @@ class Known:
         return np.sqrt(np.maximum(0.0, 2.0 - 2.0 * cosines[:, -1]))
 
 
-def _whitening(residuals: np.ndarray) -> np.ndarray:
+def within_class_whitening(residuals: np.ndarray) -> np.ndarray:
     """W (d, d) with W W^T the inverse of the within-class covariance of residuals (n, d).
 
     The covariance is shrunk towards a scaled identity (Ledoit and Wolf, 2004), by 1 / n at least: it is then invertible.

@@ -1,9 +1,3 @@
-const make = (tag, properties, ...children) => {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-};
-
 // What a cell says on one line: a model by its name in the files, a number with its interval in brackets.
 const textOf = cell => {
   const code = cell.querySelector("code"), small = cell.querySelector("small");
@@ -36,13 +30,6 @@ const copy = async text => {
 // The heading above an element says what it is about.
 const HEADINGS = [...document.querySelectorAll("main :is(h2, h3, h4)")];
 const about = element => HEADINGS.findLast(h => h.compareDocumentPosition(element) & Node.DOCUMENT_POSITION_FOLLOWING)?.textContent.trim() ?? document.title;
-const save = (name, text, type) => {
-  const url = URL.createObjectURL(new Blob([text], { type }));
-  make("a", { href: url, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 10000);
-};
-const button = (textContent, onclick) => make("button", { type: "button", textContent, onclick });
-
 const contents = make("ul");
 document.querySelectorAll("main h2").forEach((heading, place) => {
   heading.id = `section-${place + 1}`;

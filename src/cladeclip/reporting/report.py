@@ -1,17 +1,13 @@
 """report.html: one self-contained page, made from tables alone."""
 
-import base64
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import vl_convert
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cladeclip import __version__
 from cladeclip.errors import ConfigError
@@ -23,6 +19,7 @@ from cladeclip.paths import Results
 from cladeclip.plan import encoders_in_use, trainings
 from cladeclip.reporting.charts import PALETTE, Chart, accuracy_against_k, accuracy_by_category
 from cladeclip.reporting.comparison import Primary
+from cladeclip.reporting.pages import asset, environment, policy
 from cladeclip.reporting.sections.data import data_section
 from cladeclip.reporting.sections.gallery import clusters, neighbours
 from cladeclip.reporting.sections.hierarchy import hierarchy_section
@@ -95,7 +92,7 @@ def _report(results: Results, config: Mapping[str, Any], summary: Mapping[str, A
     figure = embeddings_map.pop("figure") if embeddings_map else None
     settings = json.dumps({key: config[key] for key in sorted(config)}, indent=2, ensure_ascii=False)
     page = (
-        _environment()
+        environment()
         .get_template("report.html")
         .render(
             **_assets(with_map=embeddings_map is not None),
@@ -133,38 +130,18 @@ def _report(results: Results, config: Mapping[str, Any], summary: Mapping[str, A
     return Report(page, [chart for chart in charts.values() if chart is not None])
 
 
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("cladeclip", "reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
 def _assets(with_map: bool) -> dict[str, Any]:
-    """The page's style and scripts, and the Content-Security-Policy that lets these and no others work."""
-    style, script = (files("cladeclip.reporting").joinpath(name).read_text() for name in ("report.css", "report.js"))
-    scripts = [script]
+    """The page's style and scripts, and its policy."""
+    style, scripts = asset("report.css"), [asset("page.js"), asset("report.js")]
     if with_map:
-        scripts += [_vega(), files("cladeclip.reporting.sections").joinpath("map.js").read_text()]
-    allowed = " ".join(map(_hash, scripts))
-    policy = (
-        f"default-src 'none'; style-src {_hash(style)}; script-src {allowed}; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    return {"style": style, "scripts": scripts, "policy": policy, "palette": PALETTE, "shapes": SHAPES}
+        scripts += [_vega(), asset("sections/map.js")]
+    return {"style": style, "scripts": scripts, "policy": policy(style, scripts), "palette": PALETTE, "shapes": SHAPES}
 
 
 @cache
 def _vega() -> str:
     """Vega-Lite and what it needs, as window.vegaEmbed: 0.9 MB."""
     return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _compared(summary: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,256 @@
+// What was done is a list of entries, in their order. All that is shown follows from it and from the page's data, so undoing is
+// leaving the last entry out.
+const data = JSON.parse(document.getElementById("data").textContent);
+const [NAME, EXCLUDE, KEEP] = data.decisions;
+const stored = `cladeclip ${data.page}`;
+const LISTS = {
+  candidates: ["Candidate species", "Pictures without a species' name, in groups that are likely to be one species each, the largest first. Mark pictures that do not belong, and take them out or name them; then accept the name, or give another."],
+  suspects: ["Names that look wrong", "The most doubtful first. Beside each picture stand the nearest ones of its own name and of the name that fits better."],
+  duplicates: ["Twice", "Pictures that show the same, and specimens that have several names."],
+  outliers: ["Fits nowhere", "Pictures that are unlike the others of their name, the most unlike first."],
+};
+const KEYS = { a: "accept", k: "keep", r: "rename", x: "exclude", o: "out", s: "split", m: "merge", u: "undo", ArrowDown: "next", ArrowUp: "previous" };
+
+let entries = [], cards, decisions, list = Object.keys(LISTS).find(name => data.lists[name].length) ?? "candidates", current = {}, merging = null;
+const marked = new Set();
+// A list goes on with the first card that has something open.
+const isOpen = id => !decisions.has(id);
+const openOf = card => card.ids.filter(isOpen);
+const shownOf = name => cards[name].filter(card => card.ids.length);
+const currentCard = () => cards[list].find(card => card.id === current[list]);
+
+const fresh = () => {
+  decisions = new Map();
+  cards = Object.fromEntries(Object.entries(data.lists).map(([name, of]) => [name, of.map((card, place) => ({ ...card, id: `${name}-${place}` }))]));
+};
+const DO = {
+  decide: ({ ids, decision, name, note, when }) => { for (const id of ids) decisions.set(id, [decision, name, note, when]); },
+  part: ({ list: of, card: id, ids, into }) => {
+    const place = cards[of].findIndex(card => card.id === id), card = cards[of][place];
+    const take = wanted => {
+      const kept = card.ids.map((one, i) => [one, i]).filter(([one]) => ids.includes(one) === wanted).map(([, i]) => i);
+      return { ...card, ids: kept.map(i => card.ids[i]), names: kept.map(i => card.names[i]), parts: kept.map(i => card.parts[i]) };
+    };
+    cards[of].splice(place, 1, take(false), { ...take(true), id: into });
+  },
+  merge: ({ list: of, card: id, into }) => {
+    const from = cards[of].find(card => card.id === id), to = cards[of].find(card => card.id === into);
+    for (const kind of ["ids", "names", "parts"]) { to[kind] = [...to[kind], ...from[kind]]; from[kind] = []; }
+  },
+};
+const replay = () => { fresh(); for (const entry of entries) DO[entry.do](entry); };
+const keep = () => {
+  try { localStorage.setItem(stored, JSON.stringify({ made: data.made, entries })); } catch { /* a browser without room: what is saved as a file counts */ }
+};
+const act = entry => { entries.push(entry); DO[entry.do](entry); keep(); };
+
+// Marked pictures, or else all open ones of a card.
+const chosen = card => { const some = card.ids.filter(id => marked.has(id)); return some.length ? some : openOf(card); };
+const decide = (ids, decision, name = "", note = "") => {
+  if (ids.length) act({ do: "decide", ids, decision, name, note, when: new Date().toISOString() });
+  ids.forEach(id => marked.delete(id));
+};
+// The first place at which the parts of a card's open pictures differ makes two of it.
+const halves = card => {
+  const open = card.ids.map((id, i) => [id, card.parts[i]]).filter(([id]) => isOpen(id));
+  const differ = at => new Set(open.map(([, part]) => part[at] ?? "")).size > 1;
+  const longest = Math.max(0, ...open.map(([, part]) => part.length));
+  for (let at = 0; at < longest; at++) if (differ(at)) return open.filter(([, part]) => (part[at] ?? "") !== (open[0][1][at] ?? "")).map(([id]) => id);
+  return open.slice(Math.ceil(open.length / 2)).map(([id]) => id);
+};
+const ACTIONS = {
+  candidates: {
+    accept: card => [`${marked.size ? "They are" : "All are"} ${card.suggested}`, () => decide(chosen(card), NAME, card.suggested)],
+    out: card => ["Take the marked ones out", () => {
+      const ids = card.ids.filter(id => marked.has(id) && isOpen(id));
+      if (ids.length && ids.length < card.ids.length) act({ do: "part", list, card: card.id, ids, into: `${card.id}.${entries.length}` });
+      marked.clear();
+    }],
+    split: card => ["Split", () => {
+      const ids = halves(card);
+      if (ids.length) act({ do: "part", list, card: card.id, ids, into: `${card.id}.${entries.length}` });
+    }],
+    merge: card => [merging && merging !== card.id ? "Merge with the dashed one" : "Merge with another", () => {
+      if (!merging) { merging = card.id; return; }
+      if (merging !== card.id) act({ do: "merge", list, card: merging, into: card.id });
+      merging = null;
+    }],
+  },
+  suspects: {
+    accept: card => [`It is ${card.suggested}`, () => decide(chosen(card), NAME, card.suggested)],
+    keep: card => [`It is ${card.names[0]}`, () => decide(chosen(card), KEEP)],
+  },
+  duplicates: {
+    accept: card => card.same === "picture"
+      ? ["Keep the first alone", () => { const [first, ...others] = openOf(card); decide(others, EXCLUDE, "", `shows the same as ${first}`); decide([first], KEEP); }]
+      : [`All are ${card.suggested}`, () => decide(chosen(card), NAME, card.suggested)],
+    keep: () => ["All are right", () => decide(chosen(currentCard()), KEEP)],
+  },
+  outliers: { keep: card => [`It is ${card.names[0]}`, () => decide(chosen(card), KEEP)] },
+};
+const EVERYWHERE = {
+  rename: () => ["Another name", card => ask(card)],
+  exclude: () => ["Not a specimen", card => decide(chosen(card), EXCLUDE, "", "not a specimen")],
+};
+const actionsOf = card => ({ ...ACTIONS[list], ...EVERYWHERE });
+
+const box = document.getElementById("cards");
+const articles = new Map();
+const ask = card => {
+  const article = articles.get(card.id);
+  const field = make("input", { type: "text", placeholder: "a name", required: true });
+  field.setAttribute("list", "names"); field.setAttribute("aria-label", "Name");
+  const form = make("form", {}, field, " ", make("button", { textContent: "Give this name" }));
+  form.addEventListener("submit", event => { event.preventDefault(); const name = field.value.trim(); if (name) { decide(chosen(card), NAME, name); after(card); } });
+  form.addEventListener("keydown", event => { event.stopPropagation(); if (event.key === "Escape") { form.remove(); article.focus(); } });
+  article.querySelector("form")?.remove();
+  article.querySelector(".tools").after(form); field.focus();
+};
+
+const titles = {
+  candidates: card => `${card.suggested}: ${card.ids.length} picture${card.ids.length === 1 ? "" : "s"}`,
+  suspects: card => `${card.names[0]}, or ${card.suggested}?`,
+  duplicates: card => card.same === "picture" ? `The same picture${card.n_names > 1 ? ", under several names" : ""}` : "One specimen under several names",
+  outliers: card => card.names[0],
+};
+const wordsOf = card => list !== "candidates" ? "" :
+  `${card.known ? "Looks like a known species" : card.safe ? `Safe is the ${card.safe}` : "No rank is safe"}. Cosine to the nearest known species ${card.cosine}; among themselves ${card.tightness}.`;
+const decided = id => {
+  const found = decisions.get(id);
+  if (!found) return "";
+  const [decision, name] = found;
+  return decision === NAME ? name : decision === KEEP ? "right as it is" : "left out";
+};
+const picture = (id, words, more = {}) => {
+  const source = data.pictures[id];
+  const image = source ? make("img", { src: source, alt: "" }) : make("span", { textContent: "no picture here" });
+  return [image, words, more];
+};
+const figure = (card, id, name) => {
+  const [image] = picture(id);
+  const press = make("button", { type: "button", title: id }, image);
+  press.setAttribute("aria-pressed", marked.has(id)); press.setAttribute("aria-label", `${name} ${id}`);
+  press.addEventListener("click", () => { current[list] = card.id; marked.has(id) ? marked.delete(id) : marked.add(id); fill(card); mark(); });
+  return make("figure", { className: isOpen(id) ? "" : "decided" }, press, make("figcaption", { textContent: decided(id) ? `→ ${decided(id)}` : name, title: id }));
+};
+const fill = card => {
+  const article = articles.get(card.id);
+  const focused = [...article.querySelectorAll(".shown button")].indexOf(document.activeElement);
+  const tools = make("p", { className: "tools" });
+  for (const [name, action] of Object.entries(actionsOf(card))) {
+    const [words, run] = action(card);
+    const key = Object.keys(KEYS).find(one => KEYS[one] === name);
+    const press = button("", () => { current[list] = card.id; run(card); if (name !== "rename") after(card); });
+    press.append(`${words} `, make("kbd", { textContent: key }));
+    press.dataset.action = name;
+    tools.append(press);
+  }
+  const beside = card.beside.map(([words, id]) => make("figure", { className: "beside" }, picture(id)[0], make("figcaption", { textContent: words, title: id })));
+  article.replaceChildren(
+    make("h3", { textContent: titles[list](card) }), make("p", { className: "words", textContent: wordsOf(card) }), tools,
+    make("div", { className: "shown" }, ...card.ids.map((id, i) => figure(card, id, card.names[i])), ...beside));
+  article.classList.toggle("done", openOf(card).length === 0);
+  article.dataset.filled = "yes";
+  if (focused >= 0) article.querySelectorAll(".shown button")[focused]?.focus();
+};
+// Cards are filled when they come near the window: thousands of pictures stay light.
+const near = new IntersectionObserver(seen => {
+  for (const one of seen) {
+    const card = one.isIntersecting && !one.target.dataset.filled && cards[list].find(card => card.id === one.target.dataset.card);
+    if (card) fill(card);
+  }
+}, { rootMargin: "1200px" });
+const show = () => {
+  near.disconnect(); articles.clear();
+  const made = shownOf(list).map(card => {
+    const article = make("article", { className: "card", tabIndex: -1 });
+    article.dataset.card = card.id; articles.set(card.id, article);
+    return article;
+  });
+  box.replaceChildren(...made);
+  made.forEach(article => near.observe(article));
+  document.getElementById("about").textContent = made.length ? LISTS[list][1] : "Nothing is left to look at here.";
+  if (!currentCard()?.ids.length) current[list] = shownOf(list).find(card => openOf(card).length)?.id ?? shownOf(list)[0]?.id;
+  mark(); count();
+};
+const mark = () => {
+  for (const article of box.querySelectorAll(".current, .merging")) article.classList.remove("current", "merging");
+  const card = currentCard();
+  if (merging) articles.get(merging)?.classList.add("merging");
+  if (!card) return;
+  const article = articles.get(card.id);
+  if (!article.dataset.filled) fill(card);
+  article.classList.add("current");
+  if (!article.contains(document.activeElement)) { article.focus({ preventScroll: true }); article.scrollIntoView({ block: "nearest" }); }
+};
+const count = () => {
+  const of = Object.keys(LISTS).map(name => [name, shownOf(name)]);
+  document.getElementById("tabs").replaceChildren(...of.map(([name, all], place) => {
+    const left = all.filter(card => openOf(card).length).length;
+    const tab = button(`${LISTS[name][0]}: ${left} of ${all.length} `, () => { list = name; marked.clear(); merging = null; show(); });
+    tab.append(make("kbd", { textContent: place + 1 }));
+    tab.setAttribute("role", "tab"); tab.setAttribute("aria-selected", name === list); tab.dataset.list = name;
+    return tab;
+  }));
+  document.getElementById("done").textContent = `${decisions.size} picture${decisions.size === 1 ? "" : "s"} decided.`;
+  document.getElementById("undo").disabled = entries.length === 0;
+};
+const step = by => {
+  const all = shownOf(list), place = all.findIndex(card => card.id === current[list]) + by;
+  if (all[place]) { current[list] = all[place].id; marked.clear(); document.activeElement.blur(); mark(); }
+};
+// After an action a card is drawn anew; where nothing of it is open, the next open one is the current one.
+const after = card => {
+  const last = entries.at(-1);
+  if (last && last.do !== "decide") { show(); return; }
+  if (articles.has(card.id)) fill(card);
+  count();
+  if (!openOf(card).length) {
+    const all = shownOf(list), place = all.indexOf(card);
+    const next = all.slice(place + 1).find(one => openOf(one).length) ?? all.find(one => openOf(one).length);
+    if (next) { current[list] = next.id; marked.clear(); document.activeElement.blur(); }
+  }
+  mark();
+};
+const undo = () => {
+  const last = entries.pop();
+  if (!last) return;
+  replay(); keep(); marked.clear(); merging = null;
+  show();
+};
+
+const COLUMNS = ["image_id", "decision", "name", "note", "when"];
+const csv = () => {
+  const rows = [...data.earlier, ...[...decisions].map(([id, row]) => [id, ...row])];
+  return [COLUMNS, ...rows].map(row => row.map(text => `"${String(text).replaceAll('"', '""')}"`).join(",")).join("\n") + "\n";
+};
+document.getElementById("save").addEventListener("click", () => save("decisions.csv", csv(), "text/csv"));
+document.getElementById("undo").addEventListener("click", undo);
+document.addEventListener("keydown", event => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input")) return;
+  const tab = Object.keys(LISTS)[Number(event.key) - 1];
+  if (tab) { list = tab; marked.clear(); merging = null; show(); return; }
+  const name = KEYS[event.key], card = currentCard();
+  if (!name) {
+    if (/^Arrow(Left|Right)$/.test(event.key) && card) {
+      const presses = [...articles.get(card.id).querySelectorAll(".shown button")];
+      presses.at((presses.indexOf(document.activeElement) + (event.key === "ArrowRight" ? 1 : -1)) % presses.length)?.focus();
+      event.preventDefault();
+    }
+    return;
+  }
+  event.preventDefault();
+  if (name === "undo") undo();
+  else if (name === "next" || name === "previous") step(name === "next" ? 1 : -1);
+  else if (card && actionsOf(card)[name]) { actionsOf(card)[name](card)[1](card); if (name !== "rename") after(card); }
+});
+
+document.getElementById("names").append(...data.names.map(name => make("option", { value: name })));
+const before = new Set(data.earlier.map(([id]) => id));
+try {
+  const kept = JSON.parse(localStorage.getItem(stored) ?? "null");
+  // Of an earlier page, whose cards were others, the decisions stay that its file has not brought here.
+  if (kept) entries = kept.made === data.made ? kept.entries : kept.entries.filter(entry => entry.do === "decide").map(entry => ({ ...entry, ids: entry.ids.filter(id => !before.has(id)) })).filter(entry => entry.ids.length);
+} catch { /* nothing was kept */ }
+replay();
+show();
