@@ -112,7 +112,7 @@ COLUMNS = {
     "doubt": "how much more probable that name is than its own; see [curate](curate.md)",
     "nearest_of_suggested": "the nearest picture of that name",
     "same": "picture: they show the same; specimen: they show one specimen, under several names",
-    "beyond": "how far its novelty score is beyond the limit of its name, in units of the spread of all scores",
+    "away": "how far its novelty score is above the median of its name, in units of the spread of all such differences",
     "candidate": "its number, the largest candidate first",
     "nearest_species": "the known species that most of its pictures are nearest to",
     "tightness": "mean cosine of its pictures with their mean direction",

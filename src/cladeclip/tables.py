@@ -268,7 +268,7 @@ DUPLICATES = Contract(
     ("group", "image_id"),
 )
 OUTLIERS = Contract(
-    "outliers", "a picture that fits nowhere", {"image_id": STRING, "name": STRING, "beyond": FLOAT}, ("image_id",)
+    "outliers", "a picture that fits nowhere", {"image_id": STRING, "name": STRING, "away": FLOAT}, ("image_id",)
 )
 CANDIDATES = Contract(
     "candidates",

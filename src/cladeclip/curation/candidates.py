@@ -66,7 +66,6 @@ def candidates(
     ids, genera = unnamed["image_id"].to_numpy(), unnamed["genus"].to_numpy(dtype=str)
     categories = unnamed["category"].to_numpy(dtype=str)
     middles = {species: _middle(named.units[named.species == species]) for species in np.unique(named.species)}
-    limit = likeness_limit(named, seed=seed)
     genus_of = dict(zip(named.species, named.genera, strict=True))
     provisional = ProvisionalNames([*named.species, *unnamed["scientific_name"]])
     rows = []
@@ -75,10 +74,7 @@ def candidates(
     for number, node in enumerate(nodes, start=1):
         members = tree.leaves(node)
         middle = _middle(units[members])
-        # Of one species' parts the middles are alike: if this one is not, the pictures are of none that is known.
-        unlike = max(float(middle @ one) for one in middles.values()) < limit
-        ranks = classifier.taxonomy.ranks
-        rank, safe = safe_answer(answers.iloc[members], ranks[:-1] if unlike and ranks[-1] == "species" else ranks)
+        rank, safe = safe_answer(answers.iloc[members], classifier.taxonomy.ranks)
         genus = most_common(genera[members])
         if genus and not (rank == "species" and genus_of[safe] == genus):
             rank, safe = "genus", genus  # what the data says of these pictures counts more
@@ -103,20 +99,6 @@ def candidates(
 def _middle(units: np.ndarray) -> np.ndarray:
     """The mean direction (d,) of unit vectors (m, d)."""
     return normalise(units.mean(axis=0, keepdims=True))[0]
-
-
-def likeness_limit(known: Known, *, seed: int) -> float:
-    """The cosine that 19 of 20 known species have at least between the middles of their two halves, drawn once.
-
-    Of species with four pictures or more; -1 where there are none.
-    """
-    cosines = []
-    for species in np.unique(known.species):
-        members = known.units[known.species == species]
-        if len(members) >= 4:
-            order = stream_of(seed, f"halves of {species}").permutation(len(members))
-            cosines.append(_middle(members[order[::2]]) @ _middle(members[order[1::2]]))
-    return float(np.quantile(cosines, 0.05)) if cosines else -1.0
 
 
 def tree_of_new(units: np.ndarray, known: Known, *, seed: int) -> tuple[Tree, float]:

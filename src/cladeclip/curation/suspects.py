@@ -70,10 +70,12 @@ def doubts(
     others = both.copy()
     others[places, codes] = -np.inf
     suggested = others.argmax(axis=1)
-    beyond = logits[places, suggested] - logits[places, codes]
-    doubt = both[places, suggested] - both[places, codes] + SHARE_OF_LOGITS * beyond
     # A label that the other folds lack was never given: nothing is known of it.
-    return np.where(np.isfinite(logits[places, codes]) & np.isfinite(doubt), doubt, -np.inf), suggested
+    judged = np.isfinite(logits[places, codes]) & np.isfinite(logits[places, suggested])
+    doubt = np.full(len(codes), -np.inf)
+    at, own, other = places[judged], codes[judged], suggested[judged]
+    doubt[judged] = both[at, other] - both[at, own] + SHARE_OF_LOGITS * (logits[at, other] - logits[at, own])
+    return doubt, suggested
 
 
 def _cross_fitted_logits(embeddings: np.ndarray, codes: np.ndarray, groups: np.ndarray, *, seed: int) -> np.ndarray:

@@ -122,7 +122,7 @@ def _duplicates(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _outliers(table: pd.DataFrame) -> list[dict[str, Any]]:
-    rows = table.sort_values(["beyond", "image_id"], ascending=[False, True])
+    rows = table.sort_values(["away", "image_id"], ascending=[False, True])
     return [
         {"ids": [row.image_id], "names": [row.name], "suggested": "", "beside": []}
         for row in rows.itertuples(index=False)
