@@ -37,7 +37,7 @@ def drawn(species, n, rng):
 def known():
     species = [f"{genus} {name}" for genus in ("Aus", "Bus", "Cus") for name in ("albus", "ruber", "niger")]
     images, embeddings = drawn(species, 30, np.random.default_rng(0))
-    taxonomy = Taxonomy.of_images(images)
+    taxonomy = Taxonomy.of_images(images, ["species"])
     settings = Settings(HeadSettings(steps=400))
     return images, embeddings, fit_classifier(images, embeddings, taxonomy, settings, seed=0)
 
@@ -51,7 +51,7 @@ def of_new(known, unnamed, embeddings):
 def new(known):
     """Three species that nobody knows, one of a genus that the data says, and one known species without its name."""
     rng = np.random.default_rng(1)
-    images, embeddings = drawn(["Dus novus", "Dus alter", "Eus novus", "Aus albus"], 10, rng)
+    images, embeddings = drawn(["Dus novus", "Dus alter", "Eus novus", "Aus albus"], 30, rng)
     truth = images["scientific_name"].to_numpy()
     images = images.assign(scientific_name="", genus=np.where(images["genus"] == "Eus", "Eus", ""))
     images["image_id"] = "new " + images["image_id"]

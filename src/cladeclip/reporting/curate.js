@@ -147,7 +147,7 @@ const fill = card => {
   }
   const beside = card.beside.map(([words, id]) => make("figure", { className: "beside" }, picture(id)[0], make("figcaption", { textContent: words, title: id })));
   article.replaceChildren(
-    make("h3", { textContent: titles[list](card) }), make("p", { className: "words", textContent: wordsOf(card) }), tools,
+    make("h2", { textContent: titles[list](card) }), make("p", { className: "words", textContent: wordsOf(card) }), tools,
     make("div", { className: "shown" }, ...card.ids.map((id, i) => figure(card, id, card.names[i])), ...beside));
   article.classList.toggle("done", openOf(card).length === 0);
   article.dataset.filled = "yes";
