@@ -155,7 +155,10 @@ OF_TABLE = {
     ("identified", "answered"): "lowest rank that got a name",
     ("identified", "reason"): "why it could not be read, with the detail; blank where it could",
     ("suspects", "name"): "its name",
-    ("suspects", "nearest_of_name"): "the nearest picture of its name, of another content group; blank where there is none",
+    (
+        "suspects",
+        "nearest_of_name",
+    ): "the nearest picture of its name, of another content group; blank where there is none",
     ("duplicates", "group"): "the first picture of the group",
     ("duplicates", "name"): "its name; blank where it has none",
     ("duplicates", "correlation"): "the highest with a picture of the group; 1 for equal pixels; empty for specimens",

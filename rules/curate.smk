@@ -21,6 +21,7 @@ rule curate:
     params:
         curate=deciding(Curate, config["curate"]),
         hierarchy=ordered(config["hierarchy"]),
+        licence=config["identify"]["licence"],
         seed=SEEDS["queries"],
         code=code("curate"),
     message:
@@ -31,7 +32,7 @@ rule curate:
 
 rule curate_page:
     input:
-        tables=rules.curate.output,
+        tables=[rules.curate.output[table] for table in plan.CURATION_TABLES],
         images=rules.prepare.output.images,
         store=FILES.store(),
         decisions=DATASET["decisions"] or [],

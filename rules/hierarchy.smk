@@ -62,9 +62,11 @@ rule identify:
         encoder=lambda wildcards: FILES.weights_of(wildcards.model, wildcards.split),
         images=rules.prepare.output.images,
         split=rules.split.output[0],
+        checklist=config["identify"]["checklist"] or [],
     output:
         parquet=RESULTS.identified("{split}", "{model}"),
         csv=RESULTS.identified("{split}", "{model}", "csv"),
+        dwca=RESULTS.identified("{split}", "{model}", "dwca.zip"),
     log:
         RESULTS.log("identify/{split}/{model}"),
     benchmark:
@@ -79,6 +81,8 @@ rule identify:
     params:
         folder=config["identify"]["images"],
         listing=new_pictures,
+        checklist=config["identify"]["checklist"],
+        licence=config["identify"]["licence"],
         hierarchy=ordered(config["hierarchy"]),
         embed={key: EMBED[key] for key in ("batch_size", "decode", "precision")},
         seed=SEEDS["queries"],

@@ -4,12 +4,26 @@ import shutil
 
 import pandas as pd
 import pytest
+import yaml
 from checkout import MODEL, Checkout
 from PIL import Image
+from playwright.sync_api import sync_playwright
 
+from cladeclip.datasets.decisions import read_decisions
 from cladeclip.io.embeddings import read_embeddings
 from cladeclip.io.parquet import read_table
-from cladeclip.tables import COMPARISON, EMBEDDINGS_MAP, IDENTIFIED, IMAGES, NAMES, NEAR_DUPLICATES, SPLIT
+from cladeclip.tables import (
+    CANDIDATES,
+    COMPARISON,
+    DUPLICATES,
+    EMBEDDINGS_MAP,
+    IDENTIFIED,
+    IMAGES,
+    NAMES,
+    NEAR_DUPLICATES,
+    QUARANTINE,
+    SPLIT,
+)
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +113,44 @@ def test_the_report_says_so(done):
         "What keeping pictures together changes",
     ):
         assert words in page
+
+
+def test_what_a_curator_decides_on_the_page_the_next_run_does(done):
+    """The last test of this run: it changes the names."""
+    folder, config = "results/tiny/holdout-0/curate/handmade", done.folder / "changed.yaml"
+    done.run(f"{folder}/curate.html", config=config)
+    candidates = read_table(done.folder / folder / "candidates.parquet", CANDIDATES)
+    assert candidates["image_id"].str.startswith("unknown/").all()
+    assert len(candidates) == 8
+    duplicates = read_table(done.folder / folder / "duplicates.parquet", DUPLICATES)
+    assert duplicates["image_id"].str.contains("retouched").sum() == 9
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium on this machine (apt-get install chromium)")
+    with sync_playwright() as playwright:
+        page = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"]).new_page()
+        page.goto((done.folder / folder / "curate.html").as_uri())
+        # The first candidate gets the name that it is shown with, then one of each pair is left out.
+        for key in ("a", "3", *"a" * duplicates["group"].nunique()):
+            page.keyboard.press(key)
+        with page.expect_download() as download:
+            page.click("#save")
+        download.value.save_as(done.folder / "decisions.csv")
+    decided = read_decisions(done.folder / "decisions.csv")
+    first = candidates[candidates["candidate"] == 1]
+    assert decided.names == dict.fromkeys(first["image_id"], first["name"].iloc[0])
+    assert len(decided.excluded) == len(duplicates) - duplicates["group"].nunique()
+    with_decisions = yaml.safe_load(config.read_text())
+    with_decisions["dataset"]["decisions"] = "decisions.csv"
+    config.write_text(yaml.safe_dump(with_decisions))
+    planned = done.plan(config=config)
+    assert {"prepare", "split", "train", "evaluate", "report"} <= set(planned)
+    assert not {"listing", "fetch_weights"} & set(planned)
+    done.run(f"{folder}/curate.html", "results/tiny/images.parquet", config=config)
+    images = read_table(done.results / "images.parquet", IMAGES).set_index("image_id")
+    assert set(images.loc[first["image_id"], "scientific_name"]) == {first["name"].iloc[0]}
+    quarantine = read_table(done.results / "quarantine.parquet", QUARANTINE).set_index("image_id")
+    assert set(quarantine.loc[list(decided.excluded), "reason"]) == {"excluded"}
+    # What was decided is not shown again.
+    page = (done.folder / folder / "curate.html").read_text()
+    assert f"On {len(decided.names) + len(decided.excluded) + len(decided.kept)} pictures decisions were read" in page

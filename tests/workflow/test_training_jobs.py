@@ -14,12 +14,13 @@ import torch
 import yaml
 from checkout import MODEL, TINY, Checkout
 from conftest import until
+from dwca.read import DwCAReader
 
 from cladeclip.encoders.load import load_encoder
 from cladeclip.hierarchy.novelty import SCORES
 from cladeclip.io.atomic import read_json, sha256_of_file
 from cladeclip.io.parquet import read_table
-from cladeclip.tables import ACCURACY, HIERARCHY, IDENTIFIED, NOVELTY, TAXONOMIC_ANSWERS, ZERO_SHOT
+from cladeclip.tables import ACCURACY, HIERARCHY, IDENTIFIED, IMAGES, NOVELTY, TAXONOMIC_ANSWERS, ZERO_SHOT
 
 SPLIT = "results/tiny/holdout-0"
 CHECKPOINT = f"{SPLIT}/checkpoints/{MODEL}/model.safetensors"
@@ -169,6 +170,19 @@ def test_new_pictures_are_named_by_a_model_fitted_on_a_split(checkout):
     assert checkout.plan(f"{target}.parquet", config=config) == {}
     shutil.copy(known[0], folder / "another.jpg")
     assert checkout.plan(f"{target}.parquet", config=config) == {"identify": 1}
+    with DwCAReader(str(checkout.folder / f"{target}.dwca.zip")) as archive:
+        assert [row.id for row in archive] == [picture.name for picture in known]
+    # With a checklist of one species all others are no answer, and it is said of which they would be.
+    images = read_table(checkout.folder / "results/tiny/images.parquet", IMAGES).set_index("image_id")
+    species = images["scientific_name"].iloc[-1]
+    (checkout.folder / "region.txt").write_text(f"{species}\n")
+    config = checkout.with_config(identify={"images": "new pictures", "checklist": "region.txt"})
+    checkout.run(f"{target}.parquet", config=config)
+    found = read_table(checkout.folder / f"{target}.parquet", IDENTIFIED)
+    assert set(found["species"]) <= {species, ""}
+    excluded = found.loc[found["reason"] == "", "not_on_checklist"]
+    assert set(excluded) == {images.loc[images.index.str.endswith(known[0].name), "scientific_name"].iloc[0]}
+    assert "not on the checklist" in (checkout.folder / "results/tiny/logs/identify/holdout-0/handmade.log").read_text()
 
 
 def test_the_range_test_gives_a_table_and_its_plot(checkout):

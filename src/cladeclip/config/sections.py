@@ -410,9 +410,12 @@ class Identify:
     """Names for new images, when they are asked for."""
 
     images: str = key(
-        "folder of new pictures for results/{dataset}/{split}/identify/{model}.parquet (and .csv, for a spreadsheet)",
+        "folder of new pictures for results/{dataset}/{split}/identify/{model}.parquet (and .csv, for a spreadsheet, and "
+        ".dwca.zip, a Darwin Core archive)",
         "",
     )
+    checklist: str = key('a table of the only names allowed, a region\'s species list say; "" allows all', "")
+    licence: str = key('address of the licence of these names, for the archive; "" leaves it to others', "")
 
 
 @dataclass(frozen=True, kw_only=True)

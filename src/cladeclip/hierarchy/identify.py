@@ -12,6 +12,7 @@ from cladeclip.datasets.prepare import check_picture
 from cladeclip.encoders.embed import embed_images
 from cladeclip.encoders.encoder import Encoder
 from cladeclip.evaluation.search import nearest
+from cladeclip.hierarchy.checklist import on_checklist, read_checklist
 from cladeclip.hierarchy.classifier import Classifier, configured_classifier
 from cladeclip.io.spreadsheets import without_formulas
 
@@ -29,20 +30,31 @@ def identify_folder(
     seed: int,
     workers: int,
     embed: Mapping[str, Any],
-) -> tuple[pd.DataFrame, str]:
-    """The `identified` table of the images below a folder, and the same for a spreadsheet.
+    checklist: str = "",
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The `identified` table of the images below a folder, and the ranks of the taxonomy.
 
     Args:
         known, known_embeddings: rows of the `images` table that a classifier is fitted on, and (n, d) in their order.
         hierarchy: the config's section; embed: how `embed_images` embeds.
+        checklist: a table of the only names allowed; "" allows all. A picture whose nearest known one has another name
+            has that in the column `not_on_checklist`.
     """
     checks = {image_id: check_picture(image_id, str(folder)) for image_id in pictures_below(folder)["path"]}
     unusable = {image_id: f"{check.reason}: {check.detail}" for image_id, check in checks.items() if check.reason}
     readable = [image_id for image_id in checks if image_id not in unusable]
     embeddings = embed_images(encoder, folder, readable, workers=workers, **embed)
-    classifier = configured_classifier(known, known_embeddings, hierarchy, seed=seed)
+    allowed = np.full(len(known), True)
+    if checklist:
+        allowed = on_checklist(known, read_checklist(checklist), file=checklist)
+    classifier = configured_classifier(
+        known[allowed].reset_index(drop=True), known_embeddings[allowed], hierarchy, seed=seed
+    )
     found = identify(classifier, known, known_embeddings, readable, embeddings, unusable, score=hierarchy["score"])
-    return found, for_a_spreadsheet(found, classifier.taxonomy.ranks)
+    if checklist:
+        excluded = set(known.loc[~allowed, "scientific_name"])
+        found["not_on_checklist"] = found["nearest_1_species"].where(found["nearest_1_species"].isin(excluded), "")
+    return found, classifier.taxonomy.ranks
 
 
 def identify(
@@ -58,7 +70,7 @@ def identify(
     """The `identified` table: one row per new picture; unreadable ones have the reason in place of an answer.
 
     Args:
-        known, known_embeddings: rows of the `images` table that the classifier was fitted on, and (n, d) in their order.
+        known, known_embeddings: rows of the `images` table, and (n, d) in their order: what may be most similar.
         image_ids, embeddings: the new pictures that could be read, and (m, d).
         unusable: why each of the others could not.
         score: the novelty score that decides.
@@ -101,6 +113,8 @@ def for_a_spreadsheet(identified: pd.DataFrame, ranks: Sequence[str]) -> str:
             "not_read_because": identified["reason"],
         }
     )
+    if "not_on_checklist" in identified:
+        table["not_on_checklist"] = identified["not_on_checklist"]
     for place in range(1, NEIGHBOURS + 1):
         table[f"resembles_{place}"] = identified[f"nearest_{place}"]
         table[f"resembles_{place}_species"] = identified[f"nearest_{place}_species"]
