@@ -25,7 +25,7 @@ def duplicates(
 ) -> pd.DataFrame:
     """The `duplicates` table: groups of pictures that show the same, or one specimen that has several names.
 
-    Two pictures show the same if their pixels are equal, or if each of their embeddings is among the nearest of the other's
+    Two pictures show the same if their pixels are equal, or if the embedding of one is among those nearest to the other's,
     with at least this cosine, and their `correlation` is at least `least`.
 
     Args:
@@ -33,22 +33,35 @@ def duplicates(
         embeddings: (n, d) in its order.
         workers: processes that compare.
     """
-    pairs = _pairs(embeddings, cosine)
-    ids = images["image_id"].to_numpy()
-    compare = partial(_compare, store=store)
-    tasks = [(ids[one], ids[other]) for one, other in pairs]
-    with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        found = pool.map(compare, tasks, chunksize=64)
-        values = np.fromiter(progress(found, total=len(tasks), desc="comparing", unit="pairs"), np.float64, len(tasks))
-    alike = pd.DataFrame(tasks, columns=["image_id", "other_image_id"])[values >= least]
-    best = np.zeros(len(ids))
-    np.maximum.at(best, pairs[values >= least].ravel(), np.repeat(values[values >= least], 2))
-    same = with_near_duplicates(images.assign(content_group=images["pixel_group"]), alike)["content_group"]
+    pairs = alike(images["image_id"].to_numpy(), embeddings, store, cosine=cosine, workers=workers)
+    pairs = pairs[pairs["correlation"] >= least]
+    of_pair = pd.concat([pairs.set_index(column)["correlation"] for column in ("image_id", "other_image_id")])
+    best = images["image_id"].map(of_pair.groupby(level=0).max())
+    same = with_near_duplicates(images.assign(content_group=images["pixel_group"]), pairs)["content_group"]
     table = images[["image_id", "scientific_name"]].assign(group=same.to_numpy(), correlation=best)
     pictures = table[table.duplicated("group", keep=False)].assign(same=SAME_PICTURE)
-    pictures.loc[pictures["correlation"] == 0, "correlation"] = 1.0  # of equal pixels
+    pictures["correlation"] = pictures["correlation"].fillna(1.0)  # of equal pixels
     rows = pd.concat([pictures, *_of_specimens(images, set(pictures["image_id"]))], ignore_index=True)
     return rows.rename(columns={"scientific_name": "name"})[list(DUPLICATES.columns)]
+
+
+def alike(ids: np.ndarray, embeddings: np.ndarray, store: PictureStore, *, cosine: float, workers: int) -> pd.DataFrame:
+    """Pairs of pictures of which one is among the nearest of the other, with at least this cosine.
+
+    Args:
+        ids: (n,) the pictures.
+        embeddings: (n, d).
+
+    Returns:
+        image_id, other_image_id, correlation.
+    """
+    pairs = _pairs(embeddings, cosine)
+    table = pd.DataFrame({"image_id": ids[pairs[:, 0]], "other_image_id": ids[pairs[:, 1]]})
+    tasks = list(table.itertuples(index=False, name=None))
+    with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        found = pool.map(partial(_compare, store=store), tasks, chunksize=64)
+        values = list(progress(found, total=len(tasks), desc="comparing", unit="pairs"))
+    return table.assign(correlation=np.array(values, dtype=np.float64))
 
 
 def _pairs(embeddings: np.ndarray, cosine: float) -> np.ndarray:

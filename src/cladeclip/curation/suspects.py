@@ -62,7 +62,7 @@ def doubts(
         codes: (n,) int64, labels, of which each of 0..K-1 occurs.
         groups: (n,) int64, content groups.
     """
-    logits = _cross_fitted_logits(embeddings, codes, groups, seed=seed)
+    logits = cross_fitted_logits(embeddings, codes, groups, seed=seed)
     votes = _votes(embeddings, codes, groups, int(codes.max()) + 1)
     probability = torch.softmax(torch.from_numpy(logits), 1).numpy()
     places = np.arange(len(codes))
@@ -78,7 +78,7 @@ def doubts(
     return doubt, suggested
 
 
-def _cross_fitted_logits(embeddings: np.ndarray, codes: np.ndarray, groups: np.ndarray, *, seed: int) -> np.ndarray:
+def cross_fitted_logits(embeddings: np.ndarray, codes: np.ndarray, groups: np.ndarray, *, seed: int) -> np.ndarray:
     """The probe's logits (n, K) float32 of pictures that it was not fitted on; -inf for labels that it was not fitted on."""
     logits = np.full((len(codes), int(codes.max()) + 1), -np.inf, dtype=np.float32)
     folds = _folds(codes, groups, seed)
