@@ -110,7 +110,7 @@ const ask = card => {
 const titles = {
   candidates: card => `${card.suggested}: ${card.ids.length} picture${card.ids.length === 1 ? "" : "s"}`,
   suspects: card => `${card.names[0]}, or ${card.suggested}?`,
-  duplicates: card => card.same === "picture" ? `The same picture${card.n_names > 1 ? ", under several names" : ""}` : "One specimen under several names",
+  duplicates: card => card.same === "picture" ? `The same picture${card.n_names > 1 ? ", under several names" : ""}?` : "One specimen under several names",
   outliers: card => card.names[0],
 };
 const wordsOf = card => list !== "candidates" ? "" :
