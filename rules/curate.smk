@@ -8,6 +8,7 @@ rule curate:
         store=FILES.store(),
     output:
         **{table: RESULTS.curation("{split}", "{model}", f"{table}.parquet") for table in plan.CURATION_TABLES},
+        dwca=RESULTS.curation("{split}", "{model}", "candidates.dwca.zip"),
     log:
         RESULTS.log("curate/{split}/{model}"),
     benchmark:

@@ -48,7 +48,7 @@ def test_a_wheel_holds_every_file_of_the_package(wheel):
 
 def test_an_installed_wheel_renders_a_report_without_the_repository(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
-    code = "from cladeclip.reporting import report; print(report.__file__, len(report._environment().list_templates()))"
+    code = "from cladeclip.reporting import report; print(report.__file__, len(report.environment().list_templates()))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": "site"}, capture_output=True, text=True
     )

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import yaml
 from checkout import MODEL, Checkout
+from dwca.read import DwCAReader
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
@@ -122,6 +123,8 @@ def test_what_a_curator_decides_on_the_page_the_next_run_does(done):
     candidates = read_table(done.folder / folder / "candidates.parquet", CANDIDATES)
     assert candidates["image_id"].str.startswith("unknown/").all()
     assert len(candidates) == 8
+    with DwCAReader(str(done.folder / folder / "candidates.dwca.zip")) as archive:
+        assert {row.id for row in archive} == set(candidates["image_id"])
     duplicates = read_table(done.folder / folder / "duplicates.parquet", DUPLICATES)
     assert duplicates["image_id"].str.contains("retouched").sum() == 9
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
