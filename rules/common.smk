@@ -15,6 +15,7 @@ from cladeclip.config.sections import Addresses, Cluster, Config, Curate, Datase
 from cladeclip.datasets.listing import refresh_listing
 from cladeclip.encoders.weights import note_changed_weights
 from cladeclip.errors import CladeclipError, ConfigError
+from cladeclip.io.atomic import sha256_of_file
 from cladeclip.run.fingerprint import remember
 from cladeclip.run.job_environment import prepare_environment
 from cladeclip.names import (
@@ -133,3 +134,14 @@ def chosen_of(wildcards):
 def shuffled_by(wildcards):
     """The seed by which labels are dealt to other images; None for labels that are not shuffled."""
     return SEEDS["clusters"] if isinstance(labels_of(wildcards), ShuffledLabels) else None
+
+
+TEMPLATES = sorted(
+    path for kind in ("html", "css", "js") for path in Path(SOURCE, "cladeclip/reporting").rglob(f"*.{kind}")
+)
+
+
+def digests(page):
+    """Of the templates, styles and scripts of a page: those of its own name are no other page's."""
+    other = {"report": "curate", "curate": "sections"}[page]
+    return [sha256_of_file(path)[:16] for path in TEMPLATES if path.stem != other and path.parent.name != other]

@@ -1,22 +1,10 @@
 # The comparison of all models, the page that people read, and the checksums of everything.
-from cladeclip.io.atomic import sha256_of_file
 from cladeclip.config.described import shown
 
 # What decides which models and pictures the report looks at closely.
 CHOSEN = ordered(
     {"report": {"primary": config["report"]["primary"]}, "encoders": ENCODERS, "weights": config["weights"]}
 )
-TEMPLATES = sorted(
-    path for kind in ("html", "css", "js") for path in Path(SOURCE, "cladeclip/reporting").rglob(f"*.{kind}")
-)
-
-
-def digests(page):
-    """Of the templates, styles and scripts of a page: those of its own name are no other page's."""
-    other = {"report": "curate", "curate": "sections"}[page]
-    return [sha256_of_file(path)[:16] for path in TEMPLATES if path.stem != other and path.parent.name != other]
-
-
 # The rules below name thousands of inputs in a large sweep. They name them as paths, never as rules.x.output: with a single one
 # of those Snakemake compares every input with every other, a third of the time of a plan.
 
