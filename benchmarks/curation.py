@@ -25,7 +25,7 @@ from cladeclip.config.sections import Curate
 from cladeclip.curation.candidates import Known, tree_of_new
 from cladeclip.curation.duplicates import alike
 from cladeclip.curation.suspects import cross_fitted_logits, doubts
-from cladeclip.curation.tree import decisions_needed, tree_of
+from cladeclip.curation.tree import decisions_needed, decisions_until, tree_of
 from cladeclip.datasets.pictures import open_prepared
 from cladeclip.datasets.splits import make_split
 from cladeclip.datasets.store import PictureStore, build_store
@@ -133,18 +133,15 @@ def naming(images: pd.DataFrame, embeddings: np.ndarray, k: int) -> pd.DataFrame
                     "groups": len(groups),
                 }
                 | {"bound": len(groups) / len(new) + 1 - purity}
-                | {f"{share:.0%} named": _until(groups, share) for share in SHARES_NAMED}
+                | {
+                    f"{share:.0%} named": decisions_until(
+                        share, [len(members) for members, _ in groups], [decisions for _, decisions in groups]
+                    )
+                    / len(new)
+                    for share in SHARES_NAMED
+                }
             )
     return pd.DataFrame(rows)
-
-
-def _until(groups: list[tuple[np.ndarray, int]], share: float) -> float:
-    """Decisions a picture until this share is named, the largest group first."""
-    largest = sorted(groups, key=lambda group: -len(group[0]))
-    n = sum(len(members) for members, _ in largest)
-    named = np.cumsum([len(members) for members, _ in largest])
-    decisions = np.cumsum([needed for _, needed in largest])
-    return float(decisions[np.searchsorted(named, share * n - 1e-9)] / n)
 
 
 def copies(picture: Image.Image, rng: np.random.Generator) -> Iterator[tuple[str, Image.Image, int]]:
@@ -229,20 +226,27 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the folder of the pictures")
     parser.add_argument("--name", required=True, help="of the finished run: results/NAME")
     parser.add_argument("--k", type=int, required=True, help="of k-means, beside which naming stands")
+    parser.add_argument("--only", choices=("names", "naming", "copies"), help="one of the three")
     arguments = parser.parse_args()
     prepare_environment(os.environ.get("PYTHONPATH", "src"))
     images = read_table(f"results/{arguments.name}/images.parquet", IMAGES)
     images = images[images["scientific_name"] != ""].reset_index(drop=True)
     embeddings = rows_for(f"results/{arguments.name}/embeddings/{ENCODER}/image.parquet", list(images["image_id"]))
     of_folds = naming(images, embeddings, arguments.k)
-    tables: list[tuple[str, Callable[[], pd.DataFrame]]] = [
-        ("Wrong names", lambda: wrong_names(images, embeddings)),
-        ("Decisions a picture, by fold", lambda: of_folds),
-        ("Decisions a picture", lambda: of_folds.groupby("method", sort=False).mean(numeric_only=True).reset_index()),
-        ("Copies", lambda: duplicates(images, embeddings, arguments.data)),
+    tables: list[tuple[str, str, Callable[[], pd.DataFrame]]] = [
+        ("names", "Wrong names", lambda: wrong_names(images, embeddings)),
+        ("naming", "Decisions a picture, by fold", lambda: of_folds),
+        (
+            "naming",
+            "Decisions a picture",
+            lambda: of_folds.groupby("method", sort=False).mean(numeric_only=True).reset_index(),
+        ),
+        ("copies", "Copies", lambda: duplicates(images, embeddings, arguments.data)),
     ]
     text = io.StringIO()
-    for title, made in tables:
+    for what, title, made in tables:
+        if arguments.only not in (None, what):
+            continue
         part = f"## {title}: {arguments.name}\n\n{markdown(made().round(3).to_dict(orient='records'))}\n\n"
         print(part, flush=True)
         text.write(part)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cladeclip.curation.correlation import FINE, _details, _highest, correlation
-from cladeclip.curation.duplicates import duplicates
+from cladeclip.curation.duplicates import alike, duplicates
 from cladeclip.datasets.store import PictureStore, build_store
 
 
@@ -108,7 +108,21 @@ def test_groups_are_those_that_show_the_same_or_one_specimen_under_several_names
     assert dict(zip(found["image_id"], found["name"], strict=True))["6.png"] == "d"
 
 
-def test_what_is_far_apart_is_not_compared(gathered):
+def test_what_is_far_apart_and_of_another_hash_is_not_compared(gathered):
     images, embeddings, store = gathered
     found = duplicates(images, embeddings, store, cosine=1.0, least=0.85, workers=1)
     assert set(found.loc[found["same"] == "picture", "image_id"]) == {"1.png", "7.png"}
+
+
+def test_a_copy_of_few_pixels_is_found_though_its_embedding_is_far_away(tmp_path):
+    rng = np.random.default_rng(0)
+    for n in range(9):
+        scene(n).save(tmp_path / f"{n}.png")
+    scene(4).resize((60, 44)).save(tmp_path / "small.png")
+    ids = sorted(path.name for path in tmp_path.iterdir())
+    build_store(tmp_path, ids, tmp_path / "store.arrow", side=112, workers=1)
+    pairs = alike(
+        np.array(ids), rng.normal(size=(10, 16)), PictureStore(tmp_path / "store.arrow"), cosine=1.0, workers=1
+    )
+    assert pairs[["image_id", "other_image_id"]].to_numpy().tolist() == [["4.png", "small.png"]]
+    assert pairs["correlation"].iloc[0] > 0.9

@@ -1,11 +1,9 @@
 """Trees of pictures, and what naming their pictures costs."""
 
-from itertools import combinations
-
 import numpy as np
 import pytest
 
-from cladeclip.curation.tree import Tree, best_height, decisions_needed, tree_of
+from cladeclip.curation.tree import MOST, best_height, decisions_needed, decisions_until, tree_of
 
 
 def drawn(n, d=8, seed=0):
@@ -59,13 +57,27 @@ def test_decisions_are_the_fewest_there_are(seed):
     assert (needed[: tree.n] == 1).all()
 
 
-def test_the_height_is_the_one_that_takes_the_fewest_decisions():
-    # Three pairs of names, each pair near one another: joined below 1 by name, at 2 by pair, at 3 and 4 all.
-    joined = np.array([[0, 1], [2, 3], [4, 5], [6, 7], [8, 9], [10, 11]])
-    tree = Tree(joined, np.array([0.5, 0.6, 0.7, 0.8, 2.0, 3.0, 4.0][:6]))
-    names = ["a", "a", "b", "b", "c", "c", "d"][: tree.n]
-    height = best_height([(tree, names)])
-    costs = {h: int(decisions_needed(tree, names)[tree.cut(h)].sum()) for h in (0.1, *tree.heights)}
-    assert costs[min(costs, key=lambda h: abs(h - height))] == min(costs.values())
-    for one, other in combinations(costs, 2):
-        assert costs[one] >= min(costs.values()) <= costs[other]
+def test_decisions_until_a_share_is_named_take_the_largest_groups_first():
+    sizes, needed = [2, 10, 5, 3], [1, 4, 1, 2]
+    # 10, 15, 18 and 20 pictures are named by 4, 5, 7 and 8 decisions.
+    assert [decisions_until(share, sizes, needed) for share in (0.01, 0.5, 0.51, 0.75, 0.9, 0.91, 1.0)] == [
+        4, 4, 5, 5, 7, 8, 8,
+    ]  # fmt: skip
+
+
+def test_the_height_is_the_one_that_names_most_pictures_by_the_fewest_decisions():
+    rng = np.random.default_rng(0)
+    middles = drawn(5, seed=9)
+    names = np.repeat(np.arange(5), 12)
+    points = middles[names] + 0.25 * rng.normal(size=(60, 8))
+    tree = tree_of(points / np.linalg.norm(points, axis=1, keepdims=True))
+
+    def cost(height):
+        nodes = tree.cut(height)
+        needed = decisions_needed(tree, names)[nodes]
+        return decisions_until(MOST, [len(tree.leaves(node)) for node in nodes], needed)
+
+    best = cost(best_height([(tree, names)]))
+    assert best <= min(cost(height) for height in np.quantile(tree.heights, np.linspace(0, 1, 25)))
+    assert best < min(cost(-1.0), cost(np.inf))
+    assert [len(tree.leaves(node)) for node in range(2 * tree.n - 1)] == list(tree.sizes())

@@ -7,6 +7,8 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
+from scipy.fft import dctn
 
 from cladeclip.curation.correlation import correlation
 from cladeclip.datasets.near_duplicates import with_near_duplicates
@@ -15,8 +17,10 @@ from cladeclip.evaluation.search import nearest
 from cladeclip.run.progress import progress
 from cladeclip.tables import DUPLICATES
 
-# Each picture is compared with so many that are nearest to it.
-NEIGHBOURS = 5
+# Each picture is compared with so many that are nearest to it, and with those whose hash differs in so few bits.
+NEIGHBOURS, BITS = 5, 2
+# Hashes that are compared with all at once.
+BLOCK = 512
 SAME_PICTURE, SAME_SPECIMEN = "picture", "specimen"
 
 
@@ -25,8 +29,9 @@ def duplicates(
 ) -> pd.DataFrame:
     """The `duplicates` table: groups of pictures that show the same, or one specimen that has several names.
 
-    Two pictures show the same if their pixels are equal, or if the embedding of one is among those nearest to the other's,
-    with at least this cosine, and their `correlation` is at least `least`.
+    Two pictures show the same if their pixels are equal, or if their `correlation` is at least `least`. Compared are those
+    of which one's embedding is among the nearest to the other's, with at least this cosine, and those of nearly the same
+    perceptual hash: a copy of few pixels may lie far away.
 
     Args:
         images: the `images` table.
@@ -46,7 +51,7 @@ def duplicates(
 
 
 def alike(ids: np.ndarray, embeddings: np.ndarray, store: PictureStore, *, cosine: float, workers: int) -> pd.DataFrame:
-    """Pairs of pictures of which one is among the nearest of the other, with at least this cosine.
+    """Pairs of pictures that may show the same, by embeddings with at least this cosine or by hashes.
 
     Args:
         ids: (n,) the pictures.
@@ -55,7 +60,10 @@ def alike(ids: np.ndarray, embeddings: np.ndarray, store: PictureStore, *, cosin
     Returns:
         image_id, other_image_id, correlation.
     """
-    pairs = _pairs(embeddings, cosine)
+    with ProcessPoolExecutor(workers) as pool:
+        hashed = pool.map(partial(_hash, store=store), ids, chunksize=64)
+        hashes = np.array(list(progress(hashed, total=len(ids), desc="hashing", unit="pictures")), dtype=np.uint64)
+    pairs = np.unique(np.concatenate([_near_pairs(embeddings, cosine), _pairs_of_hashes(hashes)]), axis=0)
     table = pd.DataFrame({"image_id": ids[pairs[:, 0]], "other_image_id": ids[pairs[:, 1]]})
     tasks = list(table.itertuples(index=False, name=None))
     with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
@@ -64,14 +72,30 @@ def alike(ids: np.ndarray, embeddings: np.ndarray, store: PictureStore, *, cosin
     return table.assign(correlation=np.array(values, dtype=np.float64))
 
 
-def _pairs(embeddings: np.ndarray, cosine: float) -> np.ndarray:
+def _near_pairs(embeddings: np.ndarray, cosine: float) -> np.ndarray:
     """Rows (p, 2), the lower first, of pictures of which one is among the nearest of the other."""
     k = min(NEIGHBOURS + 1, len(embeddings))
     found, cosines = nearest(embeddings, embeddings, k)
     rows = np.repeat(np.arange(len(embeddings)), k)
     near = (cosines.ravel() >= cosine) & (found.ravel() != rows)
-    pairs = np.sort(np.stack([rows[near], found.ravel()[near]], axis=1), axis=1)
-    return np.unique(pairs, axis=0).reshape(-1, 2)
+    return np.sort(np.stack([rows[near], found.ravel()[near]], axis=1), axis=1)
+
+
+def _pairs_of_hashes(hashes: np.ndarray) -> np.ndarray:
+    """Rows (p, 2), the lower first, of pictures whose hashes differ in BITS bits at most."""
+    pairs = [np.empty((0, 2), dtype=np.int64)]
+    for first in range(0, len(hashes), BLOCK):
+        ones, others = np.nonzero(np.bitwise_count(hashes[first : first + BLOCK, None] ^ hashes[None, :]) <= BITS)
+        later = others > ones + first
+        pairs.append(np.stack([ones[later] + first, others[later]], axis=1))
+    return np.concatenate(pairs)
+
+
+def _hash(image_id: str, store: PictureStore) -> int:
+    """The perceptual hash (pHash, Zauner 2010), 64 bits: which of the lowest frequencies are above their median."""
+    grey = store.read(image_id).convert("L").resize((32, 32), Image.Resampling.BOX)
+    lowest = dctn(np.asarray(grey, dtype=np.float64), norm="ortho")[:8, :8].ravel()
+    return int("".join("1" if value > np.median(lowest) else "0" for value in lowest), 2)
 
 
 def _compare(pair: tuple[str, str], store: PictureStore) -> float:

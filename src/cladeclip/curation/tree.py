@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy.sparse import csr_matrix
 from sklearn.cluster import ward_tree
 
@@ -16,6 +17,8 @@ from cladeclip.evaluation.search import nearest
 NEIGHBOURS = 10
 # Heights that are tried as the one to cut at.
 HEIGHTS = 60
+# Share of the pictures that are to be named: the last ones take a decision each, however the tree is cut.
+MOST = 0.9
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,13 @@ class Tree:
             else:
                 left += halves
         return np.array(sorted(found))
+
+    def sizes(self) -> np.ndarray:
+        """How many pictures are below each node (2 n - 1,)."""
+        found = np.ones(2 * self.n - 1, dtype=np.int64)
+        for node, (one, other) in enumerate(self.joined, start=self.n):
+            found[node] = found[one] + found[other]
+        return found
 
     def cut(self, height: float) -> list[int]:
         """The highest nodes that are not above a height."""
@@ -95,10 +105,26 @@ def decisions_needed(tree: Tree, names: Sequence[str]) -> np.ndarray:
     return needed
 
 
+def decisions_until(share: float, sizes: ArrayLike, needed: ArrayLike) -> int:
+    """The decisions that it takes until a share of all pictures has its right names, the largest group first.
+
+    Args:
+        sizes: of the groups; needed: the decisions that each takes.
+    """
+    order = np.argsort(-np.asarray(sizes), kind="stable")
+    named = np.cumsum(np.asarray(sizes)[order])
+    enough = int(np.searchsorted(named, share * named[-1] - 1e-9))
+    return int(np.cumsum(np.asarray(needed)[order])[enough])
+
+
 def best_height(trees: Sequence[tuple[Tree, Sequence[str]]]) -> float:
-    """The height at which to cut trees of pictures with known names, so that naming them all takes the fewest decisions."""
+    """The height to cut trees at so that naming MOST of their pictures, of known names, takes the fewest decisions."""
     heights = np.concatenate([tree.heights for tree, _ in trees])
     tried = np.unique(np.quantile(heights, np.linspace(0, 1, HEIGHTS)))
-    needed = [(tree, decisions_needed(tree, names)) for tree, names in trees]
-    costs = [sum(int(of_nodes[tree.cut(height)].sum()) for tree, of_nodes in needed) for height in tried]
+    costs = np.zeros(len(tried))
+    for tree, names in trees:
+        needed, sizes = decisions_needed(tree, names), tree.sizes()
+        for place, height in enumerate(tried):
+            nodes = tree.cut(height)
+            costs[place] += decisions_until(MOST, sizes[nodes], needed[nodes])
     return float(tried[int(np.argmin(costs))])
