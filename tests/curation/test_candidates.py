@@ -9,6 +9,7 @@ import pytest
 from cladeclip.curation.candidates import ProvisionalNames, candidates, most_common, safe_answer
 from cladeclip.curation.named import is_named, with_one_parent
 from cladeclip.curation.outliers import outliers
+from cladeclip.datasets.names import read_names
 from cladeclip.errors import DataError
 from cladeclip.hierarchy.classifier import Settings, fit_classifier
 from cladeclip.hierarchy.heads import HeadSettings
@@ -109,16 +110,20 @@ def test_names_are_given_out_once():
     names = ProvisionalNames(["Aus sp. 1", "Aus sp. 3", "Birdidae morph 1"])
     assert [names.next("Aus", "x") for _ in range(3)] == ["Aus sp. 2", "Aus sp. 4", "Aus sp. 5"]
     assert [names.next("", "Birdidae") for _ in range(2)] == ["Birdidae morph 2", "Birdidae morph 3"]
-    assert names.next("", "") == "Unknown morph 1"
+    assert names.next("", "") == "candidate 1"
 
 
-def test_provisional_names_are_labels_that_the_data_may_have():
-    from cladeclip.datasets.names import read_names
-
-    given = ["Heliconius sp. 1", "Nymphalidae morph 2", "Bird morph 1"]
+@pytest.mark.parametrize(
+    "group",
+    ["Nymphalidae", "Bird", "birds", "butterflies", "insecta", "ground beetles", "Moths & co", "unknown", "a", ""],
+)
+@pytest.mark.parametrize("genus", ["", "Heliconius", "x"])
+def test_provisional_names_are_read_as_they_are(genus, group):
+    names = ProvisionalNames([])
+    given = [names.next(genus, group) for _ in range(2)]
     read = read_names([(name, "") for name in given])
     assert [name.label for name in read.values()] == given
-    assert [name.genus for name in read.values()] == ["Heliconius", "", ""]
+    assert len({name.genus for name in read.values()} - {"", genus}) == 0
 
 
 def test_a_name_is_safe_unless_too_many_are_answered_otherwise():
@@ -162,6 +167,22 @@ def test_a_name_with_two_parents_gets_the_more_frequent_one():
     Taxonomy.of_images(found)
     with pytest.raises(DataError, match="two parents"):
         Taxonomy.of_images(images)
+
+
+def test_a_blank_is_no_parent_and_no_child():
+    images = pd.DataFrame(
+        {
+            "image_id": list("abcdef"),
+            "scientific_name": ["Moth morph 1"] * 3 + ["Beetle morph 1"] * 2 + ["Aus albus"],
+            "genus": [""] * 5 + ["Aus"],
+            "family": ["Noctuidae", "", "Noctuidae", "Carabidae", "Carabidae", ""],
+            "category": ["Moth"] * 3 + ["Beetle"] * 2 + ["Moth"],
+        }
+    )
+    found = with_one_parent(images)
+    assert list(found["genus"]) == [""] * 5 + ["Aus"]
+    assert list(found["family"]) == ["Noctuidae"] * 3 + ["Carabidae"] * 2 + [""]
+    assert list(found["category"]) == ["Moth"] * 3 + ["Beetle"] * 2 + ["Moth"]
 
 
 def test_what_is_unlike_its_name_comes_first(known):

@@ -217,6 +217,81 @@ def test_decisions_of_an_earlier_page_that_no_file_has_are_kept(curator, tmp_pat
     assert found == dict.fromkeys(["new/00000.jpg", "new/00001.jpg"], "Aus sp. 1")
 
 
+def test_the_parts_of_a_candidate_are_two_species(curator, tmp_path):
+    page = curator(written(tables_below(tmp_path, 2, 4), tmp_path))
+    press(page, "s")
+    assert current(page) == "Aus sp. 1: 2 pictures"
+    assert page.locator(".card.current .words").inner_text() == ""  # the numbers were the whole's
+    press(page, "a", "a", "a")
+    names = read_decisions(saved(page, tmp_path)).names
+    assert list(names.values()) == ["Aus sp. 1"] * 2 + ["Aus sp. 3"] * 2 + ["Aus sp. 2"] * 4
+
+
+def test_a_decision_that_was_changed_after_the_file_was_saved_is_the_one_that_counts(curator, tmp_path):
+    results = tables_below(tmp_path, 2, 4)
+    page = curator(written(results, tmp_path))
+    press(page, "2", "a")
+    file = saved(page, tmp_path)
+    press(page, "u", "k")
+    page.close()
+    page = curator(written(results, tmp_path, decisions=file))
+    found = read_decisions(saved(page, tmp_path))
+    assert (found.names, found.kept) == ({}, {"old/0.jpg"})
+
+
+def test_what_a_file_decided_of_a_card_is_shown_and_not_decided_again(curator, tmp_path):
+    file = tmp_path / "before.csv"
+    file.write_text("image_id,decision,name\nnew/00000.jpg,name,Cus novus\nold/2.jpg,exclude,\n")
+    page = curator(written(tables_below(tmp_path, 1, 4), tmp_path, decisions=file))
+    assert "→ Cus novus" in page.inner_text(".card.current")
+    press(page, "a", "3", "a")
+    found = read_decisions(saved(page, tmp_path))
+    assert found.names == {"new/00000.jpg": "Cus novus"} | {f"new/0000{n}.jpg": "Aus sp. 1" for n in (1, 2, 3)}
+    # The first of the pair was left out before: the other one stays.
+    assert (set(found.excluded), found.kept) == ({"old/2.jpg"}, {"old/3.jpg"})
+
+
+def test_a_pair_is_one_decision_and_nothing_is_decided_where_nothing_is_open(curator, tmp_path):
+    page = curator(written(tables_below(tmp_path, 1, 3), tmp_path))
+    press(page, "3", "a", "a", "a")
+    assert page.locator("#done").inner_text() == "2 pictures decided."
+    press(page, "u")
+    assert page.locator("#done").inner_text() == "0 pictures decided."
+
+
+def test_two_windows_of_a_page_are_one(curator, tmp_path):
+    """What the one did is shown in the other before anything is done there."""
+    path = written(tables_below(tmp_path, 3, 4), tmp_path)
+    one, other = curator(path), curator(path)
+    press(one, "a")
+    other.bring_to_front()
+    while other.locator("#done").inner_text() != "8 pictures decided.":
+        press(other, "x")
+    one.bring_to_front()
+    while one.locator("#done").inner_text() != "12 pictures decided.":
+        press(one, "a")
+    found = read_decisions(saved(one, tmp_path))
+    assert (len(found.names), len(found.excluded)) == (8, 4)
+
+
+def test_marks_are_of_one_card(curator, tmp_path):
+    page = curator(written(tables_below(tmp_path, 2, 4), tmp_path))
+    page.locator(".card").nth(0).locator(".shown button").nth(1).click()
+    page.locator(".card").nth(1).locator("[data-action=accept]").click()
+    assert page.locator("#done").inner_text() == "4 pictures decided."
+    assert page.locator("[aria-pressed=true]").count() == 0
+
+
+def test_where_the_browser_keeps_nothing_it_is_said(browser, tmp_path):
+    path = written(tables_below(tmp_path, 1, 3), tmp_path)
+    page = browser.new_page()
+    page.add_init_script("Storage.prototype.setItem = () => { throw new Error('full'); }")
+    page.goto(path.as_uri())
+    press(page, "a")
+    assert "save the file before you close" in page.locator("#done").inner_text()
+    page.close()
+
+
 def test_nothing_of_the_data_is_obeyed_and_nothing_in_the_way_of_people(curator, tmp_path):
     page = curator(written(tables_below(tmp_path, 1, 3), tmp_path))
     policy = page.get_attribute("meta[http-equiv=Content-Security-Policy]", "content")

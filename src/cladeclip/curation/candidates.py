@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from cladeclip.curation.tree import Tree, best_height, tree_of
+from cladeclip.datasets.names import read_names
 from cladeclip.encoders.fusion import normalise
 from cladeclip.evaluation.search import nearest
 from cladeclip.hierarchy.classifier import Classifier
@@ -22,7 +23,9 @@ ENOUGH_SPECIES = 4
 # Share of a name's pictures that may be answered otherwise.
 ERRORS = 0.1
 # A candidate is parted beforehand, so many times at most.
-DEPTH = 8
+DEPTH = 16
+# Of a provisional name where nothing is known of the pictures.
+NO_GROUP = "candidate"
 
 
 @dataclass(frozen=True)
@@ -117,14 +120,19 @@ def tree_of_new(units: np.ndarray, known: Known, *, seed: int) -> tuple[Tree, fl
         return tree, float(above[min(len(above) - 1, round(len(units) ** 0.5) - 1)]) if len(above) else 0.0
     first = np.isin(codes, stream_of(seed, "candidates").permutation(n_species)[: n_species // 2])
     trees = [
-        (tree_of(_whitened(known.units[~half], codes[~half])(known.units[half])), codes[half])
+        (tree_of(whitener(known.units[~half], codes[~half])(known.units[half])), codes[half])
         for half in (first, ~first)
     ]
-    return tree_of(_whitened(known.units, codes)(units)), best_height(trees)
+    return tree_of(whitener(known.units, codes)(units)), best_height(trees)
 
 
-def _whitened(units: np.ndarray, codes: np.ndarray) -> "partial[np.ndarray]":
-    """What makes unit vectors of embeddings (n, d), by the within-class covariance of known ones."""
+def whitener(units: np.ndarray, codes: np.ndarray) -> "partial[np.ndarray]":
+    """A function that makes unit vectors (m, d) of others, in which what known ones of a label differ in counts less.
+
+    Args:
+        units: (n, d), known.
+        codes: (n,) their labels.
+    """
     labels, members = np.unique(codes, return_inverse=True)
     sums = np.zeros((len(labels), units.shape[1]))
     np.add.at(sums, members, units)
@@ -164,20 +172,37 @@ def most_common(values: Iterable[str]) -> str:
 
 
 class ProvisionalNames:
-    """Gives out `Heliconius sp. 1`, `Heliconius sp. 2` ..., or `Nymphalidae morph 1`, of names that are not taken."""
+    """Gives out `Heliconius sp. 1`, `Heliconius sp. 2` ..., or `Nymphalidae morph 1`, of names that are not taken.
+
+    Only names that `prepare` will read as they are: `butterflies morph 1` would become a species of a genus Butterflies.
+    """
 
     def __init__(self, taken: Iterable[str]) -> None:
         self._taken = set(taken)
+        self._stems: dict[tuple[str, str], str] = {}
 
     def next(self, genus: str, group: str) -> str:
         """A name in a genus; where that is blank, of a group that is no genus."""
-        stem = f"{genus} sp." if genus else f"{group or 'Unknown'} morph"
-        number = 1
+        if (genus, group) not in self._stems:
+            self._stems[genus, group] = _stem(genus, group)
+        stem, number = self._stems[genus, group], 1
         while f"{stem} {number}" in self._taken:
             number += 1
         name = f"{stem} {number}"
         self._taken.add(name)
         return name
+
+
+def _stem(genus: str, group: str) -> str:
+    """What a number behind it makes a label of, in this genus or in none."""
+    tried = [(f"{genus} sp.", genus)] if genus else []
+    tried += [(f"{group} morph", ""), (f"{group[:1].upper()}{group[1:]} morph", "")]
+    for stem, expected in tried:
+        name = f"{stem} 1"
+        read = read_names([(name, "")])[name, ""]
+        if (read.label, read.genus) == (name, expected):
+            return stem
+    return NO_GROUP
 
 
 def _parts(tree: Tree, node: int, depth: int, path: str = "") -> Iterator[tuple[int, str]]:

@@ -32,12 +32,15 @@ def _below_genus(name: str, genus: str) -> bool:
 
 
 def with_one_parent(named: pd.DataFrame) -> pd.DataFrame:
-    """Named pictures (rows of `images`) in which every name has one parent at each rank: the most frequent.
+    """Named pictures (rows of `images`) in which every name has one parent at each rank: the most frequent that is no blank.
 
-    Two come of a wrong name, which is what is looked for here, and no reason to stop.
+    Two come of a wrong name, which is what is looked for here, and no reason to stop. A blank is no name: of pictures
+    without a genus, say, the parents are those of their species.
     """
     named = named.copy()
     for below, above in pairwise(column for column in COLUMN_OF_RANK.values() if column in named):
-        most_frequent = named.groupby(below)[above].agg(lambda values: values.mode().iloc[0])
-        named[above] = named[below].map(most_frequent)
+        lowest = named["scientific_name"].map("species {}".format)
+        child = named[below].map(f"{below} {{}}".format).where(named[below] != "", lowest)
+        parents = named.loc[named[above] != "", above].groupby(child).agg(lambda values: values.mode().iloc[0])
+        named[above] = child.map(parents).fillna("")
     return named

@@ -22,7 +22,7 @@ SIDE_PX = 144
 
 
 def render_curation(results: Results, config: Mapping[str, Any], split: str, model: str) -> str:
-    """The page, of the tables in {split}/curate/{model}/; pictures on which a decision was read are left out.
+    """The page, of the tables in {split}/curate/{model}/; cards on all of whose pictures a decision was read are left out.
 
     At most `curate.max_mb` MB are pictures. Where there are more, those at the end of the lists are left out, and the page
     says how many.
@@ -50,8 +50,8 @@ def render_curation(results: Results, config: Mapping[str, Any], split: str, mod
                     shown[image_id] = pictures.of(image_id, SIDE_PX)
     data = {
         # Under this name the browser keeps what was decided on this page.
-        "page": f"{results}/{split}/{model}",
-        "made": hashlib.sha256(json.dumps(lists, sort_keys=True).encode()).hexdigest()[:16],
+        "page": f"{results}/{split}/{model} {_digest(str(Path(str(results)).resolve()))}",
+        "made": _digest(json.dumps(lists, sort_keys=True)),
         "names": names,
         "decisions": list(DECISIONS),
         "earlier": earlier.to_numpy().tolist(),
@@ -78,6 +78,10 @@ def render_curation(results: Results, config: Mapping[str, Any], split: str, mod
             data=_as_script(data),
         )
     )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _as_script(data: Mapping[str, Any]) -> str:
