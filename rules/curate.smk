@@ -1,4 +1,5 @@
 # What a curator should look at, and the page to decide it on. Not part of `all`: asked for by name.
+from cladeclip.reporting.words import describe_model
 
 
 rule curate:
@@ -8,7 +9,6 @@ rule curate:
         store=FILES.store(),
     output:
         **{table: RESULTS.curation("{split}", "{model}", f"{table}.parquet") for table in plan.CURATION_TABLES},
-        dwca=RESULTS.curation("{split}", "{model}", "candidates.dwca.zip"),
     log:
         RESULTS.log("curate/{split}/{model}"),
     benchmark:
@@ -22,7 +22,6 @@ rule curate:
     params:
         curate=deciding(Curate, config["curate"]),
         hierarchy=ordered(config["hierarchy"]),
-        licence=config["identify"]["licence"],
         seed=SEEDS["queries"],
         code=code("curate"),
     message:
@@ -50,9 +49,28 @@ rule curate_page:
         results=lambda wildcards: str(RESULTS),
         max_mb=config["curate"]["max_mb"],
         decisions=DATASET["decisions"],
+        words=lambda wildcards: describe_model(wildcards.model, config),
         code=code("curate_page"),
         templates=digests("curate"),
     message:
         "Writing {output[0]}."
     script:
         script_of("curate_page")
+
+
+rule candidates_archive:
+    input:
+        rules.curate.output.candidates,
+    output:
+        RESULTS.curation("{split}", "{model}", "candidates.dwca.zip"),
+    log:
+        RESULTS.log("candidates_archive/{split}/{model}"),
+    conda:
+        ENVIRONMENT
+    params:
+        licence=config["identify"]["licence"],
+        code=code("candidates_archive"),
+    message:
+        "Writing {output[0]}."
+    script:
+        script_of("candidates_archive")

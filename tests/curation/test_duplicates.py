@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cladeclip.curation.correlation import FINE, _details, _highest, correlation
-from cladeclip.curation.duplicates import alike, duplicates
+from cladeclip.curation.duplicates import BITS, MOST, _hash, _pairs_of_hashes, alike, duplicates
 from cladeclip.datasets.store import PictureStore, build_store
 
 
@@ -126,3 +126,29 @@ def test_a_copy_of_few_pixels_is_found_though_its_embedding_is_far_away(tmp_path
     )
     assert pairs[["image_id", "other_image_id"]].to_numpy().tolist() == [["4.png", "small.png"]]
     assert pairs["correlation"].iloc[0] > 0.9
+
+
+def test_plain_pictures_are_alike_by_no_hash_and_of_many_that_are_few_are_compared(tmp_path):
+    for n in range(30):
+        Image.new("RGB", (80, 60), (n, n, n)).save(tmp_path / f"plain {n:02d}.png")
+        again(scene(1), "recompress").save(tmp_path / f"same {n:02d}.png")
+    ids = sorted(path.name for path in tmp_path.iterdir())
+    build_store(tmp_path, ids, tmp_path / "store.arrow", side=60, workers=1)
+    hashes = [_hash(name, PictureStore(tmp_path / "store.arrow")) for name in ids]
+    assert hashes[:30] == [None] * 30
+    pairs = _pairs_of_hashes(hashes)
+    assert (pairs[:, 0] < pairs[:, 1]).all()
+    assert pairs.min() == 30
+    assert np.bincount(pairs[:, 0]).max() == MOST
+    # All are linked, through one another.
+    assert set(pairs.ravel()) == set(range(30, 60))
+
+
+def test_hashes_are_compared_as_bits():
+    """Against Python's own counting, over the borders of blocks."""
+    rng = np.random.default_rng(0)
+    hashes = [int(value) for value in rng.integers(0, 2**62, 700)]
+    hashes[650] = hashes[3] ^ 0b101
+    hashes[699] = hashes[600] ^ 0b111
+    expected = {(a, b) for a in range(700) for b in range(a + 1, 700) if (hashes[a] ^ hashes[b]).bit_count() <= BITS}
+    assert {tuple(pair) for pair in _pairs_of_hashes(hashes).tolist()} == expected == {(3, 650)}

@@ -107,3 +107,25 @@ def test_a_decision_ends_a_conflict_and_names_the_unnamed(root, images, tmp_path
     found = prepare(root, read_table(tmp_path / "l.parquet", LISTING), dataset, decisions=decisions, workers=1).images
     named = found.set_index("image_id")["scientific_name"]
     assert (named[twice], named[blank]) == ("Aus bus", "Cus dus")
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("", "Papilioidae morph 1"),
+        ("unknown", "Papilioidae morph 1"),
+        ("", "Papilio sp. 1"),
+        ("Papilio", "Papilio sp. 1"),
+        ("Papilio sp.", "Papilio sp. 1"),
+    ],
+)
+def test_a_picture_that_had_no_name_of_another_genus_keeps_its_own_ranks(root, images, tmp_path, written, name):
+    first = images["image_id"][0]
+    nameless = images.assign(
+        scientific_name=images["scientific_name"].where(images["image_id"] != first, written),
+        genus=images["genus"].where(images["image_id"] != first, ""),
+    )
+    found = prepared(root, nameless, tmp_path, Decisions({first: name})).images.set_index("image_id")
+    assert found.loc[first, "scientific_name"] == name
+    # `prepared` writes the family of each genus; the blank genus of this picture has "idae".
+    assert found.loc[first, "family"] == "idae"

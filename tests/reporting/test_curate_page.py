@@ -79,7 +79,7 @@ def written(results, folder, decisions="", **curate):
         "curate": CONFIG["curate"] | curate,
     }
     path = folder / "curate.html"
-    path.write_text(render_curation(results, config, "holdout-0", MODEL), encoding="utf-8")
+    path.write_text(render_curation(results, config, "holdout-0", MODEL, words="hand-made features"), encoding="utf-8")
     return path
 
 

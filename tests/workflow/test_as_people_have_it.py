@@ -119,7 +119,7 @@ def test_the_report_says_so(done):
 def test_what_a_curator_decides_on_the_page_the_next_run_does(done):
     """The last test of this run: it changes the names."""
     folder, config = "results/tiny/holdout-0/curate/handmade", done.folder / "changed.yaml"
-    done.run(f"{folder}/curate.html", config=config)
+    done.run(f"{folder}/curate.html", f"{folder}/candidates.dwca.zip", config=config)
     candidates = read_table(done.folder / folder / "candidates.parquet", CANDIDATES)
     assert candidates["image_id"].str.startswith("unknown/").all()
     assert len(candidates) == 8

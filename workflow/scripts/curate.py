@@ -2,8 +2,6 @@
 
 from cladeclip.curation.curate import curate
 from cladeclip.datasets.store import PictureStore
-from cladeclip.hierarchy.identifications import of_candidates
-from cladeclip.io.darwin_core import write_archive
 from cladeclip.io.embeddings import rows_for
 from cladeclip.io.parquet import read_table, write_table
 from cladeclip.run.job_log import job_log
@@ -23,5 +21,3 @@ with job_log(snakemake.log[0]):
     made_by = dict(snakemake.wildcards) | dict(params.curate)
     for contract in (SUSPECTS, DUPLICATES, OUTLIERS, CANDIDATES):
         write_table(snakemake.output[contract.name], contract, getattr(lists, contract.name), made_by)
-    occurrences = of_candidates(lists.candidates, model=snakemake.wildcards.model)
-    write_archive(snakemake.output.dwca, occurrences, title="Candidate species", licence=params.licence)

@@ -7,6 +7,10 @@ from cladeclip.run.job_log import job_log
 
 with job_log(snakemake.log[0]):
     page = render_curation(
-        Results(snakemake.params.results), snakemake.config, snakemake.wildcards.split, snakemake.wildcards.model
+        Results(snakemake.params.results),
+        snakemake.config,
+        snakemake.wildcards.split,
+        snakemake.wildcards.model,
+        words=snakemake.params.words,
     )
     write_text(snakemake.output[0], page)

@@ -1,6 +1,6 @@
 """Pictures that are there twice, and specimens under two names."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from scipy.fft import dctn
 
-from cladeclip.curation.correlation import correlation
+from cladeclip.curation.correlation import CONTRAST, correlation
 from cladeclip.datasets.near_duplicates import with_near_duplicates
 from cladeclip.datasets.store import PictureStore
 from cladeclip.evaluation.search import nearest
@@ -19,6 +19,8 @@ from cladeclip.tables import DUPLICATES
 
 # Each picture is compared with so many that are nearest to it, and with those whose hash differs in so few bits.
 NEIGHBOURS, BITS = 5, 2
+# Of these a picture has so many at most, however many labels or blank cards look the same.
+MOST = 20
 # Hashes that are compared with all at once.
 BLOCK = 512
 SAME_PICTURE, SAME_SPECIMEN = "picture", "specimen"
@@ -38,7 +40,9 @@ def duplicates(
         embeddings: (n, d) in its order.
         workers: processes that compare.
     """
-    pairs = alike(images["image_id"].to_numpy(), embeddings, store, cosine=cosine, workers=workers)
+    # Of pictures with equal pixels one is compared with the others.
+    once = ~images["pixel_group"].duplicated().to_numpy()
+    pairs = alike(images["image_id"].to_numpy()[once], embeddings[once], store, cosine=cosine, workers=workers)
     pairs = pairs[pairs["correlation"] >= least]
     of_pair = pd.concat([pairs.set_index(column)["correlation"] for column in ("image_id", "other_image_id")])
     best = images["image_id"].map(of_pair.groupby(level=0).max())
@@ -62,7 +66,7 @@ def alike(ids: np.ndarray, embeddings: np.ndarray, store: PictureStore, *, cosin
     """
     with ProcessPoolExecutor(workers) as pool:
         hashed = pool.map(partial(_hash, store=store), ids, chunksize=64)
-        hashes = np.array(list(progress(hashed, total=len(ids), desc="hashing", unit="pictures")), dtype=np.uint64)
+        hashes = list(progress(hashed, total=len(ids), desc="hashing", unit="pictures"))
     pairs = np.unique(np.concatenate([_near_pairs(embeddings, cosine), _pairs_of_hashes(hashes)]), axis=0)
     table = pd.DataFrame({"image_id": ids[pairs[:, 0]], "other_image_id": ids[pairs[:, 1]]})
     tasks = list(table.itertuples(index=False, name=None))
@@ -81,20 +85,29 @@ def _near_pairs(embeddings: np.ndarray, cosine: float) -> np.ndarray:
     return np.sort(np.stack([rows[near], found.ravel()[near]], axis=1), axis=1)
 
 
-def _pairs_of_hashes(hashes: np.ndarray) -> np.ndarray:
-    """Rows (p, 2), the lower first, of pictures whose hashes differ in BITS bits at most."""
+def _pairs_of_hashes(of_pictures: Sequence[int | None]) -> np.ndarray:
+    """Rows (p, 2), the lower first, of pictures whose hashes differ in BITS bits at most; of one picture MOST at most."""
+    rows = np.array([place for place, value in enumerate(of_pictures) if value is not None], dtype=np.int64)
+    hashes = np.array([value for value in of_pictures if value is not None], dtype=np.uint64)
     pairs = [np.empty((0, 2), dtype=np.int64)]
     for first in range(0, len(hashes), BLOCK):
-        ones, others = np.nonzero(np.bitwise_count(hashes[first : first + BLOCK, None] ^ hashes[None, :]) <= BITS)
-        later = others > ones + first
-        pairs.append(np.stack([ones[later] + first, others[later]], axis=1))
+        near = np.bitwise_count(hashes[first : first + BLOCK, None] ^ hashes[None, :]) <= BITS
+        near &= np.arange(len(hashes)) > np.arange(first, first + len(near))[:, None]
+        ones, others = np.nonzero(near & (near.cumsum(axis=1) <= MOST))
+        pairs.append(np.stack([rows[ones + first], rows[others]], axis=1))
     return np.concatenate(pairs)
 
 
-def _hash(image_id: str, store: PictureStore) -> int:
-    """The perceptual hash (pHash, Zauner 2010), 64 bits: which of the lowest frequencies are above their median."""
+def _hash(image_id: str, store: PictureStore) -> int | None:
+    """The perceptual hash (pHash, Zauner 2010), 64 bits: which of the lowest frequencies are above their median.
+
+    None of a picture that is all but plain: its hash is chance, or that of all others.
+    """
     grey = store.read(image_id).convert("L").resize((32, 32), Image.Resampling.BOX)
-    lowest = dctn(np.asarray(grey, dtype=np.float64), norm="ortho")[:8, :8].ravel()
+    pixels = np.asarray(grey, dtype=np.float64)
+    if pixels.std() < CONTRAST:
+        return None
+    lowest = dctn(pixels, norm="ortho")[:8, :8].ravel()
     return int("".join("1" if value > np.median(lowest) else "0" for value in lowest), 2)
 
 

@@ -5,8 +5,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from cladeclip.datasets.names import read_names
 from cladeclip.datasets.naming import some
 from cladeclip.errors import DataError, did_you_mean
 from cladeclip.io.table_file import read_table_file
@@ -94,7 +96,7 @@ def with_decided_names(listed: pd.DataFrame, decisions: Decisions) -> pd.DataFra
     if gone:
         logger.warning("dataset.decisions: the data does not list %s; passed over.", some(gone))
     blank = [column for column in ("genus", "taxon_rank") if column in listed]
-    listed = listed.assign(decided=renamed)
+    listed = listed.assign(decided=renamed, name_before=listed["scientific_name"])
     listed["scientific_name"] = decided.where(renamed, listed["scientific_name"])
     listed.loc[renamed, blank] = ""
     if renamed.any():
@@ -107,16 +109,21 @@ def with_decided_names(listed: pd.DataFrame, decisions: Decisions) -> pd.DataFra
 def with_ranks_of_decided(listed: pd.DataFrame) -> pd.DataFrame:
     """Renamed pictures (column `decided`) with the higher ranks of their new genus, as the other pictures have them.
 
-    Where the data has the genus nowhere else, they are blank: nothing is made up.
+    Where the data has the genus nowhere else, they keep their own if their old name was of no other genus (that of pictures
+    without a name, say); else they are blank: nothing is made up.
     """
     ranks = [rank for rank in HIGHER_RANKS if rank in listed]
     renamed = listed["decided"]
     if not ranks or not renamed.any():
         return listed
     known = listed[~renamed & (listed["genus"] != "")].groupby("genus")[ranks].agg(_most_frequent)
-    of_genus = known.reindex(listed.loc[renamed, "genus"]).fillna("").to_numpy()
+    rows = listed[renamed]
+    before = read_names([(name, "") for name in rows["name_before"]])
+    genus_before = np.array([before[name, ""].genus for name in rows["name_before"]])
+    keeps = ~rows["genus"].isin(known.index).to_numpy() & ((genus_before == "") | (genus_before == rows["genus"]))
+    of_genus = known.reindex(rows["genus"]).fillna("").to_numpy()
     listed = listed.copy()
-    listed.loc[renamed, ranks] = of_genus
+    listed.loc[renamed, ranks] = np.where(np.asarray(keeps)[:, None], rows[ranks].to_numpy(), of_genus)
     return listed
 
 

@@ -10,22 +10,23 @@ import pandas as pd
 
 from cladeclip.datasets.decisions import DECISIONS, decision_rows
 from cladeclip.io.parquet import read_table
-from cladeclip.names import Model
 from cladeclip.paths import Results
 from cladeclip.reporting.pages import asset, environment, policy
 from cladeclip.reporting.thumbnails import Thumbnails
-from cladeclip.reporting.words import describe_model
 from cladeclip.tables import CANDIDATES, DUPLICATES, IMAGES, OUTLIERS, SUSPECTS
 
 # Longer side of a picture on the page, in pixels: more than in the report, since one has to tell species by it.
 SIDE_PX = 144
 
 
-def render_curation(results: Results, config: Mapping[str, Any], split: str, model: str) -> str:
+def render_curation(results: Results, config: Mapping[str, Any], split: str, model: str, *, words: str) -> str:
     """The page, of the tables in {split}/curate/{model}/; cards on all of whose pictures a decision was read are left out.
 
     At most `curate.max_mb` MB are pictures. Where there are more, those at the end of the lists are left out, and the page
     says how many.
+
+    Args:
+        words: the model, see `describe_model`.
     """
     images = read_table(results.table("images"), IMAGES)
     earlier = decision_rows(config["dataset"]["decisions"])
@@ -64,12 +65,9 @@ def render_curation(results: Results, config: Mapping[str, Any], split: str, mod
         .get_template("curate.html")
         .render(
             dataset=config["dataset"]["name"],
-            model=model,
-            words=describe_model(model, config),
-            trained=Model.parse(model) is not None,
+            words=words,
             n_named=int((images["scientific_name"] != "").sum()),
             n=len(images),
-            counts={name: len(cards) for name, cards in lists.items()},
             decided=len(decided),
             left_out=pictures.left_out,
             style=style,
