@@ -22,9 +22,9 @@ from PIL import Image
 from benchmarks.study import markdown
 from cladeclip.clustering.lloyd import kmeans
 from cladeclip.config.sections import Curate
-from cladeclip.curation.candidates import Known, tree_of_new
+from cladeclip.curation.candidates import Known, tree_of_new, whitener
 from cladeclip.curation.duplicates import alike
-from cladeclip.curation.suspects import cross_fitted_logits, doubts
+from cladeclip.curation.suspects import cross_fitted_logits, doubts, votes_of_neighbours
 from cladeclip.curation.tree import decisions_needed, decisions_until, tree_of
 from cladeclip.datasets.pictures import open_prepared
 from cladeclip.datasets.splits import make_split
@@ -60,7 +60,9 @@ def wrong_names(images: pd.DataFrame, embeddings: np.ndarray) -> pd.DataFrame:
                     | {f"right at {share:.0%}": one.mean() for share, one in zip(LOOKED_AT, found, strict=True)}
                     | {f"recall at {LOOKED_AT[-1]:.0%}": found[-1].sum() / is_wrong.sum()}
                 )
-    return pd.DataFrame(rows).groupby(["wrong names", "ranked by"], sort=False).mean().reset_index()
+    of_methods = pd.DataFrame(rows).groupby(["wrong names", "ranked by"], sort=False)
+    spread = of_methods[f"right at {LOOKED_AT[-1]:.0%}"].std()
+    return of_methods.mean().assign(**{f"sd of right at {LOOKED_AT[-1]:.0%}": spread}).reset_index()
 
 
 def with_wrong_names(images: pd.DataFrame, kind: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -86,26 +88,44 @@ def _doubts(embeddings: np.ndarray, codes: np.ndarray, groups: np.ndarray, seed:
     logits = cross_fitted_logits(embeddings, codes, groups, seed=seed).astype(np.float64)
     probability = np.exp(logits - logits.max(axis=1, keepdims=True))
     probability /= probability.sum(axis=1, keepdims=True)
-    own = probability[np.arange(len(codes)), codes]
+    both = (probability + votes_of_neighbours(embeddings, codes, groups, probability.shape[1])) / 2
     judged = np.flatnonzero(np.isfinite(ours))
     _, of_judged = np.unique(codes[judged], return_inverse=True)
     columns = np.unique(codes[judged])
-    kept = probability[np.ix_(judged, columns)] + 1e-12
-    issues = judged[
-        find_label_issues(of_judged, kept / kept.sum(axis=1, keepdims=True), return_indices_ranked_by="self_confidence")
-    ]
-    cleanlab = -own
-    cleanlab[issues] = 1.0 + np.arange(len(issues), 0, -1)
+
+    def cleanlab(of_names: np.ndarray) -> np.ndarray:
+        """What it finds, in its order, then the others by the same score."""
+        shares = of_names[np.ix_(judged, columns)] + 1e-12
+        shares /= shares.sum(axis=1, keepdims=True)
+        issues = judged[find_label_issues(of_judged, shares, return_indices_ranked_by="self_confidence")]
+        found = -of_names[np.arange(len(codes)), codes]
+        found[issues] = 1.0 + np.arange(len(issues), 0, -1)
+        return found
+
     units = normalise(embeddings)
     middles = normalise(np.stack([units[codes == code].mean(axis=0) for code in range(codes.max() + 1)]))
     far = -np.einsum("nd,nd->n", units, middles[codes])
     chance = np.random.default_rng(seed).random(len(codes))
-    found = {"ours": ours, "cleanlab, its defaults": cleanlab, "own-class cosine": far, "chance": chance}
+    found = {
+        "ours": ours,
+        "ours, by the probe alone": _margin(probability, codes),
+        "cleanlab, its defaults": cleanlab(probability),
+        "cleanlab, on both judges": cleanlab(both),
+        "own-class cosine": far,
+        "chance": chance,
+    }
     return {method: np.where(np.isfinite(ours), doubt, -np.inf) for method, doubt in found.items()}
 
 
+def _margin(probability: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """How much more probable the best other label is (n,) than the own."""
+    others = probability.copy()
+    others[np.arange(len(codes)), codes] = -np.inf
+    return others.max(axis=1) - probability[np.arange(len(codes)), codes]
+
+
 def naming(images: pd.DataFrame, embeddings: np.ndarray, k: int) -> pd.DataFrame:
-    """Decisions a picture until shares of the pictures of unseen species have their right names, by fold and method."""
+    """Decisions a picture until shares of the pictures of unseen species have their right names, mean of the folds."""
     units, rows = normalise(embeddings.astype(np.float64)), []
     species = images["scientific_name"].to_numpy(dtype=str)
     for fold in range(FOLDS):
@@ -116,13 +136,16 @@ def naming(images: pd.DataFrame, embeddings: np.ndarray, k: int) -> pd.DataFrame
         tree, height = tree_of_new(units[new], of_known, seed=5)
         needed = decisions_needed(tree, truth)
         ours = [(tree.leaves(node), int(needed[node])) for node in tree.cut(height)]
-        labels = kmeans(units[new].astype(np.float32), min(k, len(new)), seed=5).labels
-        theirs = []
-        for label in np.unique(labels):
-            members = np.flatnonzero(labels == label)
-            theirs.append((members, int(decisions_needed(tree_of(units[new][members]), truth[members])[-1])))
+        theirs = _clustered(units[new], k, truth)
+        whitened = whitener(of_known.units, pd.factorize(of_known.species)[0])(units[new])
+        as_many = _clustered(whitened, len(ours), truth)
         one_by_one = [(np.array([place]), 1) for place in range(len(new))]
-        for method, groups in (("candidates", ours), (f"k-means, k = {k}", theirs), ("one by one", one_by_one)):
+        for method, groups in (
+            ("candidates", ours),
+            ("k-means, as many groups, whitened", as_many),
+            (f"k-means, k = {k}", theirs),
+            ("one by one", one_by_one),
+        ):
             purity = sum(pd.Series(truth[members]).value_counts().iloc[0] for members, _ in groups) / len(new)
             rows.append(
                 {
@@ -141,7 +164,17 @@ def naming(images: pd.DataFrame, embeddings: np.ndarray, k: int) -> pd.DataFrame
                     for share in SHARES_NAMED
                 }
             )
-    return pd.DataFrame(rows)
+    of_methods = pd.DataFrame(rows).groupby("method", sort=False)
+    return of_methods.mean(numeric_only=True).drop(columns="fold").reset_index()
+
+
+def _clustered(points: np.ndarray, k: int, truth: np.ndarray) -> list[tuple[np.ndarray, int]]:
+    """Clusters of k-means: their members, and the decisions that each takes if it is split as candidates are."""
+    labels, found = kmeans(points.astype(np.float32), min(k, len(points)), seed=5).labels, []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        found.append((members, int(decisions_needed(tree_of(points[members]), truth[members])[-1])))
+    return found
 
 
 def copies(picture: Image.Image, rng: np.random.Generator) -> Iterator[tuple[str, Image.Image, int]]:
@@ -232,19 +265,13 @@ def main() -> None:
     images = read_table(f"results/{arguments.name}/images.parquet", IMAGES)
     images = images[images["scientific_name"] != ""].reset_index(drop=True)
     embeddings = rows_for(f"results/{arguments.name}/embeddings/{ENCODER}/image.parquet", list(images["image_id"]))
-    of_folds = naming(images, embeddings, arguments.k)
-    tables: list[tuple[str, str, Callable[[], pd.DataFrame]]] = [
-        ("names", "Wrong names", lambda: wrong_names(images, embeddings)),
-        ("naming", "Decisions a picture, by fold", lambda: of_folds),
-        (
-            "naming",
-            "Decisions a picture",
-            lambda: of_folds.groupby("method", sort=False).mean(numeric_only=True).reset_index(),
-        ),
-        ("copies", "Copies", lambda: duplicates(images, embeddings, arguments.data)),
-    ]
+    tables: dict[str, tuple[str, Callable[[], pd.DataFrame]]] = {
+        "names": ("Wrong names", lambda: wrong_names(images, embeddings)),
+        "naming": ("Decisions a picture", lambda: naming(images, embeddings, arguments.k)),
+        "copies": ("Copies", lambda: duplicates(images, embeddings, arguments.data)),
+    }
     text = io.StringIO()
-    for what, title, made in tables:
+    for what, (title, made) in tables.items():
         if arguments.only not in (None, what):
             continue
         part = f"## {title}: {arguments.name}\n\n{markdown(made().round(3).to_dict(orient='records'))}\n\n"

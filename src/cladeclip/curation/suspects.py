@@ -63,7 +63,7 @@ def doubts(
         groups: (n,) int64, content groups.
     """
     logits = cross_fitted_logits(embeddings, codes, groups, seed=seed)
-    votes = _votes(embeddings, codes, groups, int(codes.max()) + 1)
+    votes = votes_of_neighbours(embeddings, codes, groups, int(codes.max()) + 1)
     probability = torch.softmax(torch.from_numpy(logits), 1).numpy()
     places = np.arange(len(codes))
     both = (probability + votes) / 2
@@ -102,7 +102,7 @@ def _folds(codes: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
     return of_group[groups]
 
 
-def _votes(embeddings: np.ndarray, codes: np.ndarray, groups: np.ndarray, n_labels: int) -> np.ndarray:
+def votes_of_neighbours(embeddings: np.ndarray, codes: np.ndarray, groups: np.ndarray, n_labels: int) -> np.ndarray:
     """The share (n, K) float32 of the votes of the nearest pictures of other content groups, that each label has."""
     found, cosines = nearest(embeddings, embeddings, min(SEARCHED, len(embeddings)))
     other = groups[found] != groups[:, None]
