@@ -150,7 +150,7 @@ def test_the_page_shows_the_section_and_no_name_is_markup(opened):
     assert "Answers at each rank" in text
     assert text == render_report(Results(opened), OPEN, summarise(Results(opened), OPEN)).page
     page = Page(text)
-    assert page.tags.count("script") == 5  # tables and charts; the map's data, Vega, and the map
+    assert page.tags.count("script") == 5  # what pages share; tables and charts; the map's data, Vega, and the map
     pictures = [link for link in page.links if not link.startswith("#")]
     assert len(pictures) == page.tags.count("img") > 0
     assert all(re.fullmatch(r"data:image/webp;base64,[A-Za-z0-9+/=]+", link) for link in pictures)
