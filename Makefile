@@ -85,7 +85,7 @@ taxonomy: setup ## names at several ranks beside a flat softmax: make taxonomy D
 imports: setup ## what starting a job of each kind costs, beside the libraries that it uses
 	$(BIN)/python -m benchmarks.imports
 
-rehearsal: setup ## the default experiment at full size with drawn pictures and tiny models, without network (half an hour on two cores): make rehearsal [PICTURES=1500]
+rehearsal: setup ## the default experiment at full size with drawn pictures and tiny models, without network (half an hour on two cores): make rehearsal [PICTURES=800]
 	$(BIN)/python -m benchmarks.rehearsal --cores $(CORES) $(if $(PICTURES),--pictures $(PICTURES))
 
 # On a machine without network, where `make setup` cannot run, what `make gpu-wheels` packed is installed beside its own torch.
