@@ -19,7 +19,7 @@ from cladeclip.encoders.weights import make_encoder_folder
 from cladeclip.run.job_environment import prepare_environment
 
 REPOSITORY = Path(__file__).parents[1]
-TURNS = 2
+TURNS = 1
 # As long as it looks like too much: a machine with other work to do needs more for its least.
 MOST_TURNS = 12
 DEMO = yaml.safe_load((REPOSITORY / "config" / "demo.yaml").read_text(encoding="utf-8"))
