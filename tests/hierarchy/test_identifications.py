@@ -1,5 +1,7 @@
 """Names as Darwin Core's terms, and a checklist of those allowed."""
 
+import gzip
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -71,11 +73,25 @@ def test_candidates_have_the_safe_rank_and_their_provisional_name_behind_it():
         "Aus albus\nBus ruber\n",
         "scientificName\nAus_albus\nBus ruber\nunknown\n",
         "genus;species\nAus;Aus albus\nBus;Bus ruber\n",
+        "scientificName\nAus albus (Linnaeus, 1758)\nBus ruber Smith; in Jones, 1900\n",
+        "Aus albus (Linnaeus, 1758)\n\nBus ruber (Smith, 1900)\n",
+        '"scientificName","family"\n"Aus albus (L., 1758)","x"\n"Bus ruber","y"\n',
     ],
 )
-def test_a_checklist_is_a_table_with_names_or_a_list_of_them(tmp_path, text):
-    (tmp_path / "list.csv").write_text(text)
-    assert read_checklist(tmp_path / "list.csv") == {"Aus albus", "Bus ruber"}
+@pytest.mark.parametrize(
+    ("name", "encoding"), [("list.csv", "utf-8"), ("list.txt", "utf-8-sig"), ("list.tsv", "utf-8")]
+)
+def test_a_checklist_is_a_table_with_names_or_a_list_of_them(tmp_path, text, name, encoding):
+    (tmp_path / name).write_text(text, encoding=encoding)
+    assert read_checklist(tmp_path / name) == {"Aus albus", "Bus ruber"}
+
+
+def test_a_checklist_may_be_in_utf_16_or_packed(tmp_path):
+    text = "scientificName\tfamily\nAus albus\tx\n"
+    (tmp_path / "list.csv").write_text(text, encoding="utf-16")
+    (tmp_path / "list.csv.gz").write_bytes(gzip.compress(text.encode()))
+    for name in ("list.csv", "list.csv.gz"):
+        assert read_checklist(tmp_path / name) == {"Aus albus"}
 
 
 def test_what_a_checklist_excludes_and_what_it_has_more_is_said(tmp_path, caplog):

@@ -40,13 +40,13 @@ def identify_folder(
         checklist: a table of the only names allowed; "" allows all. A picture whose nearest known one has another name
             has that in the column `not_on_checklist`.
     """
+    allowed = np.full(len(known), True)
+    if checklist:
+        allowed = on_checklist(known, read_checklist(checklist), file=checklist)
     checks = {image_id: check_picture(image_id, str(folder)) for image_id in pictures_below(folder)["path"]}
     unusable = {image_id: f"{check.reason}: {check.detail}" for image_id, check in checks.items() if check.reason}
     readable = [image_id for image_id in checks if image_id not in unusable]
     embeddings = embed_images(encoder, folder, readable, workers=workers, **embed)
-    allowed = np.full(len(known), True)
-    if checklist:
-        allowed = on_checklist(known, read_checklist(checklist), file=checklist)
     classifier = configured_classifier(
         known[allowed].reset_index(drop=True), known_embeddings[allowed], hierarchy, seed=seed
     )
