@@ -132,7 +132,7 @@ def naming(images: pd.DataFrame, embeddings: np.ndarray, k: int) -> pd.DataFrame
         part = make_split(images, f"open-{fold}", test_share=0.2, seed=5)["part"].to_numpy()
         new, known = np.flatnonzero(part == "unseen"), np.flatnonzero(part != "unseen")
         truth = species[new]
-        of_known = Known(units[known], species[known], images["genus"].to_numpy(dtype=str)[known])
+        of_known = Known(units[known], species[known])
         tree, height = tree_of_new(units[new], of_known, seed=5)
         needed = decisions_needed(tree, truth)
         ours = [(tree.leaves(node), int(needed[node])) for node in tree.cut(height)]

@@ -205,3 +205,18 @@ def until(happened, process, seconds=90):
         assert process.poll() is None, f"the process ended with {process.returncode}: {process.said}"
         assert time.monotonic() < end, "it took too long"
         time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium, for the pages that are made."""
+    # Where tests run on a GPU machine, it is not installed.
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no Chromium on this machine (apt-get install chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()

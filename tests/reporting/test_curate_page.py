@@ -2,7 +2,6 @@
 
 import csv
 import io
-import shutil
 import statistics
 import time
 
@@ -12,7 +11,6 @@ import pyarrow as pa
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import sync_playwright
 from test_report import CONFIG, HOSTILE
 
 from cladeclip.datasets.decisions import COLUMNS, read_decisions
@@ -21,20 +19,9 @@ from cladeclip.paths import Results
 from cladeclip.reporting.curation import render_curation
 from cladeclip.tables import CANDIDATES, DUPLICATES, IMAGES, OUTLIERS, PICTURES, SUSPECTS
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 MODEL = "handmade"
 # Names that would end a script or a cell, if they were not escaped.
 NAMES = ["Aus albus", "Aus ruber", HOSTILE, '</script><b>"Cus" niger, x']
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if BROWSER is None:
-        pytest.skip("no Chromium on this machine (apt-get install chromium)")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 def tables_below(folder, n_candidates, size):

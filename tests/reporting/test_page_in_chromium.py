@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
 from test_gallery_section import EVALUATED
 from test_hierarchy_section import OPEN, opened  # noqa: F401 (a fixture)
 from test_report import CONFIG, HOSTILE, results_of
@@ -22,7 +21,6 @@ from cladeclip.reporting.findings import summarise
 from cladeclip.reporting.report import render_report
 from cladeclip.tables import CHANGES, COMPARISON, EMBEDDINGS_MAP, IMAGES
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # What the tests read of a table: the rows that are shown, and a column's texts.
 READING = """(() => {
 window.shown = id => [...document.getElementById(id).tBodies[0].rows].filter(row => !row.hidden);
@@ -52,16 +50,6 @@ return taken;
 def bare_drawing(page):
     """Seconds of it, the least of three: how fast this browser is on this machine, just now."""
     return min(page.evaluate(BARE_DRAWING) for _ in range(3)) / 1000
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if BROWSER is None:
-        pytest.skip("no Chromium on this machine (apt-get install chromium)")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import yaml
 from checkout import MODEL, Checkout
 from dwca.read import DwCAReader
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
 from cladeclip.datasets.decisions import read_decisions
 from cladeclip.io.embeddings import read_embeddings
@@ -116,7 +115,7 @@ def test_the_report_says_so(done):
         assert words in page
 
 
-def test_what_a_curator_decides_on_the_page_the_next_run_does(done):
+def test_what_a_curator_decides_on_the_page_the_next_run_does(done, browser):
     """The last test of this run: it changes the names."""
     folder, config = "results/tiny/holdout-0/curate/handmade", done.folder / "changed.yaml"
     done.run(f"{folder}/curate.html", f"{folder}/candidates.dwca.zip", config=config)
@@ -127,18 +126,14 @@ def test_what_a_curator_decides_on_the_page_the_next_run_does(done):
         assert {row.id for row in archive} == set(candidates["image_id"])
     duplicates = read_table(done.folder / folder / "duplicates.parquet", DUPLICATES)
     assert duplicates["image_id"].str.contains("retouched").sum() == 9
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no Chromium on this machine (apt-get install chromium)")
-    with sync_playwright() as playwright:
-        page = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"]).new_page()
-        page.goto((done.folder / folder / "curate.html").as_uri())
-        # The first candidate gets the name that it is shown with, then one of each pair is left out.
-        for key in ("a", "3", *"a" * duplicates["group"].nunique()):
-            page.keyboard.press(key)
-        with page.expect_download() as download:
-            page.click("#save")
-        download.value.save_as(done.folder / "decisions.csv")
+    page = browser.new_page()
+    page.goto((done.folder / folder / "curate.html").as_uri())
+    # The first candidate gets the name that it is shown with, then one of each pair is left out.
+    for key in ("a", "3", *"a" * duplicates["group"].nunique()):
+        page.keyboard.press(key)
+    with page.expect_download() as download:
+        page.click("#save")
+    download.value.save_as(done.folder / "decisions.csv")
     decided = read_decisions(done.folder / "decisions.csv")
     first = candidates[candidates["candidate"] == 1]
     assert decided.names == dict.fromkeys(first["image_id"], first["name"].iloc[0])

@@ -14,7 +14,7 @@ from cladeclip.datasets.names import read_names
 from cladeclip.encoders.fusion import normalise
 from cladeclip.evaluation.search import nearest
 from cladeclip.hierarchy.classifier import Classifier
-from cladeclip.hierarchy.novelty import within_class_whitening
+from cladeclip.hierarchy.novelty import centroids_of, within_class_whitening
 from cladeclip.random_streams import stream_of
 from cladeclip.tables import CANDIDATES
 
@@ -30,11 +30,10 @@ NO_GROUP = "candidate"
 
 @dataclass(frozen=True)
 class Known:
-    """Pictures with names: unit vectors (n, d), species (n,) and genera (n,)."""
+    """Pictures with names: unit vectors (n, d) and species (n,)."""
 
     units: np.ndarray
     species: np.ndarray
-    genera: np.ndarray
 
 
 def candidates(
@@ -57,11 +56,7 @@ def candidates(
     """
     if unnamed.empty:
         return pd.DataFrame(columns=list(CANDIDATES.columns))
-    named = Known(
-        normalise(of_known.astype(np.float64)),
-        known["scientific_name"].to_numpy(dtype=str),
-        known["genus"].to_numpy(dtype=str),
-    )
+    named = Known(normalise(of_known.astype(np.float64)), known["scientific_name"].to_numpy(dtype=str))
     units = normalise(of_unnamed.astype(np.float64))
     tree, height = tree_of_new(units, named, seed=seed)
     found, cosines = nearest(of_unnamed, of_known, 1)
@@ -69,13 +64,13 @@ def candidates(
     ids, genera = unnamed["image_id"].to_numpy(), unnamed["genus"].to_numpy(dtype=str)
     categories = unnamed["category"].to_numpy(dtype=str)
     middles = {species: _middle(named.units[named.species == species]) for species in np.unique(named.species)}
-    genus_of = dict(zip(named.species, named.genera, strict=True))
+    genus_of = dict(zip(known["scientific_name"], known["genus"], strict=True))
     provisional = ProvisionalNames([*named.species, *unnamed["scientific_name"]])
     rows = []
     # The largest first: its name does the most.
-    nodes = sorted(tree.cut(height), key=lambda node: (-len(tree.leaves(node)), tree.leaves(node)[0]))
-    for number, node in enumerate(nodes, start=1):
-        members = tree.leaves(node)
+    groups = [(node, tree.leaves(node)) for node in tree.cut(height)]
+    groups.sort(key=lambda group: (-len(group[1]), group[1][0]))
+    for number, (node, members) in enumerate(groups, start=1):
         middle = _middle(units[members])
         rank, safe = safe_answer(answers.iloc[members], classifier.taxonomy.ranks)
         genus = most_common(genera[members])
@@ -133,11 +128,7 @@ def whitener(units: np.ndarray, codes: np.ndarray) -> "partial[np.ndarray]":
         units: (n, d), known.
         codes: (n,) their labels.
     """
-    labels, members = np.unique(codes, return_inverse=True)
-    sums = np.zeros((len(labels), units.shape[1]))
-    np.add.at(sums, members, units)
-    centroids = sums / np.bincount(members)[:, None]
-    whitening = within_class_whitening(units - centroids[members])
+    whitening = within_class_whitening(units - centroids_of(units, codes, int(codes.max()) + 1)[codes])
     return partial(_apply, mean=units.mean(axis=0), whitening=whitening)
 
 

@@ -1,6 +1,6 @@
 """Pictures that are there twice, and specimens under two names."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
@@ -50,7 +50,7 @@ def duplicates(
     table = images[["image_id", "scientific_name"]].assign(group=same.to_numpy(), correlation=best)
     pictures = table[table.duplicated("group", keep=False)].assign(same=SAME_PICTURE)
     pictures["correlation"] = pictures["correlation"].fillna(1.0)  # of equal pixels
-    rows = pd.concat([pictures, *_of_specimens(images, set(pictures["image_id"]))], ignore_index=True)
+    rows = pd.concat([pictures, _of_specimens(images, set(pictures["image_id"]))], ignore_index=True)
     return rows.rename(columns={"scientific_name": "name"})[list(DUPLICATES.columns)]
 
 
@@ -116,11 +116,11 @@ def _compare(pair: tuple[str, str], store: PictureStore) -> float:
     return correlation(one, other)
 
 
-def _of_specimens(images: pd.DataFrame, elsewhere: set[str]) -> Iterator[pd.DataFrame]:
+def _of_specimens(images: pd.DataFrame, elsewhere: set[str]) -> pd.DataFrame:
     """Content groups of several names, of pictures that no other group has."""
     left = images[~images["image_id"].isin(elsewhere) & (images["scientific_name"] != "")]
     n_names = left.groupby("content_group")["scientific_name"].transform("nunique")
     several = left[n_names > 1]
-    yield several[["image_id", "scientific_name"]].assign(
+    return several[["image_id", "scientific_name"]].assign(
         group=several["content_group"], correlation=np.nan, same=SAME_SPECIMEN
     )

@@ -38,8 +38,8 @@ def with_one_parent(named: pd.DataFrame) -> pd.DataFrame:
     without a genus, say, the parents are those of their species.
     """
     named = named.copy()
+    lowest = named["scientific_name"].map("species {}".format)
     for below, above in pairwise(column for column in COLUMN_OF_RANK.values() if column in named):
-        lowest = named["scientific_name"].map("species {}".format)
         child = named[below].map(f"{below} {{}}".format).where(named[below] != "", lowest)
         parents = named.loc[named[above] != "", above].groupby(child).agg(lambda values: values.mode().iloc[0])
         named[above] = child.map(parents).fillna("")

@@ -43,11 +43,7 @@ class Known:
         self.embeddings, self.neighbour = embeddings, min(neighbour, len(embeddings))
         self.centroids, self.whitening = [], []
         for place, names in enumerate(taxonomy.names):
-            counts = np.bincount(codes[:, place], minlength=len(names))
-            sums = np.zeros((len(names), units.shape[1]))
-            np.add.at(sums, codes[:, place], units)
-            # A name without an image here has no centroid, and no distance from it.
-            centroids = np.divide(sums, counts[:, None], out=np.full_like(sums, np.nan), where=counts[:, None] > 0)
+            centroids = centroids_of(units, codes[:, place], len(names))
             self.centroids.append(centroids)
             self.whitening.append(within_class_whitening(units - centroids[codes[:, place]]))
 
@@ -88,6 +84,14 @@ class Known:
     def _distance_of_neighbour(self, embeddings: np.ndarray) -> np.ndarray:
         _, cosines = nearest(embeddings, self.embeddings, self.neighbour, device=self.device)
         return np.sqrt(np.maximum(0.0, 2.0 - 2.0 * cosines[:, -1]))
+
+
+def centroids_of(units: np.ndarray, codes: np.ndarray, n_names: int) -> np.ndarray:
+    """The mean (n_names, d) of the rows (n, d) of each name; NaN where a name has no row, and so no distance from it."""
+    counts = np.bincount(codes, minlength=n_names)
+    sums = np.zeros((n_names, units.shape[1]))
+    np.add.at(sums, codes, units)
+    return np.divide(sums, counts[:, None], out=np.full_like(sums, np.nan), where=counts[:, None] > 0)
 
 
 def within_class_whitening(residuals: np.ndarray) -> np.ndarray:

@@ -124,7 +124,7 @@ const ACTIONS = {
         decideEach(open.map(id => id === first ? [id, KEEP, "", ""] : [id, EXCLUDE, "", `shows the same as ${first}`]));
       }]
       : [`All are ${card.suggested}`, () => decide(chosen(card), NAME, card.suggested)],
-    keep: () => ["All are right", () => decide(chosen(currentCard()), KEEP)],
+    keep: card => ["All are right", () => decide(chosen(card), KEEP)],
   },
   outliers: { keep: card => [`It is ${card.names[0]}`, () => decide(chosen(card), KEEP)] },
 };
@@ -170,14 +170,9 @@ const decided = id => {
   const [decision, name] = found;
   return decision === NAME ? name : decision === KEEP ? "right as it is" : "left out";
 };
-const picture = (id, words, more = {}) => {
-  const source = data.pictures[id];
-  const image = source ? make("img", { src: source, alt: "" }) : make("span", { textContent: "no picture here" });
-  return [image, words, more];
-};
+const picture = id => data.pictures[id] ? make("img", { src: data.pictures[id], alt: "" }) : make("span", { textContent: "no picture here" });
 const figure = (card, id, name) => {
-  const [image] = picture(id);
-  const press = make("button", { type: "button", title: id }, image);
+  const press = make("button", { type: "button", title: id }, picture(id));
   press.setAttribute("aria-pressed", marked.has(id)); press.setAttribute("aria-label", `${name} ${id}`);
   press.addEventListener("click", () => { turnTo(card); marked.has(id) ? marked.delete(id) : marked.add(id); fill(card); mark(); });
   return make("figure", { className: isOpen(id) ? "" : "decided" }, press, make("figcaption", { textContent: decided(id) ? `→ ${decided(id)}` : name, title: id }));
@@ -194,7 +189,7 @@ const fill = card => {
     press.dataset.action = name;
     tools.append(press);
   }
-  const beside = card.beside.map(([words, id]) => make("figure", { className: "beside" }, picture(id)[0], make("figcaption", { textContent: words, title: id })));
+  const beside = card.beside.map(([words, id]) => make("figure", { className: "beside" }, picture(id), make("figcaption", { textContent: words, title: id })));
   article.replaceChildren(
     make("h2", { textContent: titles[list](card) }), make("p", { className: "words", textContent: wordsOf(card) }), tools,
     make("div", { className: "shown" }, ...card.ids.map((id, i) => figure(card, id, card.names[i])), ...beside));
